@@ -1,0 +1,68 @@
+/**
+ * The storage-driver interface: what REX-Ray's libStorage drivers do, reduced to what the volume service needs.
+ * A driver turns a named volume into a block device on this host. It knows nothing of file systems.
+ */
+
+export interface DriverVolume {
+  /** The backend's id; never reused. */
+  readonly id: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** RFC 3339. */
+  readonly createdAt: string;
+  /** Storage pool. */
+  readonly type: string;
+  /** Protection domain. */
+  readonly availabilityZone: string;
+  /** 0 = unlimited. */
+  readonly iops: number;
+  /** Host the volume is mapped to, or null. */
+  readonly attachedTo: string | null;
+  /** File system asked for at creation; survives with the volume. */
+  readonly fsType: string;
+  /** Further facts a user may want to see in Status: health, copies. Flat values. */
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+export interface CreateRequest {
+  readonly name: string;
+  /** What the user asked for; the driver rounds up to its granularity. */
+  readonly sizeBytes: number;
+  readonly fsType: string;
+  /** Pool name, "" for the default. */
+  readonly type: string;
+  readonly iops: number;
+}
+
+export interface StorageDriver {
+  readonly name: string;
+
+  /** Host name used in {@link DriverVolume.attachedTo} for volumes attached here. */
+  readonly host: string;
+
+  /** Synchronous and from memory: front doors ask before nearly every call. */
+  list(): DriverVolume[];
+  find(name: string): DriverVolume | undefined;
+
+  /** Throws already_exists, invalid_argument, no_capacity, no_quorum. */
+  create(request: CreateRequest): Promise<DriverVolume>;
+
+  /** Throws in_use while attached. */
+  remove(id: string): Promise<void>;
+
+  /**
+   * Makes the volume a block device of this host and answers its path. Idempotent: an attached volume answers the
+   * same device. Throws in_use when another host has it and `preempt` is not set, or while a former attachment is
+   * still held by a foreign mount namespace.
+   */
+  attach(id: string, options: { preempt: boolean }): Promise<string>;
+
+  /** The block device of an attached and served volume, undefined otherwise; a dead attachment counts as none. */
+  device(id: string): Promise<string | undefined>;
+
+  /**
+   * Takes the device away. Idempotent. `released: false` means that the kernel still holds it (a foreign namespace);
+   * it goes on being served and may not be attached again until it is let go.
+   */
+  detach(id: string): Promise<{ released: boolean }>;
+}

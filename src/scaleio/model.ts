@@ -1,0 +1,164 @@
+/**
+ * The simulated system in the product's own terms (spec/scaleio.md 1.2): protection domain, storage pool, SDS,
+ * device, volume. Plain data: what the MDM keeps, what the SDC is given, what a status screen shows.
+ */
+
+/** A volume is cut into units of this many bytes; each has two copies (spec/scaleio.md 1.3). */
+export const CHUNK_BYTES = 1024 * 1024;
+
+/** 16 lower-case hex digits; never reused. */
+export type Id = string;
+
+/** Up: serves I/O. Stopped: taken down on purpose. Failed: it could not read, write or be found; `reason` says what. */
+export type ServiceState = "up" | "stopped" | "failed";
+
+export interface Device {
+  readonly id: Id;
+  readonly name: string;
+  /** Directory that holds the label and the volume files. */
+  readonly path: string;
+  /** Simulated capacity in bytes. */
+  readonly capacityBytes: number;
+  readonly state: ServiceState;
+  /** Why it is not up; "" when up. */
+  readonly reason: string;
+}
+
+export interface Sds {
+  readonly id: Id;
+  readonly name: string;
+  /** Name of the fault set; the SDS's own name where none is configured. Two copies never share one. */
+  readonly faultSet: string;
+  readonly state: ServiceState;
+  readonly devices: readonly Device[];
+}
+
+/** Group number -> [primary, secondary], as indexes into the pool's flat device list. Versioned; never computed by a hash. */
+export type GroupTable = readonly (readonly [number, number])[];
+
+export interface Pool {
+  readonly id: Id;
+  readonly name: string;
+  readonly protectionDomain: string;
+  /** Percentage of the raw capacity kept free for rebuilds. */
+  readonly sparePercent: number;
+  readonly mapVersion: number;
+  /** Device ids in index order: the order is part of the map. */
+  readonly deviceIds: readonly Id[];
+  readonly groups: GroupTable;
+}
+
+export interface VolumeRecord {
+  readonly id: Id;
+  readonly name: string;
+  readonly poolId: Id;
+  readonly sizeBytes: number;
+  /** RFC 3339. */
+  readonly createdAt: string;
+  readonly fsType: string;
+  readonly iops: number;
+  /** First group: chunk c of the volume lies in group (firstGroup + c) mod groups. Spreads small volumes. */
+  readonly firstGroup: number;
+  /** SDC (host) name the volume is mapped to, or null. One writer at a time. */
+  readonly mappedTo: string | null;
+}
+
+/** All that the MDM keeps. */
+export interface SystemState {
+  readonly systemId: Id;
+  /** Source of ids; rises with every creation. */
+  readonly lastId: number;
+  readonly pool: Pool;
+  readonly sds: readonly Sds[];
+  readonly volumes: ReadonlyMap<Id, VolumeRecord>;
+}
+
+/** Changes, as the MDM log records them. Applying one is pure: state + change -> state. */
+export type Change =
+  | { readonly type: "system-created"; readonly systemId: Id; readonly pool: Pool; readonly sds: readonly Sds[] }
+  | { readonly type: "volume-created"; readonly volume: VolumeRecord }
+  | { readonly type: "volume-removed"; readonly id: Id }
+  | { readonly type: "volume-mapped"; readonly id: Id; readonly to: string | null }
+  | { readonly type: "sds-state"; readonly name: string; readonly state: ServiceState }
+  | { readonly type: "device-state"; readonly id: Id; readonly state: ServiceState; readonly reason: string };
+
+/** ok: every chunk of every volume has two good copies. degraded: some have one. failed: some have none. */
+export type Health = "ok" | "degraded" | "failed";
+
+export interface MdmMemberStatus {
+  readonly name: string;
+  readonly state: "normal" | "failed";
+  readonly reason: string;
+}
+
+/** What `rexray-sim status` shows of the cluster; sizes in bytes. */
+export interface ClusterStatus {
+  readonly health: Health;
+  /** One sentence each for a person: why the health is not ok. */
+  readonly reasons: readonly string[];
+  readonly mdm: readonly MdmMemberStatus[];
+  readonly sds: readonly {
+    readonly name: string;
+    readonly state: ServiceState;
+    readonly reason: string;
+    readonly faultSet: string;
+    readonly capacityBytes: number;
+    readonly usedBytes: number;
+    readonly devices: readonly string[];
+  }[];
+  readonly pools: readonly {
+    readonly name: string;
+    readonly health: Health;
+    readonly protectionDomain: string;
+    readonly capacityBytes: number;
+    readonly spareBytes: number;
+    readonly usedBytes: number;
+    /** Logical bytes that thin volumes were promised. */
+    readonly provisionedBytes: number;
+    /** Net bytes that new volumes can still be promised. */
+    readonly availableBytes: number;
+    /** Copies waiting to be made good again, in bytes. */
+    readonly rebuildBytes: number;
+  }[];
+  readonly volumes: readonly ClusterVolumeStatus[];
+}
+
+export interface ClusterVolumeStatus {
+  readonly name: string;
+  readonly id: Id;
+  readonly sizeBytes: number;
+  readonly health: Health;
+  readonly mappedTo: string | null;
+  /** Block device while attached here. */
+  readonly device: string | null;
+  /** Chunks with a stale or unreachable copy. */
+  readonly degradedChunks: number;
+  /** Chunks with no good copy. */
+  readonly failedChunks: number;
+  /** Processes that serve it while attached. */
+  readonly supervisorPid: number | null;
+  readonly enginePid: number | null;
+}
+
+/** `rexray-sim volume inspect`: where the chunks lie. */
+export interface VolumeLayout extends ClusterVolumeStatus {
+  readonly createdAt: string;
+  readonly fsType: string;
+  readonly pool: string;
+  readonly mapVersion: number;
+  readonly chunkBytes: number;
+  /** Bytes really allocated on the devices, both copies. */
+  readonly usedBytes: number;
+  /** Per device: how many chunks have their primary / secondary copy there, bytes allocated, file. */
+  readonly devices: readonly {
+    readonly sds: string;
+    readonly device: string;
+    readonly file: string;
+    readonly primaryChunks: number;
+    readonly secondaryChunks: number;
+    readonly usedBytes: number;
+    readonly staleChunks: number;
+  }[];
+  /** Chunk number -> [primary SDS, secondary SDS] names; `stale` lists the SDS whose copy is stale. Only on request: one row a chunk. */
+  readonly chunks?: readonly { readonly chunk: number; readonly primary: string; readonly secondary: string; readonly stale: readonly string[] }[];
+}

@@ -1,0 +1,202 @@
+import path from "node:path";
+
+import type { Files } from "./files.ts";
+import { Layout, type Slot } from "./layout.ts";
+import type { EngineStatus, Session } from "./session.ts";
+
+/** DOWN: not touched. FAILED: an I/O error came; read only where nothing else has the data. HEALTHY: read and written. */
+const DOWN = 0;
+const FAILED = 1;
+const HEALTHY = 2;
+
+/** The name of the file by which a device directory is known to be one (sds/device-label.ts). */
+const LABEL = "device.json";
+
+/**
+ * A volume's files on the devices: opens them, transfers one copy of one chunk, remembers which device is in what mode
+ * and which has writes that are not synced. A device error never throws: it takes the device out and answers false,
+ * and the block store decides what that means for the data.
+ */
+export class Copies {
+  readonly #files: Files;
+  readonly #layout: Layout;
+  readonly #sizeBytes: number;
+  readonly #fds: Int32Array;
+  readonly #modes: Uint8Array;
+  readonly #dirty: Uint8Array;
+  readonly #reasons: string[];
+  readonly #newFiles = new Set<number>();
+  /** Rises with every device error. */
+  failures = 0;
+  #session: Session;
+
+  constructor(files: Files, session: Session) {
+    const devices = session.devices.length;
+    this.#files = files;
+    this.#session = session;
+    this.#sizeBytes = session.sizeBytes;
+    this.#layout = new Layout(session, session.groups);
+    this.#fds = new Int32Array(devices).fill(-1);
+    this.#modes = new Uint8Array(devices);
+    this.#dirty = new Uint8Array(devices);
+    this.#reasons = session.devices.map(() => "");
+    session.devices.forEach((device, index) => {
+      if (device.state !== "stopped") this.#open(index);
+      if (device.state === "failed" && this.#modes[index] === HEALTHY) this.#modes[index] = FAILED;
+    });
+  }
+
+  deviceOf(chunk: number, slot: Slot): number {
+    return this.#layout.device(chunk, slot);
+  }
+
+  healthy(chunk: number, slot: Slot): boolean {
+    return this.#modes[this.#layout.device(chunk, slot)] === HEALTHY;
+  }
+
+  /** Whether the copy can be tried at all. */
+  reachable(chunk: number, slot: Slot): boolean {
+    const device = this.#layout.device(chunk, slot);
+    return this.#modes[device] !== DOWN && (this.#fds[device] as number) >= 0;
+  }
+
+  /** `failedOnes`: ask the device only if it has failed before (the last resort), else only if it has not. */
+  read(chunk: number, slot: Slot, failedOnes: boolean, into: Buffer, at: number, offset: number, length: number): boolean {
+    const device = this.#layout.device(chunk, slot);
+    const fd = this.#fds[device] as number;
+    if (this.#modes[device] !== (failedOnes ? FAILED : HEALTHY) || fd < 0) return false;
+    try {
+      this.#files.read(fd, into, at, length, offset);
+      return true;
+    } catch (error) {
+      this.#fail(device, "read", error);
+      return false;
+    }
+  }
+
+  write(chunk: number, slot: Slot, from: Buffer, at: number, offset: number, length: number): boolean {
+    const device = this.#layout.device(chunk, slot);
+    try {
+      this.#dirty[device] = 1;
+      this.#files.write(this.#fds[device] as number, from, at, length, offset);
+      return true;
+    } catch (error) {
+      this.#fail(device, "write", error);
+      return false;
+    }
+  }
+
+  /** Punches the range out of the volume's file on one device. */
+  punch(device: number, offset: number, length: number): boolean {
+    const fd = this.#fds[device] as number;
+    try {
+      this.#dirty[device] = 1;
+      // A file without a single block is a hole already: discarding a new volume costs nothing.
+      if (this.#files.allocated(fd) > 0) this.#files.punch(fd, offset, length);
+      return true;
+    } catch (error) {
+      this.#fail(device, "discard", error);
+      return false;
+    }
+  }
+
+  /** Syncs every device that was written to; answers those that could not be. */
+  syncAll(): number[] {
+    const unsynced: number[] = [];
+    for (let device = 0; device < this.#dirty.length; device++) {
+      if (this.#dirty[device] === 1 && !this.#sync(device)) unsynced.push(device);
+    }
+    return unsynced;
+  }
+
+  /** Applies a new session; answers the devices that went down without their writes being synced. */
+  reload(session: Session): number[] {
+    const before = this.#session;
+    const unsynced: number[] = [];
+    this.#session = session;
+    session.devices.forEach((device, index) => {
+      const was = before.devices[index]?.state;
+      // A state that the map repeats tells nothing new: what the engine found out itself stands.
+      if (was === device.state) return;
+      if (this.#dirty[index] === 1 && !this.#sync(index)) unsynced.push(index);
+      if (device.state === "up") this.#open(index);
+      else if (device.state === "failed") this.#modes[index] = Math.min(this.#modes[index] as number, FAILED);
+      else this.#close(index);
+    });
+    return unsynced;
+  }
+
+  /** Devices on which the volume has no file yet: none of their copies is good. {@link adopt} makes the file. */
+  takeNewFiles(): number[] {
+    const devices = [...this.#newFiles];
+    this.#newFiles.clear();
+    return devices;
+  }
+
+  /** Creates the empty file, once it is on record that its copies are stale. */
+  adopt(device: number): void {
+    try {
+      const fd = this.#files.open(this.#file(device), { create: true });
+      this.#files.resize(fd, this.#sizeBytes);
+      this.#fds[device] = fd;
+      this.#dirty[device] = 1;
+      this.#modes[device] = HEALTHY;
+    } catch (error) {
+      this.#fail(device, "create", error);
+    }
+  }
+
+  failed(): EngineStatus["failedDevices"] {
+    return this.#session.devices.flatMap(({ name }, index) =>
+      this.#modes[index] === FAILED ? [{ name, reason: this.#reasons[index] || "failed before" }] : [],
+    );
+  }
+
+  close(): void {
+    for (let device = 0; device < this.#fds.length; device++) this.#close(device);
+  }
+
+  #file(device: number): string {
+    return (this.#session.devices[device] as Session["devices"][number]).file;
+  }
+
+  #open(device: number): void {
+    this.#close(device);
+    const file = this.#file(device);
+    try {
+      this.#fds[device] = this.#files.open(file);
+      this.#modes[device] = HEALTHY;
+      this.#reasons[device] = "";
+    } catch (error) {
+      const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+      if (missing && this.#files.exists(path.join(path.dirname(file), LABEL))) this.#newFiles.add(device);
+      else this.#fail(device, "open", error);
+    }
+  }
+
+  #close(device: number): void {
+    const fd = this.#fds[device] as number;
+    this.#modes[device] = DOWN;
+    this.#fds[device] = -1;
+    this.#dirty[device] = 0;
+    if (fd >= 0) this.#files.close(fd);
+  }
+
+  #sync(device: number): boolean {
+    this.#dirty[device] = 0;
+    try {
+      this.#files.datasync(this.#fds[device] as number);
+      return true;
+    } catch (error) {
+      this.#fail(device, "sync", error);
+      return false;
+    }
+  }
+
+  #fail(device: number, what: string, error: unknown): void {
+    this.failures++;
+    this.#modes[device] = FAILED;
+    this.#reasons[device] = `cannot ${what} ${this.#file(device)}: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+

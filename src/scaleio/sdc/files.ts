@@ -1,0 +1,63 @@
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+
+/**
+ * The file layer beneath the storage logic: synchronous, positional, whole transfers only. Injected, so that the same
+ * logic runs over real files in an engine and over a simulated disk in tests. Methods throw errno errors as node:fs does.
+ */
+export interface Files {
+  /** Opens for reading and writing; `create` makes the file (and empties nothing). `durable`: every write is on disk when it returns. */
+  open(path: string, options?: { create?: boolean; durable?: boolean }): number;
+  /** Reads exactly `length` bytes; what lies beyond the end of the file reads as zeros. */
+  read(fd: number, into: Buffer, at: number, length: number, position: number): void;
+  write(fd: number, from: Buffer, at: number, length: number, position: number): void;
+  datasync(fd: number): void;
+  /** Gives the range back to the file system; it reads as zeros afterwards. */
+  punch(fd: number, position: number, length: number): void;
+  /** Sets the file's size; a longer file gets a hole. */
+  resize(fd: number, bytes: number): void;
+  /** Bytes that the file really occupies. */
+  allocated(fd: number): number;
+  close(fd: number): void;
+  exists(path: string): boolean;
+}
+
+const O = fs.constants;
+
+/** Real files. */
+export const nodeFiles: Files = {
+  open(path, { create = false, durable = false } = {}) {
+    return fs.openSync(path, O.O_RDWR | (create ? O.O_CREAT : 0) | (durable ? O.O_DSYNC : 0), 0o600);
+  },
+
+  read(fd, into, at, length, position) {
+    let done = 0;
+    while (done < length) {
+      const n = fs.readSync(fd, into, at + done, length - done, position + done);
+      if (n === 0) {
+        into.fill(0, at + done, at + length);
+        return;
+      }
+      done += n;
+    }
+  },
+
+  write(fd, from, at, length, position) {
+    let done = 0;
+    while (done < length) done += fs.writeSync(fd, from, at + done, length - done, position + done);
+  },
+
+  datasync: (fd) => fs.fdatasyncSync(fd),
+
+  // Node has no punch-hole call, so util-linux does it on the very descriptor (data-path.md, "Requests that matter").
+  punch(fd, position, length) {
+    const args = ["--punch-hole", "--offset", String(position), "--length", String(length), "/dev/fd/3"];
+    const { status, error, stderr } = spawnSync("fallocate", args, { stdio: ["ignore", "ignore", "pipe", fd] });
+    if (status !== 0) throw error ?? new Error(`fallocate ${args.join(" ")}: ${String(stderr).trim()}`);
+  },
+
+  resize: (fd, bytes) => fs.ftruncateSync(fd, bytes),
+  allocated: (fd) => fs.fstatSync(fd).blocks * 512,
+  close: (fd) => fs.closeSync(fd),
+  exists: (path) => fs.existsSync(path),
+};

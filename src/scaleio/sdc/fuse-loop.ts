@@ -1,0 +1,154 @@
+import fs from "node:fs";
+import { errnoOf } from "../../lib/errors.ts";
+import {
+  answerAttributes,
+  answerInit,
+  answerOpen,
+  answerStatfs,
+  answerWrite,
+  Errno,
+  IN_HEADER,
+  MAX_IO_BYTES,
+  type Negotiated,
+  NOTIFY_RESEND,
+  Opcode,
+  OUT_HEADER,
+  REQUEST_BYTES,
+  u64,
+  WRITE_DATA,
+  zeroes,
+} from "./fuse-protocol.ts";
+
+/** What the loop serves: the block store, seen as a block file. Methods throw when no good copy exists. */
+export interface BlockFile {
+  read(into: Buffer, at: number, offset: number, length: number): void;
+  write(from: Buffer, at: number, offset: number, length: number): void;
+  flush(): void;
+  zero(offset: number, length: number): void;
+}
+
+export interface LoopHooks {
+  /** The kernel's terms; to be kept for the engine that takes over, before they are acknowledged. */
+  negotiated(terms: Negotiated): void;
+  /** Somebody called stat(): look for orders. */
+  doorbell(): void;
+  /** Before every request: cheap. */
+  tick(): void;
+  /** A request that could not be served. */
+  failed(what: string, error: unknown): void;
+}
+
+/**
+ * Serves one FUSE file from a descriptor until it is unmounted. One request at a time, no allocation per request: the
+ * buffers are made once, READ fills the reply in place, WRITE hands on the request's own bytes.
+ */
+export class FuseLoop {
+  readonly #request = Buffer.alloc(REQUEST_BYTES);
+  readonly #reply = Buffer.alloc(OUT_HEADER + MAX_IO_BYTES);
+
+  constructor(
+    readonly fd: number,
+    readonly sizeBytes: number,
+    readonly file: BlockFile,
+    readonly hooks: LoopHooks,
+  ) {}
+
+  /** Asks the kernel to send again what a former engine left unanswered. */
+  takeOver(): void {
+    this.#reply.fill(0, 0, OUT_HEADER);
+    this.#reply.writeUInt32LE(OUT_HEADER, 0);
+    this.#reply.writeInt32LE(NOTIFY_RESEND, 4);
+    fs.writeSync(this.fd, this.#reply, 0, OUT_HEADER);
+  }
+
+  /** Returns when the file system is unmounted. */
+  run(): void {
+    for (;;) {
+      try {
+        fs.readSync(this.fd, this.#request, 0, REQUEST_BYTES, null);
+      } catch (error) {
+        const errno = errnoOf(error);
+        if (errno === "ENODEV") return;
+        // ENOENT: the request was withdrawn between being offered and being read.
+        if (errno === "EINTR" || errno === "ENOENT" || errno === "EAGAIN") continue;
+        throw error;
+      }
+      this.hooks.tick();
+      const opcode = this.#request.readUInt32LE(4);
+      if (opcode === Opcode.FORGET || opcode === Opcode.BATCH_FORGET || opcode === Opcode.INTERRUPT) continue;
+      let result: number;
+      try {
+        result = this.#serve(opcode);
+      } catch (error) {
+        this.hooks.failed(`request ${opcode}`, error);
+        result = -Errno.EIO;
+      }
+      this.#answer(result);
+    }
+  }
+
+  /** The length of the body that is in the reply buffer, or a negative errno. */
+  #serve(opcode: number): number {
+    const request = this.#request;
+    const reply = this.#reply;
+    switch (opcode) {
+      case Opcode.READ: {
+        const offset = u64(request, IN_HEADER + 8);
+        const length = Math.min(request.readUInt32LE(IN_HEADER + 16), Math.max(0, this.sizeBytes - offset));
+        if (length > 0) this.file.read(reply, OUT_HEADER, offset, length);
+        return length;
+      }
+      case Opcode.WRITE: {
+        const offset = u64(request, IN_HEADER + 8);
+        const length = request.readUInt32LE(IN_HEADER + 16);
+        if (offset + length > this.sizeBytes) return -Errno.EINVAL;
+        if (length > 0) this.file.write(request, WRITE_DATA, offset, length);
+        return answerWrite(reply, length);
+      }
+      case Opcode.FSYNC:
+        this.file.flush();
+        return 0;
+      case Opcode.FALLOCATE: {
+        const offset = u64(request, IN_HEADER + 8);
+        const length = Math.min(u64(request, IN_HEADER + 16), Math.max(0, this.sizeBytes - offset));
+        if (!zeroes(request.readUInt32LE(IN_HEADER + 24))) return -Errno.EOPNOTSUPP;
+        if (length > 0) this.file.zero(offset, length);
+        return 0;
+      }
+      case Opcode.INIT: {
+        const { length, negotiated } = answerInit(request, reply);
+        this.hooks.negotiated(negotiated);
+        return length;
+      }
+      case Opcode.GETATTR:
+        this.hooks.doorbell();
+        return answerAttributes(reply, this.sizeBytes);
+      case Opcode.SETATTR:
+        return answerAttributes(reply, this.sizeBytes);
+      case Opcode.OPEN:
+        return answerOpen(reply);
+      case Opcode.STATFS:
+        return answerStatfs(reply);
+      case Opcode.FLUSH:
+      case Opcode.RELEASE:
+      case Opcode.DESTROY:
+        return 0;
+      default:
+        return -Errno.ENOSYS;
+    }
+  }
+
+  #answer(result: number): void {
+    const length = OUT_HEADER + Math.max(0, result);
+    this.#reply.writeUInt32LE(length, 0);
+    this.#reply.writeInt32LE(Math.min(0, result), 4);
+    this.#request.copy(this.#reply, 8, 8, 16);
+    try {
+      fs.writeSync(this.fd, this.#reply, 0, length);
+    } catch (error) {
+      // ENOENT: the request was interrupted meanwhile. ENODEV: unmounted; the next read says so too.
+      const errno = errnoOf(error);
+      if (errno !== "ENOENT" && errno !== "ENODEV") throw error;
+    }
+  }
+}

@@ -1,0 +1,142 @@
+import path from "node:path";
+import { SimError } from "../../lib/errors.ts";
+import type { Files } from "./files.ts";
+import { numberOf, PAYLOAD_BYTES, payloadOf, SECTOR_BYTES, seal } from "./sector.ts";
+
+/**
+ * Which copies of a volume's chunks are stale: one byte a chunk, bit 0 for the primary slot, bit 1 for the secondary.
+ * Two replicas, so that a damaged sector of one is mended from the other. A bit is on disk before the write that it is
+ * about is acknowledged (design.md, invariant 2), and is cleared only after the copy has been made good and synced
+ * (invariant 3). It does not live with the MDM, because I/O must survive the loss of all MDM members (invariant 7), nor
+ * on the SDSs, because it must be readable when they are not.
+ */
+export const SLOT_STALE = [1, 2] as const;
+const STALE_MASK = 3;
+const MAGIC = 0x474c5352; // "RSLG"
+const FORMAT = 1;
+
+const replicaPaths = (dir: string) => [path.join(dir, "ledger.1"), path.join(dir, "ledger.2")];
+
+/** Writes the two empty replicas of a new volume: a header sector, and holes, which mean that every copy is good. */
+export function createLedger(files: Files, dir: string, volumeId: string, chunks: number): void {
+  const header = Buffer.alloc(SECTOR_BYTES);
+  payloadOf(header).write(JSON.stringify({ format: FORMAT, volumeId, chunks }));
+  seal(header, MAGIC, 1);
+  for (const file of replicaPaths(dir)) {
+    const fd = files.open(file, { create: true, durable: true });
+    files.write(fd, header, 0, SECTOR_BYTES, 0);
+    files.resize(fd, SECTOR_BYTES * (1 + Math.ceil(chunks / PAYLOAD_BYTES)));
+    files.datasync(fd);
+    files.close(fd);
+  }
+}
+
+export class Ledger {
+  readonly #files: Files;
+  readonly #replicas: { file: string; fd: number }[] = [];
+  readonly #numbers: Float64Array;
+  readonly #sector = Buffer.alloc(SECTOR_BYTES);
+
+  /** The state of every chunk, stale bits only; shared with the block store, which changes it and then calls {@link persist}. */
+  readonly states: Uint8Array;
+
+  /**
+   * Opens both replicas, takes the newer of each pair of sectors, and mends the other one. Throws state_corrupt when both
+   * are damaged or missing (a chunk of unknown state must not be read as good), state_newer.
+   */
+  constructor(files: Files, dir: string, volumeId: string, chunks: number) {
+    this.#files = files;
+    this.states = new Uint8Array(chunks);
+    const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
+    this.#numbers = new Float64Array(sectors);
+
+    const files2 = replicaPaths(dir);
+    for (const file of files2) {
+      // A lost replica is made anew and filled below.
+      const lost = !files.exists(file);
+      const fd = files.open(file, { create: lost, durable: true });
+      if (lost) files.resize(fd, SECTOR_BYTES * sectors);
+      this.#replicas.push({ file, fd });
+    }
+    for (let i = 0; i < sectors; i++) this.#load(i, dir, volumeId, chunks);
+  }
+
+  /** Makes the states of chunks first..last durable. Succeeds while one replica takes it. */
+  persist(first: number, last: number): void {
+    for (let i = sectorOf(first); i <= sectorOf(last); i++) {
+      const payload = payloadOf(this.#sector).fill(0);
+      const from = (i - 1) * PAYLOAD_BYTES;
+      const to = Math.min(from + PAYLOAD_BYTES, this.states.length);
+      for (let chunk = from; chunk < to; chunk++) payload[chunk - from] = (this.states[chunk] ?? 0) & STALE_MASK;
+      const number = (this.#numbers[i] ?? 0) + 1;
+      seal(this.#sector, MAGIC, number);
+      this.#write(i);
+      this.#numbers[i] = number;
+    }
+  }
+
+  close(): void {
+    for (const { fd } of this.#replicas) this.#files.close(fd);
+  }
+
+  #write(index: number): void {
+    let failure: unknown;
+    let written = 0;
+    for (const { fd } of this.#replicas) {
+      try {
+        this.#files.write(fd, this.#sector, 0, SECTOR_BYTES, index * SECTOR_BYTES);
+        written++;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    if (written === 0) throw failure;
+  }
+
+  #load(index: number, dir: string, volumeId: string, chunks: number): void {
+    let best = -1;
+    let uneven = false;
+    for (const { fd } of this.#replicas) {
+      const sector = Buffer.alloc(SECTOR_BYTES);
+      let number: number | undefined;
+      try {
+        this.#files.read(fd, sector, 0, SECTOR_BYTES, index * SECTOR_BYTES);
+        // Only data sectors may be holes: a header of zeros is a lost file.
+        number = numberOf(sector, MAGIC);
+        if (index === 0 && number === 0) number = undefined;
+      } catch {
+        number = undefined;
+      }
+      if (number === undefined || (best >= 0 && number !== best)) uneven = true;
+      if (number !== undefined && number > best) {
+        best = number;
+        sector.copy(this.#sector);
+      }
+    }
+    if (best < 0) {
+      throw new SimError(
+        "state_corrupt",
+        `both replicas of the ledger in ${dir} are damaged (sector ${index}), so it is not known which copies of volume ` +
+          `${volumeId} are stale: restore ledger.1 or ledger.2 from a backup, or remove the volume`,
+      );
+    }
+    // A replica that cannot be mended now is tried again at the next change; the good one carries on.
+    if (uneven) this.#write(index);
+    this.#numbers[index] = best;
+    if (index === 0) checkHeader(this.#sector, dir, volumeId, chunks);
+    else this.states.set(payloadOf(this.#sector).subarray(0, chunks - (index - 1) * PAYLOAD_BYTES), (index - 1) * PAYLOAD_BYTES);
+  }
+}
+
+const sectorOf = (chunk: number) => 1 + Math.floor(chunk / PAYLOAD_BYTES);
+
+function checkHeader(sector: Buffer, dir: string, volumeId: string, chunks: number): void {
+  const payload = payloadOf(sector);
+  const header = JSON.parse(payload.toString("utf8", 0, payload.indexOf(0))) as { format: number; volumeId: string; chunks: number };
+  if (header.format > FORMAT) {
+    throw new SimError("state_newer", `the ledger in ${dir} has format ${header.format}, this version reads up to ${FORMAT}: use the newer rexray-sim`);
+  }
+  if (header.volumeId !== volumeId || header.chunks !== chunks) {
+    throw new SimError("state_corrupt", `the ledger in ${dir} belongs to volume ${header.volumeId} of ${header.chunks} MiB, not to ${volumeId} of ${chunks} MiB`);
+  }
+}

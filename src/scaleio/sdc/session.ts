@@ -1,0 +1,76 @@
+import fs from "node:fs";
+import path from "node:path";
+import type { ServiceState } from "../model.ts";
+
+/**
+ * What the daemon and a volume's engine tell each other: three small JSON files in the volume's run directory. Files
+ * rather than a socket, because the engine has no event loop, and because whoever of the two is restarted finds there
+ * all that it has to know. The daemon writes `session` and `control`, the engine writes `status`.
+ */
+export interface Session {
+  readonly format: 1;
+  readonly volumeId: string;
+  readonly sizeBytes: number;
+  readonly mapVersion: number;
+  /** The pool's devices in index order. `file` is the volume's file on that device. */
+  readonly devices: readonly { readonly name: string; readonly file: string; readonly state: ServiceState }[];
+  /** Group table, flat: primary and secondary device index of group 0, of group 1, ... */
+  readonly groups: readonly number[];
+  readonly firstGroup: number;
+  /** Where the volume's ledger and intent record are. */
+  readonly recordDir: string;
+}
+
+/** An order to the engine. It is looked at whenever the kernel asks for the file's attributes: stat() is the doorbell. */
+export interface Control {
+  /** Rises with every order; the engine answers it as `ack` in its status. */
+  readonly seq: number;
+  /** reload: read the session again. work: make up to `chunks` copies good again. */
+  readonly action: "reload" | "work";
+  readonly chunks?: number;
+}
+
+export interface EngineStatus {
+  readonly pid: number;
+  readonly supervisorPid: number;
+  readonly ack: number;
+  readonly mapVersion: number;
+  /** Whether the kernel lets a new engine take over (FUSE_NOTIFY_RESEND, Linux 6.9). */
+  readonly resend: boolean;
+  /** Copies known to be stale, and chunks whose copies still have to be compared after an unclean stop. */
+  readonly staleCopies: number;
+  readonly unsyncedChunks: number;
+  /** Devices that failed under this engine, by name. */
+  readonly failedDevices: readonly { readonly name: string; readonly reason: string }[];
+}
+
+/** The file names inside a volume's run directory. */
+export const sessionFiles = (dir: string) => ({
+  session: path.join(dir, "session.json"),
+  control: path.join(dir, "control.json"),
+  status: path.join(dir, "status.json"),
+  /** What was agreed with the kernel, for the engine that takes over. */
+  negotiated: path.join(dir, "negotiated.json"),
+  /** The FUSE mount point: the block file itself. */
+  volume: path.join(dir, "volume"),
+  log: path.join(dir, "engine.log"),
+});
+
+/** Replaces a file in one step, so that a reader sees the old or the new text. Not durable: run state dies with the machine. */
+export function replaceJson(file: string, value: unknown): void {
+  const aside = `${file}.${process.pid}`;
+  fs.writeFileSync(aside, JSON.stringify(value), { mode: 0o600 });
+  fs.renameSync(aside, file);
+}
+
+/** Reads a run file; undefined when it is not there. The writers replace whole files, so a torn one is a defect and throws. */
+export function readJson<T>(file: string): T | undefined {
+  let text: string;
+  try {
+    text = fs.readFileSync(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+  return JSON.parse(text) as T;
+}
