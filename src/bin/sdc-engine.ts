@@ -1,5 +1,7 @@
 import fs from "node:fs";
+import { asSimError } from "../lib/errors.ts";
 import { Engine, EXIT_CANNOT_SERVE } from "../scaleio/sdc/engine.ts";
+import { replaceJson, sessionFiles } from "../scaleio/sdc/session.ts";
 
 // sdc-engine.js RUN_DIRECTORY [--repair]: serves a mounted volume from descriptor 3, or makes an unmounted one good.
 const [dir = "", mode] = process.argv.slice(2);
@@ -18,4 +20,6 @@ try {
   console.error(`${new Date().toISOString()} engine of ${dir}: ${error instanceof Error ? error.stack : error}`);
   // A volume that cannot be opened will not open the next time either; anything later deserves another try.
   process.exitCode = engine === undefined ? EXIT_CANNOT_SERVE : 1;
+  const { code, message } = asSimError(error);
+  if (engine === undefined) replaceJson(sessionFiles(dir).failure, { code, message });
 }

@@ -75,7 +75,7 @@ export interface SystemState {
 
 /** Changes, as the MDM log records them. Applying one is pure: state + change -> state. */
 export type Change =
-  | { readonly type: "system-created"; readonly systemId: Id; readonly pool: Pool; readonly sds: readonly Sds[] }
+  | { readonly type: "system-created"; readonly systemId: Id; readonly lastId: number; readonly pool: Pool; readonly sds: readonly Sds[] }
   | { readonly type: "volume-created"; readonly volume: VolumeRecord }
   | { readonly type: "volume-removed"; readonly id: Id }
   | { readonly type: "volume-mapped"; readonly id: Id; readonly to: string | null }

@@ -167,6 +167,8 @@ export class Copies {
       this.#fds[device] = this.#files.open(file);
       this.#modes[device] = HEALTHY;
       this.#reasons[device] = "";
+      // A former engine that was killed may have left writes that only the page cache has: the next flush answers for them.
+      this.#dirty[device] = 1;
     } catch (error) {
       const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
       if (missing && this.#files.exists(path.join(path.dirname(file), LABEL))) this.#newFiles.add(device);

@@ -35,6 +35,7 @@ export class Ledger {
   readonly #files: Files;
   readonly #replicas: { file: string; fd: number }[] = [];
   readonly #numbers: Float64Array;
+  readonly #mend: boolean;
   readonly #sector = Buffer.alloc(SECTOR_BYTES);
 
   /** The state of every chunk, stale bits only; shared with the block store, which changes it and then calls {@link persist}. */
@@ -43,17 +44,20 @@ export class Ledger {
   /**
    * Opens both replicas, takes the newer of each pair of sectors, and mends the other one. Throws state_corrupt when both
    * are damaged or missing (a chunk of unknown state must not be read as good), state_newer.
+   *
+   * `mend: false` only looks: for a reader beside the engine that has the volume open.
    */
-  constructor(files: Files, dir: string, volumeId: string, chunks: number) {
+  constructor(files: Files, dir: string, volumeId: string, chunks: number, { mend = true } = {}) {
     this.#files = files;
+    this.#mend = mend;
     this.states = new Uint8Array(chunks);
     const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
     this.#numbers = new Float64Array(sectors);
 
-    const files2 = replicaPaths(dir);
-    for (const file of files2) {
+    for (const file of replicaPaths(dir)) {
       // A lost replica is made anew and filled below.
       const lost = !files.exists(file);
+      if (lost && !mend) continue;
       const fd = files.open(file, { create: lost, durable: true });
       if (lost) files.resize(fd, SECTOR_BYTES * sectors);
       this.#replicas.push({ file, fd });
@@ -121,7 +125,7 @@ export class Ledger {
       );
     }
     // A replica that cannot be mended now is tried again at the next change; the good one carries on.
-    if (uneven) this.#write(index);
+    if (uneven && this.#mend) this.#write(index);
     this.#numbers[index] = best;
     if (index === 0) checkHeader(this.#sector, dir, volumeId, chunks);
     else this.states.set(payloadOf(this.#sector).subarray(0, chunks - (index - 1) * PAYLOAD_BYTES), (index - 1) * PAYLOAD_BYTES);

@@ -51,6 +51,8 @@ export const sessionFiles = (dir: string) => ({
   status: path.join(dir, "status.json"),
   /** What was agreed with the kernel, for the engine that takes over. */
   negotiated: path.join(dir, "negotiated.json"),
+  /** Why the engine could not open the volume: a code and a message. */
+  failure: path.join(dir, "failure.json"),
   /** The FUSE mount point: the block file itself. */
   volume: path.join(dir, "volume"),
   log: path.join(dir, "engine.log"),

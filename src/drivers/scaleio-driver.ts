@@ -1,0 +1,93 @@
+import { createHash } from "node:crypto";
+import { SimError } from "../lib/errors.ts";
+import type { Cluster } from "../scaleio/cluster.ts";
+import type { Id, VolumeRecord } from "../scaleio/model.ts";
+import type { CreateRequest, DriverVolume, StorageDriver } from "./driver.ts";
+
+/** The embedded, simulated ScaleIO cluster as a storage driver (spec/rexray.md 9: how REX-Ray reports such volumes). */
+export class ScaleioDriver implements StorageDriver {
+  readonly name = "scaleio";
+  readonly #cluster: Cluster;
+  /** Volume names to ids; the MDM's table is by id. */
+  readonly #byName = new Map<string, Id>();
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+    for (const volume of cluster.state.volumes.values()) this.#byName.set(volume.name, volume.id);
+  }
+
+  get host(): string {
+    return this.#cluster.host;
+  }
+
+  list(): DriverVolume[] {
+    return [...this.#cluster.state.volumes.values()].map((volume) => this.#view(volume));
+  }
+
+  find(name: string): DriverVolume | undefined {
+    const id = this.#byName.get(name);
+    const volume = id === undefined ? undefined : this.#cluster.state.volumes.get(id);
+    return volume === undefined ? undefined : this.#view(volume);
+  }
+
+  async create(request: CreateRequest): Promise<DriverVolume> {
+    const { pool } = this.#cluster.state;
+    if (request.type !== "" && request.type !== pool.name) {
+      throw new SimError("invalid_argument", `volume ${request.name}: there is no storage pool "${request.type}"; the pool is called ${pool.name}`);
+    }
+    if (this.#byName.has(request.name)) throw new SimError("already_exists", `volume ${request.name} exists already`);
+    // Reserved before the first wait: two creations of one name must not both pass the check above.
+    this.#byName.set(request.name, "");
+    try {
+      const volume = await this.#cluster.createVolume(request);
+      this.#byName.set(request.name, volume.id);
+      return this.#view(volume);
+    } catch (error) {
+      this.#byName.delete(request.name);
+      throw error;
+    }
+  }
+
+  async remove(id: Id): Promise<void> {
+    const { name } = this.#cluster.volume(id);
+    await this.#cluster.removeVolume(id);
+    this.#byName.delete(name);
+  }
+
+  attach(id: Id, options: { preempt: boolean }): Promise<string> {
+    return this.#cluster.attach(id, options);
+  }
+
+  device(id: Id): Promise<string | undefined> {
+    return this.#cluster.device(id);
+  }
+
+  detach(id: Id): Promise<{ released: boolean }> {
+    return this.#cluster.detach(id);
+  }
+
+  #view(volume: VolumeRecord): DriverVolume {
+    const { pool } = this.#cluster.state;
+    return {
+      id: volume.id,
+      name: volume.name,
+      sizeBytes: volume.sizeBytes,
+      createdAt: volume.createdAt,
+      type: pool.name,
+      availabilityZone: pool.protectionDomain,
+      iops: volume.iops,
+      attachedTo: volume.mappedTo,
+      fsType: volume.fsType,
+      fields: { scaleioId: volume.id, scaleioName: scaleioName(volume.name) },
+    };
+  }
+}
+
+/** ScaleIO names have 31 characters (spec/scaleio.md 1.2): a longer one keeps its beginning and gets a hash of the whole. */
+const NAME_LENGTH = 31;
+
+export function scaleioName(name: string): string {
+  if (name.length <= NAME_LENGTH) return name;
+  const hash = createHash("sha256").update(name).digest("hex").slice(0, 10);
+  return `${name.slice(0, NAME_LENGTH - 11)}-${hash}`;
+}

@@ -1,0 +1,362 @@
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { SimError } from "../lib/errors.ts";
+import type { ClusterApi } from "./cluster-api.ts";
+import { Mdm } from "./mdm/mdm.ts";
+import { CHUNK_BYTES, type ClusterStatus, type Device, type Id, type Sds, type SystemState, type VolumeLayout, type VolumeRecord } from "./model.ts";
+import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
+import { groupCountFor, placeGroups } from "./pool/placement.ts";
+import { Repairer } from "./repairer.ts";
+import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
+import { createRecords, recordDir, removeRecords } from "./sdc/books.ts";
+import { Sdc } from "./sdc/sdc.ts";
+import type { Session } from "./sdc/session.ts";
+import { checkLabel, createLabel } from "./sds/device-label.ts";
+import { createVolumeFile, removeVolumeFile, syncDirectory, usedBytes, volumeFile, volumeIdsOn } from "./sds/volume-files.ts";
+
+/** What the cluster needs of the configuration (config/ has the words for users). */
+export interface ClusterConfig {
+  readonly protectionDomain: string;
+  readonly pool: string;
+  readonly sparePercentage: number;
+  /** Volume sizes are multiples of this many bytes. */
+  readonly granularityBytes: number;
+  readonly sds: readonly {
+    readonly name: string;
+    readonly faultSet: string;
+    readonly devices: readonly { readonly name: string; readonly path: string; readonly sizeBytes: number }[];
+  }[];
+}
+
+export interface ClusterOptions {
+  readonly config: ClusterConfig;
+  readonly stateDir: string;
+  readonly runDir: string;
+  /** Where sdc-engine.js and sdc-supervisor.sh lie. */
+  readonly binDir: string;
+  /** Name of this host among the SDCs. */
+  readonly host: string;
+  /** A line for the log, for what happens without having been asked for. */
+  readonly log: (message: string) => void;
+}
+
+export interface NewVolume {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly fsType: string;
+  readonly iops: number;
+}
+
+/**
+ * The simulated ScaleIO system of one dev box: MDM, SDSs and this host's SDC behind one door. Decisions are made here and
+ * recorded by the MDM; data flows elsewhere, in the engines.
+ */
+export class Cluster implements ClusterApi {
+  readonly host: string;
+  readonly #options: ClusterOptions;
+  readonly #mdm: Mdm;
+  readonly #sdc: Sdc;
+  readonly #repairer: Repairer;
+  /** Numbers handed out but not yet recorded. */
+  #lastId: number;
+
+  private constructor(options: ClusterOptions, mdm: Mdm) {
+    this.#options = options;
+    this.host = options.host;
+    this.#mdm = mdm;
+    this.#sdc = new Sdc(options.runDir, options.binDir);
+    this.#lastId = mdm.state.lastId;
+    this.#repairer = new Repairer({
+      stateDir: options.stateDir,
+      sdc: this.#sdc,
+      mdm,
+      session: (volume) => this.#session(volume),
+      deviceFailed: (name, reason) => this.#deviceFailed(name, reason),
+      log: options.log,
+    });
+  }
+
+  /**
+   * Opens the cluster of this state directory, or founds it as the configuration says. Devices that cannot be found are
+   * reported failed, never made anew. Throws state_corrupt, state_newer, no_quorum (founding only), errno errors.
+   */
+  static async open(options: ClusterOptions): Promise<Cluster> {
+    const mdm = await Mdm.open([1, 2, 3].map((member) => path.join(options.stateDir, "mdm", String(member))), { log: options.log });
+    if (mdm.state.systemId === "") await found(mdm, options);
+    const cluster = new Cluster(options, mdm);
+    await cluster.#checkDevices();
+    cluster.#sweep();
+    await cluster.#pushSessions();
+    cluster.#repairer.start();
+    return cluster;
+  }
+
+  /** Stops looking after the cluster. Attached volumes stay attached and served. */
+  async close(): Promise<void> {
+    await this.#repairer.stop();
+    await this.#mdm.close();
+  }
+
+  get state(): SystemState {
+    return this.#mdm.state;
+  }
+
+  volume(id: Id): VolumeRecord {
+    const volume = this.state.volumes.get(id);
+    if (volume === undefined) throw new SimError("not_found", `no volume has the id ${id}`);
+    return volume;
+  }
+
+  /**
+   * Files and records first, the MDM's word last: a volume exists from that moment on, and what an interrupted creation
+   * leaves is swept away at the next start. Throws no_capacity, no_quorum, unavailable.
+   */
+  async createVolume(request: NewVolume): Promise<VolumeRecord> {
+    const { config, stateDir } = this.#options;
+    const sizeBytes = roundUpToGranularity(request.sizeBytes, config.granularityBytes);
+    checkCapacity(this.state, sizeBytes, config.granularityBytes);
+    const devices = this.#liveDevices();
+    if (new Set(devices.map(({ sds }) => sds.faultSet)).size < 3) {
+      throw new SimError(
+        "unavailable",
+        `volume ${request.name}: fewer than three fault units of pool ${this.state.pool.name} are up, so that new data could not be kept twice: start the SDSs that are down`,
+      );
+    }
+    const number = ++this.#lastId;
+    const id = idOf(this.state.systemId, number);
+    try {
+      createRecords(stateDir, id, sizeBytes);
+      for (const { device } of devices) createVolumeFile(device, id, sizeBytes);
+      for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)]) syncDirectory(directory);
+      const volume: VolumeRecord = {
+        id,
+        name: request.name,
+        poolId: this.state.pool.id,
+        sizeBytes,
+        createdAt: new Date().toISOString(),
+        fsType: request.fsType,
+        iops: request.iops,
+        firstGroup: (number * 37) % this.state.pool.groups.length,
+        mappedTo: null,
+      };
+      await this.#mdm.commit({ type: "volume-created", volume });
+      return volume;
+    } catch (error) {
+      this.#removeFiles(id);
+      throw error;
+    }
+  }
+
+  /** Throws in_use while it is mapped, no_quorum. */
+  async removeVolume(id: Id): Promise<void> {
+    const volume = this.volume(id);
+    if (volume.mappedTo !== null) throw new SimError("in_use", `volume ${volume.name} is mapped to ${volume.mappedTo}: unmount it there first`);
+    await this.#repairer.release(id);
+    await this.#mdm.commit({ type: "volume-removed", id });
+    this.#removeFiles(id);
+    this.#repairer.forget(id);
+  }
+
+  /** Maps the volume to this host and answers its block device. Throws in_use, no_quorum, state_corrupt, host_failed. */
+  async attach(id: Id, { preempt }: { preempt: boolean }): Promise<string> {
+    const volume = this.volume(id);
+    if (volume.mappedTo !== null && volume.mappedTo !== this.host && !preempt) {
+      throw new SimError("in_use", `volume ${volume.name} is mapped to host ${volume.mappedTo}: unmount it there, or allow pre-emption`);
+    }
+    await this.#repairer.release(id);
+    if (volume.mappedTo !== this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: this.host });
+    try {
+      return await this.#sdc.attach(this.#session(volume));
+    } catch (error) {
+      await this.detach(id).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
+      throw error;
+    }
+  }
+
+  device(id: Id): Promise<string | undefined> {
+    return this.#sdc.device(id);
+  }
+
+  async detach(id: Id): Promise<{ released: boolean }> {
+    const result = await this.#sdc.detach(id);
+    if (!result.released) return result;
+    this.#repairer.look(id);
+    if (this.volume(id).mappedTo === this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: null });
+    return result;
+  }
+
+  async stopSds(name: string): Promise<void> {
+    const sds = this.#sds(name);
+    if (sds.state === "stopped") return;
+    await this.#mdm.commit({ type: "sds-state", name, state: "stopped" });
+    await this.#pushSessions();
+  }
+
+  async startSds(name: string): Promise<void> {
+    const sds = this.#sds(name);
+    for (const device of sds.devices) this.#checkLabel(sds, device);
+    for (const device of sds.devices) {
+      if (device.state !== "up") await this.#mdm.commit({ type: "device-state", id: device.id, state: "up", reason: "" });
+    }
+    if (sds.state !== "up") await this.#mdm.commit({ type: "sds-state", name, state: "up" });
+    await this.#pushSessions();
+    this.#repairer.lookAtAll();
+  }
+
+  status(): Promise<ClusterStatus> {
+    return clusterStatus(this.#sources());
+  }
+
+  async layout(volumeName: string, { chunks }: { chunks: boolean }): Promise<VolumeLayout> {
+    const volume = [...this.state.volumes.values()].find(({ name }) => name === volumeName);
+    if (volume === undefined) throw new SimError("not_found", `no volume is called "${volumeName}": \`rexray-sim volume ls\` lists them`);
+    return volumeLayout(this.#sources(), volume, chunks);
+  }
+
+  #sources(): ReportSources {
+    const { stateDir, config } = this.#options;
+    return { mdm: this.#mdm, sdc: this.#sdc, repairer: this.#repairer, stateDir, granularityBytes: config.granularityBytes };
+  }
+
+  #session(volume: VolumeRecord): Session {
+    const { pool, sds } = this.state;
+    const byId = new Map(sds.flatMap((node) => node.devices.map((device) => [device.id, { node, device }] as const)));
+    return {
+      format: 1,
+      volumeId: volume.id,
+      sizeBytes: volume.sizeBytes,
+      mapVersion: pool.mapVersion,
+      devices: pool.deviceIds.map((id) => {
+        const { node, device } = byId.get(id) as { node: Sds; device: Device };
+        const state = node.state === "up" ? device.state : node.state;
+        return { name: `${node.name}/${device.name}`, file: volumeFile(device, volume.id), state };
+      }),
+      groups: pool.groups.flat(),
+      firstGroup: volume.firstGroup,
+      recordDir: recordDir(this.#options.stateDir, volume.id),
+    };
+  }
+
+  /** Tells every attached volume's engine how things stand. One that does not answer learns it when it is run again. */
+  async #pushSessions(): Promise<void> {
+    const attached = this.#sdc.known().flatMap((id) => this.state.volumes.get(id) ?? []);
+    await Promise.all(
+      attached.map(async (volume) => {
+        if (this.#repairer.repairing(volume.id) || (await this.#sdc.device(volume.id)) === undefined) return;
+        await this.#sdc.reload(this.#session(volume)).catch((error) => this.#options.log(`volume ${volume.name}: ${error}`));
+      }),
+    );
+  }
+
+  async #deviceFailed(name: string, reason: string): Promise<void> {
+    const found = this.state.sds.flatMap((sds) => sds.devices.map((device) => ({ sds, device }))).find(({ sds, device }) => `${sds.name}/${device.name}` === name);
+    if (found === undefined || found.device.state !== "up" || found.sds.state !== "up") return;
+    this.#options.log(`device ${name} failed: ${reason}; mend it, then \`rexray-sim sds start ${found.sds.name}\``);
+    await this.#mdm.commit({ type: "device-state", id: found.device.id, state: "failed", reason });
+    await this.#pushSessions();
+  }
+
+  #sds(name: string): Sds {
+    const sds = this.state.sds.find((candidate) => candidate.name === name);
+    if (sds !== undefined) return sds;
+    throw new SimError("not_found", `no SDS is called "${name}"; there are ${this.state.sds.map((candidate) => candidate.name).join(", ")}`);
+  }
+
+  #checkLabel(sds: Sds, device: Device): void {
+    checkLabel(device.path, { systemId: this.state.systemId, sdsName: sds.name, deviceId: device.id });
+  }
+
+  /** At start: a device without its label is out; one that is well again comes back. */
+  async #checkDevices(): Promise<void> {
+    for (const sds of this.state.sds) {
+      for (const device of sds.devices) {
+        let reason = "";
+        try {
+          this.#checkLabel(sds, device);
+        } catch (error) {
+          reason = error instanceof Error ? error.message : String(error);
+        }
+        const state = reason === "" ? "up" : "failed";
+        if (device.state === state) continue;
+        if (reason !== "") this.#options.log(`device ${sds.name}/${device.name}: ${reason}`);
+        await this.#mdm
+          .commit({ type: "device-state", id: device.id, state, reason })
+          .catch((error) => this.#options.log(`device ${sds.name}/${device.name}: ${error}`));
+      }
+    }
+  }
+
+  #liveDevices(): { sds: Sds; device: Device }[] {
+    return this.state.sds
+      .filter((sds) => sds.state === "up")
+      .flatMap((sds) => sds.devices.filter((device) => device.state === "up").map((device) => ({ sds, device })));
+  }
+
+  #removeFiles(id: Id): void {
+    for (const sds of this.state.sds) for (const device of sds.devices) removeVolumeFile(device, id);
+    removeRecords(this.#options.stateDir, id);
+  }
+
+  /**
+   * Removes what unfinished creations and removals left. A file of a number that the MDM has not recorded yet is removed
+   * only if it is empty: data is never thrown away on the word of an MDM that may have lost something.
+   */
+  #sweep(): void {
+    const { volumes, systemId, lastId, sds } = this.state;
+    const ids = new Set(sds.flatMap((node) => node.devices.flatMap((device) => volumeIdsOn(device))));
+    const records = path.join(this.#options.stateDir, "sdc");
+    if (fs.existsSync(records)) for (const id of fs.readdirSync(records)) ids.add(id);
+    for (const id of ids) {
+      if (volumes.has(id)) continue;
+      const empty = sds.every((node) => node.devices.every((device) => usedBytes(device, id) === 0));
+      if (empty || (id.startsWith(systemId.slice(0, 8)) && Number.parseInt(id.slice(8), 16) <= lastId)) this.#removeFiles(id);
+      else this.#options.log(`files of an unknown volume ${id} are left alone: the MDM does not know it, but they hold data`);
+    }
+  }
+}
+
+/** Ids read as the product's do: 16 hex digits, the high half a tag of the system, the low half a rising number. */
+const idOf = (systemId: Id, number: number): Id => systemId.slice(0, 8) + number.toString(16).padStart(8, "0");
+
+async function found(mdm: Mdm, { config }: ClusterOptions): Promise<void> {
+  const systemId = randomBytes(8).toString("hex");
+  let number = 0;
+  const nextId = () => idOf(systemId, ++number);
+  const sds: Sds[] = config.sds.map((node) => ({
+    id: nextId(),
+    name: node.name,
+    faultSet: node.faultSet,
+    state: "up",
+    devices: node.devices.map((device) => ({
+      id: nextId(),
+      name: device.name,
+      path: device.path,
+      capacityBytes: device.sizeBytes - (device.sizeBytes % CHUNK_BYTES),
+      state: "up",
+      reason: "",
+    })),
+  }));
+  const flat = sds.flatMap((node) => node.devices.map((device) => ({ node, device })));
+  for (const { node, device } of flat) {
+    fs.mkdirSync(device.path, { recursive: true, mode: 0o700 });
+    createLabel(device.path, { systemId, sdsName: node.name, deviceId: device.id });
+  }
+  const units = flat.map(({ node, device }, index) => ({ index, capacityBytes: device.capacityBytes, faultUnit: node.faultSet }));
+  const poolId = nextId();
+  await mdm.commit({
+    type: "system-created",
+    systemId,
+    lastId: number,
+    pool: {
+      id: poolId,
+      name: config.pool,
+      protectionDomain: config.protectionDomain,
+      sparePercent: config.sparePercentage,
+      mapVersion: 1,
+      deviceIds: flat.map(({ device }) => device.id),
+      groups: placeGroups(units, groupCountFor(flat.length)),
+    },
+    sds,
+  });
+}

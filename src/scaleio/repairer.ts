@@ -1,0 +1,187 @@
+import fs from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Mdm } from "./mdm/mdm.ts";
+import type { Id, VolumeRecord } from "./model.ts";
+import { type Books, readBooks } from "./sdc/books.ts";
+import type { Sdc } from "./sdc/sdc.ts";
+import type { EngineStatus, Session } from "./sdc/session.ts";
+
+/** How often it looks around when nothing has been said. */
+const ROUND_MS = 500;
+/** Chunks in one order to an engine: 16 MiB, some tens of milliseconds during which that volume's I/O waits. */
+const STEP_CHUNKS = 16;
+/** Rounds between two attempts to bring a failed MDM member back. */
+const MDM_ROUNDS = 10;
+
+export interface RepairerOptions {
+  readonly stateDir: string;
+  readonly sdc: Sdc;
+  readonly mdm: Mdm;
+  readonly session: (volume: VolumeRecord) => Session;
+  /** An engine found out that a device does not work. `name` is SDS/device. */
+  readonly deviceFailed: (name: string, reason: string) => Promise<void>;
+  readonly log: (message: string) => void;
+}
+
+/** What is known of a volume's copies; `problem` when its records cannot be read. */
+export interface Condition {
+  readonly staleCopies: number;
+  readonly unsyncedChunks: number;
+  readonly problem: string;
+}
+
+const GOOD: Condition = { staleCopies: 0, unsyncedChunks: 0, problem: "" };
+
+/**
+ * Makes copies good again in the background: lets the engines of attached volumes work in small steps, and runs an engine
+ * without a mount for the others, one at a time. Also the one who notices what engines have to report.
+ */
+export class Repairer {
+  readonly #options: RepairerOptions;
+  readonly #stop = new AbortController();
+  /** Conditions of unmounted volumes that are not good. */
+  readonly #conditions = new Map<Id, Condition>();
+  /** Unmounted volumes to be looked at. */
+  readonly #queue = new Set<Id>();
+  /** Attached volumes whose last step changed nothing, with the condition it left: what remains needs a device that is down. */
+  readonly #stuck = new Map<Id, string>();
+  #running: { id: Id; abort: AbortController; done: Promise<void> } | undefined;
+  #loop: Promise<void> | undefined;
+
+  constructor(options: RepairerOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.lookAtAll();
+    this.#loop = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#running?.abort.abort();
+    await this.#loop;
+  }
+
+  /** Something may have changed for this unmounted volume. */
+  look(id: Id): void {
+    this.#stuck.delete(id);
+    this.#queue.add(id);
+  }
+
+  lookAtAll(): void {
+    for (const id of this.#options.mdm.state.volumes.keys()) this.look(id);
+  }
+
+  forget(id: Id): void {
+    this.#queue.delete(id);
+    this.#conditions.delete(id);
+    this.#stuck.delete(id);
+  }
+
+  repairing(id: Id): boolean {
+    return this.#running?.id === id;
+  }
+
+  /** Lets go of a volume that is about to be attached or removed. */
+  async release(id: Id): Promise<void> {
+    this.#queue.delete(id);
+    if (this.#running?.id !== id) return;
+    this.#running.abort.abort();
+    await this.#running.done;
+  }
+
+  /** `status` is the engine's word on an attached volume. */
+  condition(id: Id, status: EngineStatus | undefined): Condition {
+    if (status !== undefined) return { ...GOOD, staleCopies: status.staleCopies, unsyncedChunks: status.unsyncedChunks };
+    return this.#conditions.get(id) ?? GOOD;
+  }
+
+  async #run(): Promise<void> {
+    for (let round = 1; !this.#stop.signal.aborted; round++) {
+      try {
+        const worked = await this.#attachedRound();
+        await this.#unmountedRound();
+        if (round % MDM_ROUNDS === 0) await this.#options.mdm.repair();
+        if (worked) continue;
+      } catch (error) {
+        this.#options.log(`repair: ${error instanceof Error ? error.message : String(error)}`);
+      }
+      await pause(ROUND_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    }
+  }
+
+  /** One step for every attached volume that needs it. True when some copy was made good. */
+  async #attachedRound(): Promise<boolean> {
+    const { sdc, mdm } = this.#options;
+    let worked = false;
+    for (const id of sdc.known()) {
+      const volume = mdm.state.volumes.get(id);
+      const status = sdc.status(id);
+      if (volume === undefined || status === undefined || this.repairing(id)) continue;
+      for (const { name, reason } of status.failedDevices) await this.#options.deviceFailed(name, reason);
+      if (status.staleCopies + status.unsyncedChunks === 0 || this.#stop.signal.aborted) continue;
+      if (this.#stuck.get(id) === fingerprint(status)) continue;
+      const began = Date.now();
+      const after = await sdc.work(id, STEP_CHUNKS);
+      if (fingerprint(after) === fingerprint(status)) this.#stuck.set(id, fingerprint(after));
+      else worked = true;
+      // Half of the engine's time stays the application's.
+      await pause(Date.now() - began, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    }
+    return worked;
+  }
+
+  async #unmountedRound(): Promise<void> {
+    const { mdm, sdc, stateDir } = this.#options;
+    for (const id of this.#queue) {
+      if (this.#stop.signal.aborted) return;
+      const volume = mdm.state.volumes.get(id);
+      if (volume === undefined || (await sdc.device(id)) !== undefined) {
+        this.#queue.delete(id);
+        this.#conditions.delete(id);
+        continue;
+      }
+      if (!this.#queue.delete(id)) continue;
+      const session = this.#options.session(volume);
+      let condition = assess(stateDir, volume, session);
+      this.#note(id, condition);
+      if (condition.problem !== "" || condition.staleCopies + condition.unsyncedChunks === 0) continue;
+      await this.#repair(id, session);
+      condition = assess(stateDir, volume, session);
+      if (mdm.state.volumes.has(id)) this.#note(id, condition);
+      // Volumes that are attached must not wait for a long queue of others.
+      return;
+    }
+  }
+
+  async #repair(id: Id, session: Session): Promise<void> {
+    const abort = new AbortController();
+    const done = this.#options.sdc.repair(session, abort.signal).then(
+      () => undefined,
+      (error) => this.#options.log(`repair of volume ${id}: ${error instanceof Error ? error.message : String(error)}`),
+    );
+    this.#running = { id, abort, done };
+    await done;
+    this.#running = undefined;
+  }
+
+  #note(id: Id, condition: Condition): void {
+    if (condition.problem === "" && condition.staleCopies + condition.unsyncedChunks === 0) this.#conditions.delete(id);
+    else this.#conditions.set(id, condition);
+  }
+}
+
+const fingerprint = (status: EngineStatus) => `${status.staleCopies}/${status.unsyncedChunks}/${status.mapVersion}`;
+
+/** Reads an unmounted volume's records. A device that should have its file and has not holds no good copy. */
+function assess(stateDir: string, volume: VolumeRecord, session: Session): Condition {
+  let books: Books;
+  try {
+    books = readBooks(stateDir, volume.id, volume.sizeBytes, false);
+  } catch (error) {
+    return { ...GOOD, problem: error instanceof Error ? error.message : String(error) };
+  }
+  const missing = session.devices.filter(({ state, file }) => state === "up" && !fs.existsSync(file)).length;
+  return { staleCopies: books.staleCopies + missing, unsyncedChunks: books.unsyncedChunks, problem: "" };
+}

@@ -1,0 +1,164 @@
+import type { Mdm } from "./mdm/mdm.ts";
+import { CHUNK_BYTES, type ClusterStatus, type ClusterVolumeStatus, type Health, type SystemState, type VolumeLayout, type VolumeRecord } from "./model.ts";
+import { availableBytes, spareBytes } from "./pool/capacity.ts";
+import type { Condition, Repairer } from "./repairer.ts";
+import { readBooks } from "./sdc/books.ts";
+import { Layout, type Slot } from "./sdc/layout.ts";
+import { SLOT_STALE } from "./sdc/ledger.ts";
+import type { Sdc } from "./sdc/sdc.ts";
+import { usedBytes, volumeFile } from "./sds/volume-files.ts";
+
+/** The parts of a cluster that a report looks at. */
+export interface ReportSources {
+  readonly mdm: Mdm;
+  readonly sdc: Sdc;
+  readonly repairer: Repairer;
+  readonly stateDir: string;
+  readonly granularityBytes: number;
+}
+
+const SLOTS: readonly Slot[] = [0, 1];
+
+/** A device with its place in the map. */
+const flatDevices = (state: SystemState) => {
+  const all = state.sds.flatMap((sds) => sds.devices.map((device) => ({ sds, device })));
+  return state.pool.deviceIds.map((id) => all.find(({ device }) => device.id === id) as (typeof all)[number]);
+};
+
+type FlatDevice = ReturnType<typeof flatDevices>[number];
+const isUp = ({ sds, device }: FlatDevice) => sds.state === "up" && device.state === "up";
+
+/** `rexray-sim status`, as far as the cluster knows. */
+export async function clusterStatus(sources: ReportSources): Promise<ClusterStatus> {
+  const { mdm } = sources;
+  const { state } = mdm;
+  const devices = flatDevices(state);
+  const volumes = await Promise.all([...state.volumes.values()].map((volume) => volumeStatus(sources, volume, devices)));
+  const used = devices.map(({ device }) => [...state.volumes.keys()].reduce((sum, id) => sum + usedBytes(device, id), 0));
+  const capacityBytes = sum(devices.map(({ device }) => device.capacityBytes));
+  const provisionedBytes = sum([...state.volumes.values()].map((volume) => volume.sizeBytes));
+  const members = mdm.members();
+  const down = devices.filter((device) => !isUp(device));
+  const poolHealth = worst([...volumes.map(({ status }) => status.health), down.length > 0 ? "degraded" : "ok"]);
+  const reasons = [
+    ...state.sds.filter((sds) => sds.state !== "up").map((sds) => `${sds.name} is ${sds.state}: \`rexray-sim sds start ${sds.name}\``),
+    ...devices.filter(({ sds, device }) => sds.state === "up" && device.state !== "up").map(({ sds, device }) => `device ${sds.name}/${device.name} ${device.state}: ${device.reason}`),
+    ...members.filter((member) => member.state !== "normal").map((member) => `MDM member ${member.name} failed: ${member.reason}`),
+    ...volumes.flatMap(({ status, condition }) => volumeReasons(status, condition)),
+  ];
+  return {
+    health: worst([poolHealth, members.some((member) => member.state !== "normal") ? "degraded" : "ok"]),
+    reasons,
+    mdm: members,
+    sds: state.sds.map((sds) => {
+      const own = devices.flatMap((entry, index) => (entry.sds === sds ? [index] : []));
+      return {
+        name: sds.name,
+        state: sds.state === "up" && sds.devices.some((device) => device.state !== "up") ? "failed" : sds.state,
+        reason: sds.devices.map((device) => device.reason).filter(Boolean).join("; "),
+        faultSet: sds.faultSet,
+        capacityBytes: sum(sds.devices.map((device) => device.capacityBytes)),
+        usedBytes: sum(own.map((index) => used[index] ?? 0)),
+        devices: sds.devices.map((device) => device.path),
+      };
+    }),
+    pools: [
+      {
+        name: state.pool.name,
+        health: poolHealth,
+        protectionDomain: state.pool.protectionDomain,
+        capacityBytes,
+        spareBytes: spareBytes(capacityBytes, state.pool.sparePercent),
+        usedBytes: sum(used),
+        provisionedBytes,
+        availableBytes: availableBytes(state, sources.granularityBytes),
+        rebuildBytes: sum(volumes.map(({ condition }) => (condition.staleCopies + condition.unsyncedChunks) * CHUNK_BYTES)),
+      },
+    ],
+    volumes: volumes.map(({ status }) => status),
+  };
+}
+
+/** `rexray-sim volume inspect`. */
+export async function volumeLayout(sources: ReportSources, volume: VolumeRecord, withChunks: boolean): Promise<VolumeLayout> {
+  const { state } = sources.mdm;
+  const devices = flatDevices(state);
+  const { status } = await volumeStatus(sources, volume, devices);
+  const { states } = readBooks(sources.stateDir, volume.id, volume.sizeBytes, status.enginePid !== null);
+  const layout = new Layout(volume, state.pool.groups.flat());
+  const rows = devices.map(({ sds, device }) => ({
+    sds: sds.name,
+    device: device.name,
+    file: volumeFile(device, volume.id),
+    primaryChunks: 0,
+    secondaryChunks: 0,
+    usedBytes: usedBytes(device, volume.id),
+    staleChunks: 0,
+  }));
+  const chunks = [];
+  for (let chunk = 0; chunk < layout.chunks; chunk++) {
+    const [primary, secondary] = SLOTS.map((slot) => rows[layout.device(chunk, slot)]) as [(typeof rows)[number], (typeof rows)[number]];
+    primary.primaryChunks++;
+    secondary.secondaryChunks++;
+    const stale = SLOTS.filter((slot) => ((states[chunk] ?? 0) & SLOT_STALE[slot]) !== 0).map((slot) => (slot === 0 ? primary : secondary));
+    for (const row of stale) row.staleChunks++;
+    if (withChunks) chunks.push({ chunk, primary: primary.sds, secondary: secondary.sds, stale: stale.map((row) => row.sds) });
+  }
+  return {
+    ...status,
+    createdAt: volume.createdAt,
+    fsType: volume.fsType,
+    pool: state.pool.name,
+    mapVersion: state.pool.mapVersion,
+    chunkBytes: CHUNK_BYTES,
+    usedBytes: sum(rows.map((row) => row.usedBytes)),
+    devices: rows,
+    ...(withChunks ? { chunks } : {}),
+  };
+}
+
+async function volumeStatus(sources: ReportSources, volume: VolumeRecord, devices: readonly FlatDevice[]): Promise<{ status: ClusterVolumeStatus; condition: Condition }> {
+  const { sdc, repairer, stateDir } = sources;
+  const device = (await sdc.device(volume.id)) ?? null;
+  const engine = device === null ? undefined : sdc.status(volume.id);
+  const condition = repairer.condition(volume.id, engine);
+  let { degraded, failed } = { degraded: condition.unsyncedChunks, failed: 0 };
+  // Only a volume that is not plainly good is worth the walk over its chunks.
+  if (condition.problem === "" && (condition.staleCopies > 0 || !devices.every(isUp))) {
+    const { states } = readBooks(stateDir, volume.id, volume.sizeBytes, true);
+    const layout = new Layout(volume, sources.mdm.state.pool.groups.flat());
+    for (let chunk = 0; chunk < layout.chunks; chunk++) {
+      const good = SLOTS.filter((slot) => ((states[chunk] ?? 0) & SLOT_STALE[slot]) === 0 && isUp(devices[layout.device(chunk, slot)] as FlatDevice)).length;
+      if (good < 2) degraded++;
+      if (good === 0) failed++;
+    }
+  }
+  const health: Health = condition.problem !== "" || failed > 0 ? "failed" : degraded + condition.staleCopies > 0 ? "degraded" : "ok";
+  return {
+    condition,
+    status: {
+      name: volume.name,
+      id: volume.id,
+      sizeBytes: volume.sizeBytes,
+      health,
+      mappedTo: volume.mappedTo,
+      device,
+      degradedChunks: degraded,
+      failedChunks: failed,
+      supervisorPid: engine?.supervisorPid ?? null,
+      enginePid: engine?.pid ?? null,
+    },
+  };
+}
+
+function volumeReasons(status: ClusterVolumeStatus, condition: Condition): string[] {
+  if (condition.problem !== "") return [`volume ${status.name}: ${condition.problem}`];
+  if (status.failedChunks > 0) return [`volume ${status.name}: ${status.failedChunks} of its MiB chunks have no good copy within reach; reading them fails until their SDS is back`];
+  if (status.health === "ok") return [];
+  const waiting = condition.staleCopies + condition.unsyncedChunks;
+  return [`volume ${status.name}: ${status.degradedChunks} of its MiB chunks have one good copy${waiting > 0 ? `, ${waiting} waiting to be rebuilt` : ""}`];
+}
+
+const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
+const ORDER: readonly Health[] = ["ok", "degraded", "failed"];
+const worst = (healths: readonly Health[]): Health => ORDER[Math.max(0, ...healths.map((health) => ORDER.indexOf(health)))] as Health;

@@ -1,0 +1,52 @@
+import fs from "node:fs";
+import path from "node:path";
+import type { Device, Id } from "../model.ts";
+
+const SUFFIX = ".vol";
+
+/** The sparse file that holds a volume's chunks on a device; chunk c lies at byte c * CHUNK_BYTES. */
+export const volumeFile = (device: Pick<Device, "path">, volumeId: Id): string => path.join(device.path, `${volumeId}${SUFFIX}`);
+
+/** Makes the empty file of a new volume. Throws errno errors. */
+export function createVolumeFile(device: Pick<Device, "path">, volumeId: Id, sizeBytes: number): void {
+  const fd = fs.openSync(volumeFile(device, volumeId), "wx", 0o600);
+  try {
+    fs.ftruncateSync(fd, sizeBytes);
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Idempotent; a device that cannot be reached keeps the file until {@link volumeIdsOn} finds it again. */
+export function removeVolumeFile(device: Pick<Device, "path">, volumeId: Id): void {
+  try {
+    fs.unlinkSync(volumeFile(device, volumeId));
+  } catch {
+    // Found and removed at the next start.
+  }
+}
+
+/** Bytes that the volume really takes on the device, 0 where it has no file. */
+export function usedBytes(device: Pick<Device, "path">, volumeId: Id): number {
+  return (fs.statSync(volumeFile(device, volumeId), { throwIfNoEntry: false })?.blocks ?? 0) * 512;
+}
+
+/** Ids of all volumes that have a file on the device; none when it cannot be read. */
+export function volumeIdsOn(device: Pick<Device, "path">): Id[] {
+  try {
+    return fs.readdirSync(device.path).flatMap((name) => (name.endsWith(SUFFIX) ? [name.slice(0, -SUFFIX.length)] : []));
+  } catch {
+    return [];
+  }
+}
+
+/** Makes directory entries survive power loss. */
+export function syncDirectory(directory: string): void {
+  const fd = fs.openSync(directory, "r");
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}

@@ -1,0 +1,174 @@
+import type { Files } from "../../../src/scaleio/sdc/files.ts";
+
+const PAGE = 512;
+
+/** Thrown in the middle of a file operation: the process is gone. */
+export class Killed extends Error {}
+
+type Pages = Map<number, Uint8Array>;
+interface SimulatedFile {
+  size: number;
+  /** What a reader sees. */
+  seen: Pages;
+  /** What is on the platter. */
+  durable: Pages;
+  /** Pages written since the last sync, in order; several versions of one page may be there. */
+  pending: { page: number; data: Uint8Array }[];
+}
+
+const errno = (code: string, path: string) => Object.assign(new Error(`${code}: simulated, ${path}`), { code });
+
+/**
+ * A file layer in memory that can be made to fail: kills the caller before a chosen operation, loses power (unsynced
+ * 512-byte pages are kept, dropped or kept in an older version, each by chance), answers EIO for chosen paths.
+ */
+export class SimulatedDisk implements Files {
+  readonly #files = new Map<string, SimulatedFile>();
+  readonly #open = new Map<number, { path: string; durable: boolean }>();
+  readonly #random: () => number;
+  #nextFd = 3;
+  /** Operations left before the caller is killed; undefined: it lives. */
+  killAfter: number | undefined;
+  /** The kill has happened: nothing works any more, whatever the caller does with the exception. */
+  dead = false;
+  /** Paths on which reads or writes answer EIO. */
+  readonly brokenReads = new Set<string>();
+  readonly brokenWrites = new Set<string>();
+  /** Prefixes of paths that are labelled device directories. */
+  readonly labels = new Set<string>();
+
+  constructor(random: () => number) {
+    this.#random = random;
+  }
+
+  open(path: string, { create = false, durable = false } = {}): number {
+    this.#step();
+    if (!this.#files.has(path)) {
+      if (!create) throw errno("ENOENT", path);
+      this.#files.set(path, { size: 0, seen: new Map(), durable: new Map(), pending: [] });
+    }
+    this.#open.set(this.#nextFd, { path, durable });
+    return this.#nextFd++;
+  }
+
+  read(fd: number, into: Buffer, at: number, length: number, position: number): void {
+    this.#step();
+    const { path, file } = this.#file(fd);
+    if (this.brokenReads.has(path)) throw errno("EIO", path);
+    for (let done = 0; done < length; ) {
+      const page = Math.floor((position + done) / PAGE);
+      const from = (position + done) % PAGE;
+      const n = Math.min(length - done, PAGE - from);
+      const data = file.seen.get(page);
+      if (data === undefined) into.fill(0, at + done, at + done + n);
+      else into.set(data.subarray(from, from + n), at + done);
+      done += n;
+    }
+  }
+
+  write(fd: number, from: Buffer, at: number, length: number, position: number): void {
+    const { path, file, durable } = this.#file(fd);
+    if (this.brokenWrites.has(path)) {
+      this.#step();
+      throw errno("EIO", path);
+    }
+    // A kill may come after any page: the write is torn.
+    for (let done = 0; done < length; ) {
+      if (done % 65536 === 0) this.#step();
+      const page = Math.floor((position + done) / PAGE);
+      const start = (position + done) % PAGE;
+      const n = Math.min(length - done, PAGE - start);
+      const data = new Uint8Array(file.seen.get(page) ?? new Uint8Array(PAGE));
+      data.set(from.subarray(at + done, at + done + n), start);
+      this.#put(file, page, data);
+      done += n;
+    }
+    if (durable) this.#harden(file);
+    file.size = Math.max(file.size, position + length);
+  }
+
+  datasync(fd: number): void {
+    this.#step();
+    const { path, file } = this.#file(fd);
+    if (this.brokenWrites.has(path)) throw errno("EIO", path);
+    this.#harden(file);
+  }
+
+  punch(fd: number, position: number, length: number): void {
+    this.#step();
+    const { path, file } = this.#file(fd);
+    if (this.brokenWrites.has(path)) throw errno("EIO", path);
+    for (let at = position; at < position + length; ) {
+      const page = Math.floor(at / PAGE);
+      const start = at % PAGE;
+      const n = Math.min(position + length - at, PAGE - start);
+      const old = file.seen.get(page);
+      if (old !== undefined) {
+        const data = new Uint8Array(old);
+        data.fill(0, start, start + n);
+        this.#put(file, page, data);
+      }
+      at += n;
+    }
+  }
+
+  resize(fd: number, bytes: number): void {
+    this.#step();
+    this.#file(fd).file.size = bytes;
+  }
+
+  allocated(fd: number): number {
+    return this.#file(fd).file.seen.size * PAGE;
+  }
+
+  close(fd: number): void {
+    this.#open.delete(fd);
+  }
+
+  exists(path: string): boolean {
+    return this.#files.has(path) || this.labels.has(path);
+  }
+
+  remove(path: string): void {
+    this.#files.delete(path);
+  }
+
+  /** The process died: its descriptors are gone, what it wrote is still in the page cache. */
+  crash(): void {
+    this.#open.clear();
+    this.killAfter = undefined;
+    this.dead = false;
+  }
+
+  /** The machine lost power. */
+  powerLoss(): void {
+    this.crash();
+    for (const file of this.#files.values()) {
+      for (const { page, data } of file.pending) if (this.#random() < 0.5) file.durable.set(page, data);
+      file.pending = [];
+      file.seen = new Map(file.durable);
+    }
+  }
+
+  #put(file: SimulatedFile, page: number, data: Uint8Array): void {
+    file.seen.set(page, data);
+    file.pending.push({ page, data });
+  }
+
+  #harden(file: SimulatedFile): void {
+    for (const { page, data } of file.pending) file.durable.set(page, data);
+    file.pending = [];
+  }
+
+  #file(fd: number): { path: string; file: SimulatedFile; durable: boolean } {
+    const entry = this.#open.get(fd);
+    const file = entry && this.#files.get(entry.path);
+    if (entry === undefined || file === undefined) throw errno("EBADF", String(fd));
+    return { ...entry, file };
+  }
+
+  #step(): void {
+    if (this.killAfter !== undefined && this.killAfter-- <= 0) this.dead = true;
+    if (this.dead) throw new Killed("killed");
+  }
+}
