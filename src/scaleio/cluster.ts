@@ -342,7 +342,7 @@ async function found(mdm: Mdm, { config }: ClusterOptions): Promise<void> {
     fs.mkdirSync(device.path, { recursive: true, mode: 0o700 });
     createLabel(device.path, { systemId, sdsName: node.name, deviceId: device.id });
   }
-  const units = flat.map(({ node, device }, index) => ({ index, capacityBytes: device.capacityBytes, faultUnit: node.faultSet }));
+  const units = flat.map(({ node, device }) => ({ capacityBytes: device.capacityBytes, faultUnit: node.faultSet }));
   const poolId = nextId();
   await mdm.commit({
     type: "system-created",

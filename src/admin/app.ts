@@ -1,0 +1,101 @@
+import express, { type ErrorRequestHandler, type Express } from "express";
+import { z } from "zod";
+import { asSimError, type ErrorCode, SimError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { ClusterApi } from "../scaleio/cluster-api.ts";
+import type { VolumeService } from "../volumes/service.ts";
+import { type DaemonInfo, type DownReport, statusReport, type VolumeInspection } from "./report.ts";
+
+/** What the admin interface works on. */
+export interface AdminParts {
+  readonly cluster: ClusterApi;
+  readonly volumes: VolumeService;
+  readonly daemon: DaemonInfo;
+  /** Paths of the plugin sockets. */
+  readonly plugins: readonly string[];
+  /** Unmounts what nobody holds, answers, and ends the daemon after the answer. */
+  readonly down: (options: { force: boolean }) => Promise<DownReport>;
+  readonly log: Log;
+}
+
+/** HTTP status of every error code. */
+export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
+  invalid_argument: 400,
+  not_found: 404,
+  already_exists: 409,
+  in_use: 409,
+  cancelled: 499,
+  internal: 500,
+  state_corrupt: 500,
+  state_newer: 500,
+  host_failed: 500,
+  unavailable: 503,
+  no_quorum: 503,
+  timed_out: 504,
+  no_capacity: 507,
+};
+
+const downBody = z.strictObject({ force: z.boolean().default(false) });
+
+/** The administration interface: JSON over HTTP, one route a question or order, errors as {code, message}. */
+export function adminApp(parts: AdminParts): Express {
+  const { cluster, volumes } = parts;
+  const app = express();
+  app.disable("x-powered-by");
+  app.use(express.json());
+
+  app.get("/status", async (_request, response) => {
+    response.json(await statusReport(cluster, volumes, parts.plugins, parts.daemon));
+  });
+
+  app.get("/volumes/:name", async (request, response) => {
+    const { name } = request.params;
+    const layout = await cluster.layout(name, { chunks: request.query["chunks"] === "1" });
+    const inspection: VolumeInspection = { ...layout, mountpoint: await volumes.path(name) };
+    response.json(inspection);
+  });
+
+  app.post("/sds/:name/stop", async (request, response) => {
+    await cluster.stopSds(request.params.name);
+    response.json({});
+  });
+
+  app.post("/sds/:name/start", async (request, response) => {
+    await cluster.startSds(request.params.name);
+    response.json({});
+  });
+
+  app.post("/down", async (request, response) => {
+    const body = downBody.safeParse(request.body ?? {});
+    if (!body.success) {
+      throw new SimError(
+        "invalid_argument",
+        `the body of /down is wrong: ${z.prettifyError(body.error)}; send {"force": true} or {}`,
+      );
+    }
+    response.json(await parts.down(body.data));
+  });
+
+  app.use((request) => {
+    throw new SimError("not_found", `there is no ${request.method} ${request.path} here`);
+  });
+  app.use(renderError(parts.log));
+  return app;
+}
+
+/** Express knows an error handler by its four parameters. */
+function renderError(log: Log): ErrorRequestHandler {
+  return (thrown: unknown, request, response, _next) => {
+    const error = isBadRequest(thrown)
+      ? new SimError("invalid_argument", `the request cannot be read: ${thrown.message}`, { cause: thrown })
+      : asSimError(thrown);
+    if (error.code === "internal") log.error({ err: thrown, path: request.path }, "admin request failed");
+    response.status(HTTP_STATUS[error.code]).json({ code: error.code, message: error.message });
+  };
+}
+
+/** What Express and its body parser throw for a malformed request carries a 4xx status. */
+function isBadRequest(error: unknown): error is Error {
+  if (!(error instanceof Error) || !("status" in error)) return false;
+  return typeof error.status === "number" && error.status >= 400 && error.status < 500;
+}

@@ -1,0 +1,91 @@
+import http from "node:http";
+import { runFiles } from "../lib/dirs.ts";
+import { ERROR_CODES, type ErrorCode, errnoOf, SimError } from "../lib/errors.ts";
+import type { DownReport, StatusReport, VolumeInspection } from "./report.ts";
+
+/** Questions are answered from memory; a daemon that needs longer than this (ms) is in trouble, and the caller should know. */
+const ANSWER_LIMIT = 15_000;
+/** Unmounting flushes what the page cache holds (ms). */
+const DOWN_LIMIT = 300_000;
+
+/** No daemon serves the run directory. The command line tells it from other failures by its exit status. */
+export class NoDaemonError extends SimError {
+  constructor(runDir: string, cause: unknown) {
+    super("unavailable", `no rexray-sim runs with run directory ${runDir}: start it with \`rexray-sim up\``, { cause });
+  }
+}
+
+/** Talks to the daemon of a run directory. Every method throws what the daemon answered, NoDaemonError, or timed_out. */
+export class AdminClient {
+  constructor(readonly runDir: string) {}
+
+  status(): Promise<StatusReport> {
+    return this.#call("GET", "/status");
+  }
+
+  volume(name: string, options: { chunks: boolean }): Promise<VolumeInspection> {
+    return this.#call("GET", `/volumes/${encodeURIComponent(name)}${options.chunks ? "?chunks=1" : ""}`);
+  }
+
+  async sds(name: string, action: "stop" | "start"): Promise<void> {
+    await this.#call("POST", `/sds/${encodeURIComponent(name)}/${action}`);
+  }
+
+  down(options: { force: boolean }): Promise<DownReport> {
+    return this.#call("POST", "/down", options, DOWN_LIMIT);
+  }
+
+  async #call<T>(method: string, path: string, body?: unknown, limit = ANSWER_LIMIT): Promise<T> {
+    const { status, text } = await this.#exchange(method, path, body, limit);
+    const answer = JSON.parse(text) as T & { code?: string; message?: string };
+    if (status === 200) return answer;
+    const code = answer.code !== undefined && answer.code in ERROR_CODES ? (answer.code as ErrorCode) : "internal";
+    throw new SimError(code, answer.message ?? text);
+  }
+
+  #exchange(method: string, path: string, body: unknown, limit: number): Promise<{ status: number; text: string }> {
+    return new Promise((resolve, reject) => {
+      const request = http.request({
+        socketPath: runFiles(this.runDir).adminSocket,
+        method,
+        path,
+        agent: false,
+        headers: body === undefined ? {} : { "content-type": "application/json" },
+        signal: AbortSignal.timeout(limit),
+      });
+      const fail = (error: Error) => reject(this.#explain(error, limit));
+      request.once("error", fail);
+      request.once("response", (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (part: string) => (text += part));
+        response.once("error", fail);
+        response.once("end", () => resolve({ status: response.statusCode ?? 0, text }));
+      });
+      request.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+
+  #explain(error: Error, limit: number): SimError {
+    switch (errnoOf(error)) {
+      case "ENOENT":
+      case "ECONNREFUSED":
+      case "ECONNRESET":
+        return new NoDaemonError(this.runDir, error);
+      case "EACCES":
+        return new SimError("host_failed", `the daemon of ${this.runDir} may be asked by its owner only: use sudo`, {
+          cause: error,
+        });
+      case "ABORT_ERR":
+        return new SimError(
+          "timed_out",
+          `the daemon of ${this.runDir} did not answer within ${limit / 1000} s: see its log, or stop it with \`kill\` and start it again`,
+          { cause: error },
+        );
+      default:
+        return new SimError("host_failed", `cannot ask the daemon of ${this.runDir}: ${error.message}`, {
+          cause: error,
+        });
+    }
+  }
+}

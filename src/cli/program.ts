@@ -1,0 +1,171 @@
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { type DirFlags, resolveDirs } from "../lib/dirs.ts";
+import { SimError } from "../lib/errors.ts";
+import { VERSION } from "../lib/version.ts";
+import { type Context, EXIT } from "./context.ts";
+
+/** Names that existing definitions use, and our own. */
+const PLUGIN_NAMES = ["rexray-sim", "rexray"];
+
+const EXAMPLES = `
+Examples:
+  rexray-sim up                                     start here, Ctrl-C stops
+  rexray-sim up --detach                            start in the background
+  docker volume create -d rexray-sim -o size=16 pg  make a volume
+  rexray-sim status                                 see everything on one screen
+  rexray-sim volume inspect pg                      see which nodes hold it
+  rexray-sim sds stop sds1                          take a node down under it
+  rexray-sim doctor                                 see what this machine lacks
+  rexray-sim down                                   stop
+
+Every command finds its instance by --run-dir (or REXRAY_SIM_RUN_DIR).
+Exit status: 0 success, 1 failure, 2 wrong usage, 3 no instance runs.
+`;
+
+/**
+ * Runs one command line and answers its exit status. The commands are loaded when they are called: what `--version` does
+ * not need, it does not wait for.
+ *
+ * @param args without the program's own name
+ */
+export async function runCli(args: readonly string[], context: Context): Promise<number> {
+  let status: number = EXIT.ok;
+  const program = build(context, (result) => (status = result));
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return status;
+  } catch (error) {
+    // Commander has printed what it had to say.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    return explain(error, context);
+  }
+}
+
+async function explain(error: unknown, context: Context): Promise<number> {
+  if (!(error instanceof SimError)) {
+    context.err(`rexray-sim: internal error: ${error instanceof Error ? error.stack : String(error)}\n`);
+    return EXIT.internal;
+  }
+  const { NoDaemonError } = await import("../admin/client.ts");
+  context.err(`rexray-sim: ${error.message}\n`);
+  return error instanceof NoDaemonError ? EXIT.noDaemon : EXIT.failed;
+}
+
+interface RunDirFlag {
+  runDir?: string;
+}
+
+interface JsonFlag extends RunDirFlag {
+  json?: boolean;
+}
+
+function build(context: Context, done: (status: number) => void): Command {
+  const { env } = context;
+  const program = new Command("rexray-sim")
+    .description("Persistent storage of DC/OS + REX-Ray + ScaleIO on one machine, for real")
+    .version(VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .addHelpText("after", EXAMPLES)
+    .configureOutput({ writeOut: context.out, writeErr: context.err })
+    .showHelpAfterError("(--help shows what there is)")
+    .exitOverride();
+  const runDirOf = (flags: RunDirFlag) => resolveDirs(flags, env).runDir;
+
+  withDirs(program.command("up"))
+    .description("start the cluster and serve its volumes to Docker")
+    .option(
+      "--plugin-name <name>",
+      "a volume driver name to serve; repeatable (default: rexray-sim and rexray)",
+      collect,
+    )
+    .option("-d, --detach", "run in the background; return when ready")
+    .action(async (flags: DirFlags & { pluginName?: string[]; detach?: boolean }) => {
+      const options = { dirs: resolveDirs(flags, env), pluginNames: flags.pluginName ?? PLUGIN_NAMES };
+      if (flags.detach === true) done(await (await import("./up-detached.ts")).upDetached(context, options));
+      else done(await (await import("./up.ts")).up(context, options));
+    });
+
+  withDirs(program.command("down"))
+    .description("unmount what nobody holds and stop; also cleans up after a killed daemon")
+    .option("-f, --force", "unmount also what is in use")
+    .action(async (flags: DirFlags & { force?: boolean }) => {
+      done(await (await import("./down.ts")).down(context, { flags, force: flags.force === true }));
+    });
+
+  withJson(program.command("status"))
+    .description("show nodes, pool, volumes, mounts and health")
+    .action(async (flags: JsonFlag) => {
+      done(await (await import("./status.ts")).status(context, { runDir: runDirOf(flags), json: flags.json === true }));
+    });
+
+  const volume = program.command("volume").description("look at volumes");
+  withJson(volume.command("ls"))
+    .description("list the volumes")
+    .action(async (flags: JsonFlag) => {
+      done(
+        await (await import("./volume-ls.ts")).volumeLs(context, {
+          runDir: runDirOf(flags),
+          json: flags.json === true,
+        }),
+      );
+    });
+  withJson(volume.command("inspect <name>"))
+    .description("show where a volume's chunks lie and what it really uses")
+    .option("--chunks", "one line for each chunk")
+    .action(async (name: string, flags: JsonFlag & { chunks?: boolean }) => {
+      const options = { runDir: runDirOf(flags), name, json: flags.json === true, chunks: flags.chunks === true };
+      done(await (await import("./volume-inspect.ts")).volumeInspect(context, options));
+    });
+
+  const sds = program.command("sds").description("look at storage nodes, stop and start them");
+  withJson(sds.command("ls"))
+    .description("list the nodes")
+    .action(async (flags: JsonFlag) => {
+      done(await (await import("./sds-ls.ts")).sdsLs(context, { runDir: runDirOf(flags), json: flags.json === true }));
+    });
+  for (const [action, description] of [
+    ["stop", "take a node down, as a power cut would"],
+    ["start", "bring a node back; what it missed is copied to it"],
+  ] as const) {
+    withRunDir(sds.command(`${action} <name>`))
+      .description(description)
+      .option("--wait", "return when the health is ok")
+      .action(async (name: string, flags: RunDirFlag & { wait?: boolean }) => {
+        const options = { runDir: runDirOf(flags), name, action, wait: flags.wait === true };
+        done(await (await import("./sds-power.ts")).sdsPower(context, options));
+      });
+  }
+
+  withDirs(program.command("doctor"))
+    .description("check this machine, with a fix for each failure")
+    .option("--json", "print JSON")
+    .action(async (flags: DirFlags & { json?: boolean }) => {
+      done(
+        await (await import("./doctor.ts")).doctor(context, {
+          dirs: resolveDirs(flags, env),
+          json: flags.json === true,
+        }),
+      );
+    });
+
+  return program;
+}
+
+const withRunDir = (command: Command): Command =>
+  command.option("--run-dir <dir>", "run directory (REXRAY_SIM_RUN_DIR; default /run/rexray-sim)");
+
+const withJson = (command: Command): Command => withRunDir(command).option("--json", "print JSON");
+
+const withDirs = (command: Command): Command =>
+  withRunDir(command)
+    .option("--state-dir <dir>", "state directory (REXRAY_SIM_STATE_DIR; default /var/lib/rexray-sim)")
+    .option("--plugin-dir <dir>", "where plugin sockets appear (REXRAY_SIM_PLUGIN_DIR; default /run/docker/plugins)")
+    .option("--config <file>", "configuration (REXRAY_SIM_CONFIG; default config.yml in the state directory)");
+
+/** The name becomes a socket's file name and Docker's driver name. */
+function collect(value: string, before: string[] = []): string[] {
+  if (!/^[a-zA-Z0-9][\w.-]{0,63}$/.test(value)) {
+    throw new InvalidArgumentError("A driver name has 1 to 64 letters, digits, dots, dashes and underscores.");
+  }
+  return [...before, value];
+}

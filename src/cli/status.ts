@@ -1,0 +1,69 @@
+import { AdminClient } from "../admin/client.ts";
+import type { StatusReport } from "../admin/report.ts";
+import { type Context, EXIT } from "./context.ts";
+import { bytes, facts, stateWord, table } from "./text.ts";
+
+/** `rexray-sim status`: nodes, pool, volumes, mounts and health on one screen. */
+export async function status(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
+  const report = await new AdminClient(options.runDir).status();
+  context.out(options.json ? `${JSON.stringify(report, undefined, 2)}\n` : statusScreen(report, context.color));
+  return EXIT.ok;
+}
+
+/** The report as text. */
+export function statusScreen(report: StatusReport, color: boolean): string {
+  const { daemon } = report;
+  const health = facts([
+    ["health", stateWord(report.health, color), ...report.reasons],
+    ["mdm", report.mdm.map((member) => `${member.name} ${stateWord(member.state, color)}`).join(", ")],
+    ["plugins", report.plugins.join(" ")],
+    ["daemon", `pid ${daemon.pid}, version ${daemon.version}, since ${daemon.startedAt}`],
+    ["state", daemon.stateDir],
+  ]);
+  return [health, nodeTable(report, color), poolTable(report, color), volumeTable(report, color)].join("\n");
+}
+
+export function nodeTable(report: Pick<StatusReport, "sds">, color: boolean): string {
+  return table(
+    ["NODE", "STATE", "FAULT SET", "USED", "CAPACITY", "REASON"],
+    report.sds.map((sds) => [
+      sds.name,
+      stateWord(sds.state, color),
+      sds.faultSet,
+      bytes(sds.usedBytes),
+      bytes(sds.capacityBytes),
+      sds.reason,
+    ]),
+  );
+}
+
+function poolTable(report: StatusReport, color: boolean): string {
+  return table(
+    ["POOL", "HEALTH", "DOMAIN", "USED", "CAPACITY", "SPARE", "PROVISIONED", "AVAILABLE", "TO REBUILD"],
+    report.pools.map((pool) => [
+      pool.name,
+      stateWord(pool.health, color),
+      pool.protectionDomain,
+      bytes(pool.usedBytes),
+      bytes(pool.capacityBytes),
+      bytes(pool.spareBytes),
+      bytes(pool.provisionedBytes),
+      bytes(pool.availableBytes),
+      bytes(pool.rebuildBytes),
+    ]),
+  );
+}
+
+export function volumeTable(report: Pick<StatusReport, "volumes">, color: boolean): string {
+  if (report.volumes.length === 0) return "no volumes\n";
+  return table(
+    ["VOLUME", "HEALTH", "SIZE", "DEVICE", "MOUNTED AT"],
+    report.volumes.map((volume) => [
+      volume.name,
+      stateWord(volume.health, color),
+      bytes(volume.sizeBytes),
+      volume.device ?? "-",
+      volume.mountpoint || "-",
+    ]),
+  );
+}

@@ -1,0 +1,67 @@
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import { type Dirs, runFiles } from "../lib/dirs.ts";
+import { type ErrorCode, SimError } from "../lib/errors.ts";
+import { type Context, EXIT } from "./context.ts";
+import type { UpMessage } from "./up.ts";
+import { upScreen } from "./up-screen.ts";
+
+/** `rexray-sim up --detach`: runs `up` in the background, waits until it is ready and prints what it would have printed. */
+export async function upDetached(
+  context: Context,
+  options: { dirs: Dirs; pluginNames: readonly string[] },
+): Promise<number> {
+  const { dirs } = options;
+  const logFile = runFiles(dirs.runDir).log;
+  const message = await started(dirs, options.pluginNames, logFile, context.env);
+  if ("error" in message) throw new SimError(message.error.code as ErrorCode, message.error.message);
+  for (const warning of message.warnings) context.err(`warning: ${warning}\n`);
+  const { pid } = message.ready.daemon;
+  context.out(
+    upScreen(
+      message.ready,
+      dirs.pluginDir,
+      `in the background as process ${pid}, log ${logFile}; stop with \`rexray-sim down\``,
+    ),
+  );
+  return EXIT.ok;
+}
+
+/** Starts the background process, and lets go of it once it has said that it is ready or why it is not. */
+function started(
+  dirs: Dirs,
+  pluginNames: readonly string[],
+  logFile: string,
+  env: NodeJS.ProcessEnv,
+): Promise<UpMessage> {
+  fs.mkdirSync(dirs.runDir, { recursive: true, mode: 0o700 });
+  const log = fs.openSync(logFile, "a", 0o600);
+  const flags = ["--state-dir", dirs.stateDir, "--run-dir", dirs.runDir, "--plugin-dir", dirs.pluginDir];
+  if (dirs.configFile !== undefined) flags.push("--config", dirs.configFile);
+  for (const name of pluginNames) flags.push("--plugin-name", name);
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1] as string, "up", ...flags], {
+    detached: true,
+    stdio: ["ignore", log, log, "ipc"],
+    env,
+  });
+  fs.closeSync(log);
+  // Who stops waiting does not want the daemon either.
+  const interrupt = () => child.kill("SIGINT");
+  process.once("SIGINT", interrupt);
+  return new Promise<UpMessage>((resolve, reject) => {
+    child.once("message", (message) => resolve(message as UpMessage));
+    child.once("error", reject);
+    child.once("exit", (status, signal) => {
+      reject(
+        new SimError(
+          "host_failed",
+          `the daemon ended (${signal ?? `status ${status}`}) before it was ready: see ${logFile}`,
+        ),
+      );
+    });
+  }).finally(() => {
+    process.off("SIGINT", interrupt);
+    if (child.connected) child.disconnect();
+    child.unref();
+  });
+}

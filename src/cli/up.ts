@@ -1,0 +1,60 @@
+import type { StatusReport } from "../admin/report.ts";
+import type { Dirs } from "../lib/dirs.ts";
+import { asSimError } from "../lib/errors.ts";
+import { type Context, EXIT } from "./context.ts";
+import { remainingText } from "./remaining.ts";
+import { upScreen } from "./up-screen.ts";
+
+/** What a daemon in the background tells the command that started it, over their channel. */
+export type UpMessage =
+  | { readonly ready: StatusReport; readonly warnings: readonly string[] }
+  | { readonly error: { readonly code: string; readonly message: string } };
+
+/**
+ * `rexray-sim up`: the daemon in this process, until a signal or `down` ends it. SIGINT is a full stop; SIGTERM and SIGHUP
+ * end the daemon only, and mounted volumes stay served.
+ */
+export async function up(context: Context, options: { dirs: Dirs; pluginNames: readonly string[] }): Promise<number> {
+  // There is a channel when `up --detach` started us.
+  const tell = process.connected ? (message: UpMessage) => process.send?.(message) : undefined;
+  // In the background nobody expects that the directory we were started in stays in use.
+  if (tell !== undefined) process.chdir("/");
+  const signal = firstSignal(context);
+  try {
+    const daemon = await context.daemon.start(options);
+    const report = await daemon.report();
+    if (tell === undefined) {
+      for (const warning of daemon.warnings) context.err(`warning: ${warning}\n`);
+      context.out(upScreen(report, options.dirs.pluginDir, "stop with Ctrl-C"));
+    } else {
+      tell({ ready: report, warnings: daemon.warnings });
+      process.disconnect();
+    }
+    const cause = await Promise.race([signal, daemon.ended]);
+    if (cause !== undefined) {
+      const { remaining } = await daemon.stop({ unmount: cause === "SIGINT", force: false });
+      context.err(remainingText(remaining));
+    }
+    await daemon.ended;
+    return EXIT.ok;
+  } catch (error) {
+    const { code, message } = asSimError(error);
+    tell?.({ error: { code, message } });
+    throw error;
+  }
+}
+
+/** The first signal that asks for a stop. A second Ctrl-C does not wait for the stop that the first began. */
+function firstSignal(context: Context): Promise<"SIGINT" | "SIGTERM" | "SIGHUP"> {
+  return new Promise((resolve) => {
+    process.once("SIGINT", () => {
+      context.err("stopping; Ctrl-C again to leave at once\n");
+      resolve("SIGINT");
+      process.once("SIGINT", () => {
+        context.err("left at once: `rexray-sim down` cleans up\n");
+        process.exit(130);
+      });
+    });
+    for (const name of ["SIGTERM", "SIGHUP"] as const) process.on(name, () => resolve(name));
+  });
+}

@@ -1,0 +1,34 @@
+import type { RemainingVolume } from "../admin/report.ts";
+import type { Dirs } from "../lib/dirs.ts";
+import type { Log } from "../lib/log.ts";
+import type { ClusterApi } from "../scaleio/cluster-api.ts";
+import type { VolumeService } from "../volumes/service.ts";
+
+/** What the daemon is made of, as far as starting and stopping it is concerned. */
+export interface Parts {
+  readonly cluster: ClusterApi;
+  readonly volumes: VolumeService & {
+    /** Unmounts what nobody holds (with `force`: everything), and names what it had to leave. */
+    shutdown(options: { force: boolean }): Promise<readonly RemainingVolume[]>;
+  };
+  /** What the configuration has that its writer should look at; one sentence each. */
+  readonly warnings: readonly string[];
+  /** Stops looking after them; mounted volumes stay mounted and served. */
+  close(): Promise<void>;
+}
+
+/** Reads the configuration and opens the parts on the directories, which the caller holds. */
+export type OpenParts = (options: { dirs: Dirs; env: NodeJS.ProcessEnv; log: Log }) => Promise<Parts>;
+
+/** Serves the volume service as a Docker volume plugin at <dir>/<name>.sock. Throws in_use when a live plugin has the name. */
+export type ServePlugin = (options: {
+  service: VolumeService;
+  dir: string;
+  name: string;
+  log: Log;
+}) => Promise<PluginSocket>;
+
+export interface PluginSocket {
+  readonly path: string;
+  close(): Promise<void>;
+}

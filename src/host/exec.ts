@@ -1,0 +1,69 @@
+import { spawn } from "node:child_process";
+import { SimError } from "../lib/errors.ts";
+
+/** Debian package of each tool that is run, for the remedy when one is missing. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  losetup: "mount",
+  mount: "mount",
+  umount: "mount",
+  "mkfs.ext4": "e2fsprogs",
+  "mkfs.xfs": "xfsprogs",
+  blkid: "util-linux",
+  fallocate: "util-linux",
+  install: "coreutils",
+  dd: "coreutils",
+};
+
+export interface RunOptions {
+  /** The tool is killed after this long. Default 60 s: below Docker's limit for a mount. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  /** A descriptor that the tool gets as its fd 3. */
+  readonly fd?: number;
+}
+
+/**
+ * Runs a tool of the system without a shell and answers its standard output. Throws host_failed (with the tool's own
+ * words, or the package to install), timed_out, cancelled.
+ */
+export async function run(file: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+  return (await runForBytes(file, args, options)).toString();
+}
+
+/** As {@link run}, for output that is not text. */
+export async function runForBytes(file: string, args: readonly string[], options: RunOptions = {}): Promise<Buffer> {
+  const { timeoutMs = 60_000, signal, fd } = options;
+  const command = [file, ...args].join(" ");
+  if (signal?.aborted) throw new SimError("cancelled", `${command}: not run, the caller went away`);
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe", ...(fd === undefined ? [] : [fd])] });
+  let late = false;
+  const kill = () => child.kill("SIGKILL");
+  const timer = setTimeout(() => {
+    late = true;
+    kill();
+  }, timeoutMs);
+  signal?.addEventListener("abort", kill, { once: true });
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  child.stdout?.on("data", (data: Buffer) => out.push(data));
+  child.stderr?.on("data", (data: Buffer) => err.push(data));
+  try {
+    const status = await new Promise<number | null>((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", resolve);
+    });
+    if (status === 0) return Buffer.concat(out);
+    if (late) throw new SimError("timed_out", `${command}: no end after ${timeoutMs / 1000} s`);
+    if (signal?.aborted) throw new SimError("cancelled", `${command}: stopped, the caller went away`);
+    const words = Buffer.concat(err).toString().trim() || `ended with status ${status}`;
+    throw new SimError("host_failed", `${command}: ${words}`);
+  } catch (error) {
+    if (error instanceof SimError) throw error;
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const remedy = missing ? `: ${file} is missing, install the package ${PACKAGES[file] ?? file}` : "";
+    throw new SimError("host_failed", `${command} cannot be run${remedy}`, { cause: error });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", kill);
+  }
+}

@@ -1,0 +1,52 @@
+import { SimError } from "../lib/errors.ts";
+import { run, runForBytes, type RunOptions } from "./exec.ts";
+
+export type FsType = "ext4" | "xfs";
+
+/** Enough for the magic numbers of all three file systems that are told apart. */
+const PROBE_BYTES = 128 * 1024;
+
+const MAGICS = [
+  { type: "xfs", at: 0, bytes: Buffer.from("XFSB") },
+  { type: "ext4", at: 0x438, bytes: Buffer.from([0x53, 0xef]) },
+  { type: "btrfs", at: 0x10040, bytes: Buffer.from("_BHRfS_M") },
+] as const;
+
+/**
+ * What a device's first bytes are: a file system (spec/rexray.md 6), "empty" when they are all zero, "unknown" otherwise.
+ * Read by a tool, since a device that hangs must not take a thread of this process with it.
+ */
+export async function probe(device: string, options: RunOptions = {}): Promise<(typeof MAGICS)[number]["type"] | "empty" | "unknown"> {
+  const head = await runForBytes("dd", [`if=${device}`, `bs=${PROBE_BYTES}`, "count=1", "iflag=fullblock", "status=none"], options);
+  const found = MAGICS.find(({ at, bytes }) => head.subarray(at, at + bytes.length).equals(bytes));
+  if (found !== undefined) return found.type;
+  return head.every((byte) => byte === 0) ? "empty" : "unknown";
+}
+
+/** Makes a file system, whatever is on the device. Unwritten parts of a thin volume stay unwritten. */
+export async function makeFileSystem(device: string, type: FsType, options: RunOptions = {}): Promise<void> {
+  if (type === "ext4") await run("mkfs.ext4", ["-F", "-q", device], options);
+  else await run("mkfs.xfs", ["-f", "-q", device], options);
+}
+
+/** Mounts it; a journal is replayed by that. xfs refuses a second file system of the same UUID, as a copy is, unless told not to. */
+export async function mountFileSystem(device: string, directory: string, type: string, options: RunOptions = {}): Promise<void> {
+  await run("mount", ["-t", type, ...(type === "xfs" ? ["-o", "nouuid"] : []), device, directory], options);
+}
+
+/** Throws in_use when somebody in this namespace is inside. */
+export async function unmountFileSystem(directory: string, { lazy }: { lazy: boolean }): Promise<void> {
+  try {
+    await run("umount", [...(lazy ? ["--lazy"] : []), directory]);
+  } catch (error) {
+    if (error instanceof SimError && /busy/.test(error.message)) {
+      throw new SimError("in_use", `${directory} is busy: a process works in it (\`fuser -vm ${directory}\` names it)`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** Makes a directory and its parents; the mode is for a new last one only. By a tool: it may lie on a volume. */
+export async function makeDirectory(directory: string, mode: number, options: RunOptions = {}): Promise<void> {
+  await run("mkdir", ["--parents", `--mode=${mode.toString(8)}`, directory], options);
+}

@@ -1,0 +1,50 @@
+import { readdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { mountsOf } from "./mountinfo.ts";
+
+/** What the kernel has of an instance: its attached volumes, whether or not a daemon runs. */
+export interface Leftovers {
+  /** Mount points of file systems and block files. */
+  readonly mounts: readonly string[];
+  /** Loop devices with the block file that each stands for. */
+  readonly loops: readonly { readonly device: string; readonly file: string }[];
+  /** Supervisors and engines. */
+  readonly processes: readonly { readonly pid: number; readonly command: string }[];
+}
+
+/**
+ * Looks the instance's things up in the mount table, among the loop devices and the processes: all of them lead back to
+ * the block files below the run directory. Reads nothing of a volume.
+ */
+export async function leftoversOf(runDir: string): Promise<Leftovers> {
+  const root = `${path.join(runDir, "sdc")}/`;
+  const loops = await loopsBelow(root);
+  const devices = new Set(loops.map(({ device }) => device));
+  const mounts = await mountsOf((mount) => mount.mountpoint.startsWith(root) || devices.has(mount.source));
+  return { mounts: mounts.map((mount) => mount.mountpoint), loops, processes: await processesBelow(root) };
+}
+
+async function loopsBelow(root: string): Promise<Leftovers["loops"]> {
+  const names = (await readdir("/sys/block")).filter((name) => name.startsWith("loop"));
+  const all = await Promise.all(
+    names.map(async (name) => {
+      const file = await readFile(`/sys/block/${name}/loop/backing_file`, "utf8").catch(() => "");
+      return { device: `/dev/${name}`, file: file.trimEnd().replace(/ \(deleted\)$/, "") };
+    }),
+  );
+  return all.filter(({ file }) => file.startsWith(root));
+}
+
+async function processesBelow(root: string): Promise<Leftovers["processes"]> {
+  const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry));
+  const all = await Promise.all(
+    pids.map(async (pid) => {
+      // Empty for kernel threads, and when the process has ended meanwhile.
+      const words = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+      return { pid: Number(pid), words };
+    }),
+  );
+  return all
+    .filter(({ words }) => words.some((word) => word.startsWith(root)))
+    .map(({ pid, words }) => ({ pid, command: words.join(" ").trim() }));
+}

@@ -1,0 +1,55 @@
+import { constants } from "node:fs";
+import { open, readdir, readFile } from "node:fs/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import { errnoOf, SimError } from "../lib/errors.ts";
+import { run } from "./exec.ts";
+
+/** Two losetup that look for a free device at the same time may pick the same one; the loser tries again. */
+const ATTEMPTS = 20;
+
+/** Attaches a file to a free loop device with direct I/O and answers the device's path. */
+export async function attachLoop(file: string): Promise<string> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await run("losetup", ["--direct-io=on", "--find", "--show", file])).trim();
+    } catch (error) {
+      const busy = error instanceof SimError && /busy/i.test(error.message);
+      if (!busy || attempt === ATTEMPTS) throw error;
+      await pause(attempt * 5);
+    }
+  }
+}
+
+/** Lets go of the device. The kernel does so only once nobody uses it any more (data-path.md, "What leaks"): see {@link loopOf}. */
+export async function detachLoop(device: string): Promise<void> {
+  await run("losetup", ["--detach", device]);
+}
+
+/** The loop device that a file is attached to. */
+export async function loopOf(file: string): Promise<string | undefined> {
+  for (const name of await readdir("/sys/block")) {
+    if (!name.startsWith("loop")) continue;
+    const backing = await readFile(`/sys/block/${name}/loop/backing_file`, "utf8").catch(() => "");
+    if (backing.replace(/ \(deleted\)$/m, "").trimEnd() === file) return `/dev/${name}`;
+  }
+  return undefined;
+}
+
+/** "major:minor" of a loop device, as mountinfo writes it. */
+export async function deviceNumber(device: string): Promise<string> {
+  return (await readFile(`/sys/block/${device.slice("/dev/".length)}/dev`, "utf8")).trim();
+}
+
+/**
+ * Whether some mount namespace has a file system of this device mounted: an exclusive open fails then
+ * (docker-volume-plugin.md 8.6). It reads nothing, so a dead device cannot make it hang.
+ */
+export async function isBusy(device: string): Promise<boolean> {
+  try {
+    await (await open(device, constants.O_RDONLY | constants.O_EXCL)).close();
+    return false;
+  } catch (error) {
+    if (errnoOf(error) === "EBUSY") return true;
+    throw error;
+  }
+}

@@ -1,0 +1,40 @@
+import { mkdir, open, rename, unlink } from "node:fs/promises";
+import path from "node:path";
+import { errnoOf } from "./errors.ts";
+
+/** Makes creations, renames and removals in a directory survive power loss. */
+export async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Replaces a file in one step that survives power loss: written aside, synced, renamed. The directory is made if need be. */
+export async function replaceFile(file: string, content: string): Promise<void> {
+  const directory = path.dirname(file);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const aside = path.join(directory, `.${path.basename(file)}.${process.pid}.new`);
+  const handle = await open(aside, "w", 0o600);
+  try {
+    await handle.writeFile(content);
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+  await rename(aside, file);
+  await syncDirectory(directory);
+}
+
+/** Removes a file for good; a missing one is success. */
+export async function removeFile(file: string): Promise<void> {
+  try {
+    await unlink(file);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return;
+    throw error;
+  }
+  await syncDirectory(path.dirname(file));
+}

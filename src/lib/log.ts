@@ -1,0 +1,39 @@
+import pino from "pino";
+
+/** The logger that is handed to every part; parts derive their own with `log.child({ part: "…" })`. */
+export type Log = pino.Logger;
+
+/** What a log needs of its stream; process.stderr is one. */
+export interface LogStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+}
+
+/** Fields that every line has and no person asks for. */
+const COMMON = new Set(["level", "time", "pid", "hostname", "msg", "err"]);
+
+/**
+ * A log of one JSON line an event, or of plain text when the stream is a terminal.
+ *
+ * @param options.level least level that is written: trace, debug, info, warn, error, fatal or silent
+ * @param options.stream default: standard error, since standard output is for data
+ */
+export function createLog(options: { level: string; stream?: LogStream }): Log {
+  const stream = options.stream ?? process.stderr;
+  const write =
+    stream.isTTY === true ? (line: string) => stream.write(plainText(line)) : (line: string) => stream.write(line);
+  return pino({ level: options.level, base: { pid: process.pid } }, { write });
+}
+
+/** One of pino's lines for a person: time, level, message, what else was said, and the stack of an error. */
+export function plainText(line: string): string {
+  const entry = JSON.parse(line) as Record<string, unknown> & { level: number; time: number };
+  const level = (pino.levels.labels[entry.level] ?? String(entry.level)).toUpperCase().padEnd(5);
+  const fields = Object.entries(entry)
+    .filter(([key]) => !COMMON.has(key))
+    .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .join("");
+  const error = entry["err"] as { stack?: string } | undefined;
+  const stack = error?.stack === undefined ? "" : `\n${error.stack}`;
+  return `${new Date(entry.time).toTimeString().slice(0, 8)} ${level} ${String(entry["msg"] ?? "")}${fields}${stack}\n`;
+}

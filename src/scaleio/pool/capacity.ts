@@ -1,0 +1,43 @@
+import { SimError } from "../../lib/errors.ts";
+import type { SystemState } from "../model.ts";
+
+/** Capacity arithmetic of spec/scaleio.md 1.4. Raw figures count both copies, net figures one. All in bytes. */
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+/** Largest volume (spec/scaleio.md 1.2). */
+export const LARGEST_VOLUME_BYTES = 1024 ** 5;
+/** Volumes in one protection domain. */
+const MOST_VOLUMES = 32_768;
+/** Thin volumes may be promised this many times what there is. */
+const OVERSUBSCRIPTION = 5;
+
+export const spareBytes = (rawBytes: number, sparePercent: number): number => Math.floor((rawBytes * sparePercent) / 100 / MIB) * MIB;
+
+export const roundUpToGranularity = (bytes: number, granularity: number): number => Math.ceil(bytes / granularity) * granularity;
+
+/** Net bytes that new thin volumes can still be promised: five times the net capacity less what is promised already. */
+export function availableBytes(state: SystemState, granularity: number): number {
+  const raw = state.sds.flatMap((sds) => sds.devices).reduce((sum, device) => sum + device.capacityBytes, 0);
+  const promised = [...state.volumes.values()].reduce((sum, volume) => sum + volume.sizeBytes, 0);
+  const net = ((raw - spareBytes(raw, state.pool.sparePercent)) / 2) * OVERSUBSCRIPTION - promised;
+  return Math.max(0, Math.floor(net / granularity) * granularity);
+}
+
+/** Throws no_capacity or invalid_argument when a new volume of this (rounded) size cannot be promised. */
+export function checkCapacity(state: SystemState, sizeBytes: number, granularity: number): void {
+  if (sizeBytes > LARGEST_VOLUME_BYTES) {
+    throw new SimError("invalid_argument", `a volume of ${gb(sizeBytes)} is too large: the limit is 1 PB`);
+  }
+  if (state.volumes.size >= MOST_VOLUMES) {
+    throw new SimError("no_capacity", `there are ${MOST_VOLUMES} volumes already, which is the limit of a protection domain: remove some`);
+  }
+  const available = availableBytes(state, granularity);
+  if (sizeBytes > available) {
+    throw new SimError(
+      "no_capacity",
+      `pool ${state.pool.name} cannot promise ${gb(sizeBytes)}: ${gb(available)} are left of its thin limit; ask for less, remove volumes, or configure larger devices`,
+    );
+  }
+}
+
+const gb = (bytes: number) => `${Number((bytes / GIB).toFixed(2))} GB`;

@@ -1,0 +1,65 @@
+import { SimError } from "../../lib/errors.ts";
+import type { GroupTable } from "../model.ts";
+
+export interface PlacementDevice {
+  readonly capacityBytes: number;
+  /** Fault set, or the SDS where there is none: two copies never share one (spec/scaleio.md 1.3). */
+  readonly faultUnit: string;
+}
+
+const GROUPS_PER_DEVICE = 64;
+const FEWEST_GROUPS = 256;
+
+/** How many placement groups a pool of so many devices gets: a power of two, fixed for its life. */
+export function groupCountFor(devices: number): number {
+  let count = FEWEST_GROUPS;
+  while (count < devices * GROUPS_PER_DEVICE) count *= 2;
+  return count;
+}
+
+/**
+ * Lays down the pool's map: for each group a primary and a secondary device, in different fault units, each device in
+ * proportion to its capacity, and consecutive groups on different primaries, so that a sequential stream touches every node.
+ *
+ * Each device earns credit for each slot in proportion to its capacity and pays one for each copy it is given. Primaries
+ * go to the richest device; secondaries to the richest of another unit, and of the equally rich to the one that has been
+ * paired with this primary least.
+ */
+export function placeGroups(devices: readonly PlacementDevice[], groupCount: number): GroupTable {
+  if (new Set(devices.map(({ faultUnit }) => faultUnit)).size < 2) {
+    throw new SimError("invalid_argument", "two copies need devices in at least two fault units: configure more SDSs or fault sets");
+  }
+  const capacity = devices.reduce((sum, device) => sum + device.capacityBytes, 0);
+  const shares = devices.map((device) => device.capacityBytes / capacity);
+  const credits = [shares.map(() => 0), shares.map(() => 0)] as const;
+  const pairs = new Map<number, number>();
+  const table: [number, number][] = [];
+
+  for (let group = 0; group < groupCount; group++) {
+    for (const slot of credits) for (let i = 0; i < slot.length; i++) slot[i] = (slot[i] as number) + (shares[i] as number);
+    const primary = richest(credits[0], () => true, () => 0);
+    const unit = (devices[primary] as PlacementDevice).faultUnit;
+    const paired = (device: number) => pairs.get(primary * devices.length + device) ?? 0;
+    const secondary = richest(credits[1], (device) => (devices[device] as PlacementDevice).faultUnit !== unit, paired);
+    credits[0][primary] = (credits[0][primary] as number) - 1;
+    credits[1][secondary] = (credits[1][secondary] as number) - 1;
+    pairs.set(primary * devices.length + secondary, paired(secondary) + 1);
+    table.push([primary, secondary]);
+  }
+  return table;
+}
+
+/** Credits within this distance count as equal, so that pairs can be mixed. */
+const NEAR = 1;
+
+function richest(credits: readonly number[], eligible: (device: number) => boolean, paired: (device: number) => number): number {
+  let most = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < credits.length; i++) if (eligible(i)) most = Math.max(most, credits[i] as number);
+  let best = -1;
+  for (let i = 0; i < credits.length; i++) {
+    if (!eligible(i) || (credits[i] as number) < most - NEAR) continue;
+    const better = best < 0 || paired(i) < paired(best) || (paired(i) === paired(best) && (credits[i] as number) > (credits[best] as number));
+    if (better) best = i;
+  }
+  return best;
+}

@@ -1,0 +1,141 @@
+import type { RemainingVolume } from "../../src/admin/report.ts";
+import { SimError } from "../../src/lib/errors.ts";
+import { createLog } from "../../src/lib/log.ts";
+import type { ClusterApi } from "../../src/scaleio/cluster-api.ts";
+import type { ClusterStatus, ServiceState, VolumeLayout } from "../../src/scaleio/model.ts";
+import type { VolumeService, VolumeView } from "../../src/volumes/service.ts";
+
+const GIB = 1024 ** 3;
+
+export const silent = createLog({ level: "silent" });
+
+/** Three nodes and one volume, "pg"; nodes can be stopped and started, and each order is remembered. */
+export class FakeCluster implements ClusterApi {
+  readonly orders: string[] = [];
+  readonly states = new Map<string, ServiceState>([
+    ["sds1", "up"],
+    ["sds2", "up"],
+    ["sds3", "up"],
+  ]);
+  /** Status calls that still find copies to rebuild after all nodes are up again. */
+  rebuilds = 0;
+
+  async status(): Promise<ClusterStatus> {
+    const down = [...this.states].filter(([, state]) => state !== "up").map(([name]) => `${name} is stopped`);
+    const rebuilding = down.length === 0 && this.rebuilds-- > 0;
+    const health = down.length > 0 || rebuilding ? "degraded" : "ok";
+    return {
+      health,
+      reasons: rebuilding ? ["copies are being rebuilt"] : down,
+      mdm: ["1", "2", "3"].map((name) => ({ name, state: "normal", reason: "" })),
+      sds: [...this.states].map(([name, state]) => ({
+        name,
+        state,
+        reason: "",
+        faultSet: name,
+        capacityBytes: 64 * GIB,
+        usedBytes: 1.5 * GIB,
+        devices: [`/state/sds/${name}/disk1`],
+      })),
+      pools: [
+        {
+          name: "pool1",
+          health,
+          protectionDomain: "domain1",
+          capacityBytes: 192 * GIB,
+          spareBytes: 64 * GIB,
+          usedBytes: 4.5 * GIB,
+          provisionedBytes: 16 * GIB,
+          availableBytes: 48 * GIB,
+          rebuildBytes: 0,
+        },
+      ],
+      volumes: [this.#volume()],
+    };
+  }
+
+  async layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout> {
+    if (volumeName !== "pg") throw new SimError("not_found", `no volume is called "${volumeName}"`);
+    return {
+      ...this.#volume(),
+      createdAt: "2024-05-01T10:00:00Z",
+      fsType: "ext4",
+      pool: "pool1",
+      mapVersion: 1,
+      chunkBytes: 1024 * 1024,
+      usedBytes: 3 * GIB,
+      devices: ["sds1", "sds2"].map((sds, index) => ({
+        sds,
+        device: "disk1",
+        file: `/state/sds/${sds}/disk1/0123456700000001.vol`,
+        primaryChunks: index === 0 ? 8193 : 8191,
+        secondaryChunks: index === 0 ? 8191 : 8193,
+        usedBytes: 1.5 * GIB,
+        staleChunks: 0,
+      })),
+      ...(options.chunks ? { chunks: [{ chunk: 0, primary: "sds1", secondary: "sds2", stale: ["sds2"] }] } : {}),
+    };
+  }
+
+  async stopSds(name: string): Promise<void> {
+    this.#order("stop", name, "stopped");
+  }
+
+  async startSds(name: string): Promise<void> {
+    this.#order("start", name, "up");
+  }
+
+  #order(action: string, name: string, state: ServiceState): void {
+    if (!this.states.has(name)) throw new SimError("not_found", `no SDS is called "${name}"`);
+    this.orders.push(`${action} ${name}`);
+    this.states.set(name, state);
+  }
+
+  #volume() {
+    return {
+      name: "pg",
+      id: "0123456700000001",
+      sizeBytes: 16 * GIB,
+      health: "ok",
+      mappedTo: "host1",
+      device: "/dev/loop7",
+      degradedChunks: 0,
+      failedChunks: 0,
+      supervisorPid: 11,
+      enginePid: 12,
+    } as const;
+  }
+}
+
+/** The volume "pg", mounted; a stop leaves `held`. */
+export class FakeVolumes implements VolumeService {
+  mountpoint = "/state/volumes/pg/data";
+  held: RemainingVolume[] = [];
+  readonly orders: string[] = [];
+
+  async create(): Promise<void> {}
+  async remove(): Promise<void> {}
+  async mount(): Promise<string> {
+    return this.mountpoint;
+  }
+  async unmount(): Promise<void> {}
+  async path(): Promise<string> {
+    return this.mountpoint;
+  }
+  async get(): Promise<VolumeView> {
+    return (await this.list())[0] as VolumeView;
+  }
+  async list(): Promise<VolumeView[]> {
+    return [
+      { name: "pg", sizeBytes: 16 * GIB, createdAt: "2024-05-01T10:00:00Z", mountpoint: this.mountpoint, status: {} },
+    ];
+  }
+  async reconcile(): Promise<void> {
+    this.orders.push("reconcile");
+  }
+  async shutdown({ force }: { force: boolean }): Promise<RemainingVolume[]> {
+    this.orders.push(force ? "shutdown force" : "shutdown");
+    if (force || this.held.length === 0) this.mountpoint = "";
+    return force ? [] : this.held;
+  }
+}

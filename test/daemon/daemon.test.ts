@@ -1,0 +1,135 @@
+import fs from "node:fs";
+import path from "node:path";
+import t from "tap";
+import { AdminClient, NoDaemonError } from "../../src/admin/client.ts";
+import { Daemon } from "../../src/daemon/daemon.ts";
+import { sweep } from "../../src/daemon/sweep.ts";
+import { readRecord } from "../../src/lib/daemon-record.ts";
+import { SimError } from "../../src/lib/errors.ts";
+import { surroundings } from "./fake-parts.ts";
+
+const held = [{ name: "pg", heldBy: ["postgres (4711)"] }];
+
+t.test(
+  "plugins are served after the volumes of a former run are looked after, and a full stop leaves nothing",
+  async (t) => {
+    const { dirs, log, start } = surroundings(t);
+    const daemon = await start();
+    t.same(log, ["open", "reconcile", "serve a", "serve b"]);
+    t.same(daemon.warnings, ["mind the gap"]);
+    const report = await new AdminClient(dirs.runDir).status();
+    t.same(report, await daemon.report());
+    t.same(
+      report.plugins,
+      ["a", "b"].map((name) => path.join(dirs.pluginDir, `${name}.sock`)),
+    );
+    t.match(await readRecord(dirs.runDir), { pid: process.pid, stateDir: dirs.stateDir, plugins: report.plugins });
+
+    t.same(await daemon.stop({ unmount: true, force: false }), { remaining: [] });
+    await daemon.ended;
+    t.same(log.slice(4), ["unserve a", "unserve b", "shutdown", "close"]);
+    for (const dir of [dirs.stateDir, dirs.runDir, dirs.pluginDir]) t.same(fs.readdirSync(dir), []);
+  },
+);
+
+t.test("down over the admin socket is answered before the daemon ends", async (t) => {
+  const { dirs, volumes, start } = surroundings(t);
+  volumes.held = held;
+  const daemon = await start();
+  const client = new AdminClient(dirs.runDir);
+  t.same(await client.down({ force: false }), { remaining: held });
+  await daemon.ended;
+  await t.rejects(client.status(), NoDaemonError);
+  t.ok(await readRecord(dirs.runDir), "the record stays for who cleans up");
+});
+
+t.test("a stop that leaves volumes mounted does not touch them", async (t) => {
+  const { dirs, log, start } = surroundings(t);
+  const daemon = await start();
+  t.same(await daemon.stop({ unmount: false, force: false }), { remaining: [] });
+  await daemon.ended;
+  t.notOk(log.includes("shutdown"));
+  t.match(await readRecord(dirs.runDir), { stateDir: dirs.stateDir });
+});
+
+t.test("the first stop decides", async (t) => {
+  const { log, start } = surroundings(t);
+  const daemon = await start();
+  await Promise.all([daemon.stop({ unmount: true, force: false }), daemon.stop({ unmount: false, force: true })]);
+  await daemon.ended;
+  t.equal(log.filter((entry) => entry.startsWith("shutdown")).length, 1);
+  t.equal(log.filter((entry) => entry === "close").length, 1);
+});
+
+t.test("a stop that fails to unmount says so and ends all the same", async (t) => {
+  const { volumes, start } = surroundings(t);
+  const daemon = await start();
+  volumes.shutdown = async () => {
+    throw new SimError("host_failed", "umount: no");
+  };
+  await t.rejects(daemon.stop({ unmount: true, force: false }), { code: "host_failed" });
+  await daemon.ended;
+});
+
+t.test("a plugin name that is taken fails the start, and what was begun is undone", async (t) => {
+  const { dirs, log, options } = surroundings(t);
+  const servePlugin: typeof options.servePlugin = async (request) => {
+    if (request.name === "b") throw new SimError("in_use", "b is taken");
+    return options.servePlugin(request);
+  };
+  await t.rejects(Daemon.start({ ...options, servePlugin }), { code: "in_use", message: "b is taken" });
+  t.same(log, ["open", "reconcile", "serve a", "unserve a", "close"]);
+  for (const dir of [dirs.stateDir, dirs.runDir, dirs.pluginDir]) t.same(fs.readdirSync(dir), []);
+});
+
+t.test("a second daemon is refused on the same state directory and on the same run directory", async (t) => {
+  const { dirs, options, start } = surroundings(t);
+  const daemon = await start();
+  for (const [mine, flag] of [
+    ["stateDir", "--state-dir"],
+    ["runDir", "--run-dir"],
+  ] as const) {
+    const other = { ...dirs, stateDir: `${dirs.stateDir}2`, runDir: `${dirs.runDir}2`, [mine]: dirs[mine] };
+    await t.rejects(Daemon.start({ ...options, dirs: other }), { code: "in_use", message: new RegExp(flag) });
+  }
+  await t.rejects(Daemon.start({ ...options, dirs: { ...dirs, stateDir: dirs.runDir } }), { code: "invalid_argument" });
+  await t.rejects(Daemon.start({ ...options, dirs: { ...dirs, runDir: `/tmp/${"x".repeat(100)}` } }), {
+    code: "invalid_argument",
+    message: /107 bytes.*--run-dir/,
+  });
+  await daemon.stop({ unmount: true, force: false });
+  await daemon.ended;
+});
+
+t.test("volumes that take long to look after do not keep the others from being served", async (t) => {
+  const { volumes, start } = surroundings(t);
+  let finish = () => {};
+  volumes.reconcile = () => new Promise((resolve) => (finish = resolve));
+  const begin = performance.now();
+  const daemon = await start();
+  t.ok(performance.now() - begin < 4000);
+  finish();
+  await daemon.stop({ unmount: true, force: false });
+  await daemon.ended;
+});
+
+t.test("a sweep does what a dead daemon could not, and removes its sockets unless others serve there", async (t) => {
+  const { dirs, volumes, log, options, start } = surroundings(t);
+  const daemon = await start();
+  await daemon.stop({ unmount: false, force: false });
+  await daemon.ended;
+  const [stale = "", live = ""] = (await readRecord(dirs.runDir))?.plugins ?? [];
+  fs.writeFileSync(stale, "");
+  const other = await options.servePlugin({ service: volumes, dir: dirs.pluginDir, name: "b", log: options.log });
+  log.length = 0;
+
+  volumes.held = held;
+  t.same(await sweep({ ...options, force: false }), { remaining: held });
+  t.same(log, ["open", "reconcile", "shutdown", "close"]);
+  t.ok(await readRecord(dirs.runDir), "the record stays as long as something does");
+  t.same(await sweep({ ...options, force: true }), { remaining: [] });
+  t.notOk(await readRecord(dirs.runDir));
+  t.notOk(fs.existsSync(stale));
+  t.ok(fs.existsSync(live));
+  await other.close();
+});

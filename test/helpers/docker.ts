@@ -1,0 +1,147 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import type { Test } from "tap";
+import { findLeaks, removeLeaks } from "./leaks.ts";
+import { output, type RunOptions, type RunResult, run } from "./run.ts";
+import { tempDir } from "./temp-dir.ts";
+import { waitFor } from "./wait.ts";
+
+/** The image that every engine has: Debian's busybox, nothing else. */
+export const IMAGE = "busybox:test";
+
+/** Settings of an engine. */
+export interface DockerOptions {
+  /** Further flags of dockerd, as `--live-restore`. */
+  readonly args?: readonly string[];
+}
+
+/**
+ * A Docker engine of a test's own: own data, own socket, no network. It is the machine's real engine otherwise, and finds
+ * plugins in /run/docker/plugins. Run containers with `--network none`.
+ */
+export class DockerEngine {
+  /** Everything of the engine lies below it. */
+  readonly dir = tempDir("docker");
+  /** The Engine API. */
+  readonly socket = path.join(this.dir, "docker.sock");
+  /** What dockerd wrote. */
+  readonly logFile = path.join(this.dir, "dockerd.log");
+  /** For programs that find the engine by the environment, as docker-compose does. */
+  readonly env: NodeJS.ProcessEnv = {
+    ...process.env,
+    DOCKER_HOST: `unix://${this.socket}`,
+    DOCKER_CONFIG: path.join(this.dir, "cli"),
+  };
+  readonly #args: readonly string[];
+  #process: ChildProcess | undefined;
+
+  constructor(options: DockerOptions = {}) {
+    this.#args = options.args ?? [];
+  }
+
+  /** Runs `docker ARGS` and answers however it ends. */
+  run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+    return run("docker", args, { ...options, env: { ...this.env, ...options.env } });
+  }
+
+  /** Runs `docker ARGS`, which must succeed, and returns what it printed, trimmed. */
+  async docker(...args: readonly string[]): Promise<string> {
+    return (await output("docker", args, { env: this.env })).trim();
+  }
+
+  /** Starts dockerd (again) and waits until it answers. */
+  async start(): Promise<void> {
+    const at = (name: string) => path.join(this.dir, name);
+    // Not the machine's own settings, which may say anything. The key, of no use, would be made in /etc otherwise.
+    fs.writeFileSync(at("daemon.json"), `${JSON.stringify({ "deprecated-key-path": at("key.json") })}\n`);
+    const flags = ["--config-file", at("daemon.json"), "--data-root", at("data"), "--exec-root", at("exec")];
+    const apart = ["--pidfile", at("docker.pid"), "--host", `unix://${this.socket}`, "--bridge=none", "--iptables=false"];
+    const log = fs.openSync(this.logFile, "a");
+    const dockerd = spawn("dockerd", [...flags, ...apart, ...this.#args], { stdio: ["ignore", log, log] });
+    fs.closeSync(log);
+    this.#process = dockerd;
+    await waitFor(
+      async () => {
+        if (dockerd.exitCode !== null) return "ended";
+        return (await this.run(["info", "--format", "{{.ID}}"])).code === 0 && "ready";
+      },
+      { what: "dockerd to answer", deadline: 60_000, every: 100 },
+    );
+    if (dockerd.exitCode !== null) throw new Error(`dockerd ended with status ${dockerd.exitCode}:\n${this.log()}`);
+  }
+
+  /** Ends dockerd, by default cleanly, and waits until it is gone. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    const dockerd = this.#process;
+    if (dockerd === undefined || dockerd.exitCode !== null || dockerd.signalCode !== null) return;
+    dockerd.kill(signal);
+    await waitFor(() => dockerd.exitCode !== null || dockerd.signalCode !== null, {
+      what: `dockerd to end after ${signal}`,
+      deadline: 60_000,
+    });
+    await this.#endOfContainerd();
+  }
+
+  /**
+   * A killed dockerd takes containerd with it. Where init is slow to reap, the next dockerd would find the zombie by its
+   * pid file and wait for it in vain.
+   */
+  async #endOfContainerd(): Promise<void> {
+    const pidFile = path.join(this.dir, "exec/containerd/containerd.pid");
+    if (!fs.existsSync(pidFile)) return;
+    const status = `/proc/${fs.readFileSync(pidFile, "utf8").trim()}/status`;
+    const ended = () => !fs.existsSync(status) || /^State:\s+[ZX]/m.test(fs.readFileSync(status, "utf8"));
+    await waitFor(ended, { what: "containerd to end with dockerd" });
+    fs.rmSync(pidFile, { force: true });
+  }
+
+  /** A new dockerd on the data of the last one, which is stopped or killed first. */
+  async restart(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    await this.stop(signal);
+    await this.start();
+  }
+
+  /** The end of what dockerd wrote, for messages. */
+  log(): string {
+    return fs.existsSync(this.logFile) ? fs.readFileSync(this.logFile, "utf8").split("\n").slice(-30).join("\n") : "";
+  }
+
+  /** Imports {@link IMAGE}. */
+  async importImage(): Promise<void> {
+    const root = path.join(this.dir, "image");
+    fs.mkdirSync(path.join(root, "bin"), { recursive: true });
+    for (const name of ["data", "proc", "sys", "dev", "etc"]) fs.mkdirSync(path.join(root, name));
+    fs.mkdirSync(path.join(root, "tmp"), { mode: 0o1777 });
+    fs.copyFileSync("/bin/busybox", path.join(root, "bin/busybox"));
+    const applets = (await output("/bin/busybox", ["--list"])).split("\n").filter((name) => name !== "" && name !== "busybox");
+    for (const name of applets) fs.symlinkSync("busybox", path.join(root, "bin", name));
+    const tarball = path.join(this.dir, "image.tar");
+    await output("tar", ["-C", root, "-cf", tarball, "."]);
+    await this.docker("import", "--change", "ENV PATH=/bin", "--change", 'CMD ["sh"]', tarball, IMAGE);
+    fs.rmSync(root, { recursive: true });
+    fs.rmSync(tarball);
+  }
+
+  /** Ends the engine, its containers and all that is left of either. */
+  async destroy(): Promise<void> {
+    if (this.#process?.exitCode === null && this.#process.signalCode === null) {
+      const containers = (await this.run(["ps", "--all", "--quiet"])).stdout.split("\n").filter(Boolean);
+      if (containers.length > 0) await this.run(["rm", "--force", ...containers]);
+      await this.stop().catch(() => this.stop("SIGKILL"));
+    }
+    // After a kill: containerd, the shims and their mounts. They are the engine's, not the product's.
+    const scope = { dir: this.dir };
+    if (findLeaks(scope).length > 0) removeLeaks(scope);
+    fs.rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Starts an engine with {@link IMAGE} that lasts as long as the test: best one per file, on its top level. */
+export async function startDocker(t: Test, options: DockerOptions = {}): Promise<DockerEngine> {
+  const engine = new DockerEngine(options);
+  t.teardown(() => engine.destroy());
+  await engine.start();
+  await engine.importImage();
+  return engine;
+}
