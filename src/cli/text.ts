@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import type { Health, ServiceState } from "../scaleio/model.ts";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -48,8 +49,7 @@ export function stateWord(word: keyof typeof COLORS, color: boolean): string {
   return color ? `\u001b[${COLORS[word]}m${word}\u001b[0m` : word;
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: the escape sequences of stateWord
-const visibleLength = (cell: string) => cell.replace(/\u001b\[\d+m/g, "").length;
+const visibleLength = (cell: string) => stripVTControlCharacters(cell).length;
 
 /** "1 volume", "2 volumes". */
 export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`;

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
-import { AdminClient, NoDaemonError } from "../../src/admin/client.ts";
+import { AdminClient } from "../../src/admin/client.ts";
 import { Daemon } from "../../src/daemon/daemon.ts";
 import { sweep } from "../../src/daemon/sweep.ts";
 import { readRecord } from "../../src/lib/daemon-record.ts";
@@ -39,7 +39,7 @@ t.test("down over the admin socket is answered before the daemon ends", async (t
   const client = new AdminClient(dirs.runDir);
   t.same(await client.down({ force: false }), { remaining: held });
   await daemon.ended;
-  await t.rejects(client.status(), NoDaemonError);
+  await t.rejects(client.status(), { code: "unavailable" });
   t.ok(await readRecord(dirs.runDir), "the record stays for who cleans up");
 });
 

@@ -10,7 +10,8 @@ t.test("a private engine runs containers and leaves nothing", { skip: requiresDo
     const engine = await startDocker(t);
     dir = engine.dir;
     t.equal(await engine.docker("run", "--rm", "--network", "none", IMAGE, "echo", "hello"), "hello");
-    await engine.docker("run", "--detach", "--name", "sleeper", "--network", "none", IMAGE, "sleep", "1000");
+    const sleeper = ["--detach", "--name", "sleeper", "--network", "none", "--stop-signal", "KILL"];
+    await engine.docker("run", ...sleeper, IMAGE, "sleep", "1000");
     await engine.restart("SIGKILL");
     t.match(await engine.docker("ps", "--all", "--format", "{{.Names}}"), "sleeper", "its data outlives it");
     t.not((await engine.run(["volume", "inspect", "none"])).code, 0);
@@ -18,4 +19,16 @@ t.test("a private engine runs containers and leaves nothing", { skip: requiresDo
   });
   t.same(findLeaks({ dir }), []);
   t.notOk(fs.existsSync(dir));
+});
+
+t.test("an engine that was killed leaves nothing either", { skip: requiresDocker() }, async (t) => {
+  const engine = await startDocker(t);
+  await engine.docker("run", "--detach", "--network", "none", IMAGE, "sleep", "1000");
+  await engine.stop("SIGKILL");
+  t.match(
+    findLeaks({ dir: engine.dir }).map((leak) => leak.what),
+    [/containerd-shim/, /sleep 1000/, /merged/],
+  );
+  await engine.destroy();
+  t.same(findLeaks({ dir: engine.dir }), []);
 });

@@ -137,7 +137,10 @@ export class DockerEngine {
   }
 }
 
-/** Starts an engine with {@link IMAGE} that lasts as long as the test: best one per file, on its top level. */
+/**
+ * Starts an engine with {@link IMAGE} that lasts as long as the test: best one per file, on its top level. Start it after
+ * the instances whose volumes its containers use: what was started last is ended first.
+ */
 export async function startDocker(t: Test, options: DockerOptions = {}): Promise<DockerEngine> {
   const engine = new DockerEngine(options);
   t.teardown(() => engine.destroy());

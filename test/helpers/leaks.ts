@@ -61,10 +61,18 @@ function processLeaks({ dir, mark }: Scope): Leak[] {
     if (words.join("") === "") continue;
     const named = words.some((word) => word.split(/[=:]/).some((part) => inside(part.replace(/^\/\//, "/"), dir)));
     const marked = mark !== undefined && read(`/proc/${pid}/environ`).split("\0").includes(mark);
-    if (!named && !marked) continue;
+    if (!named && !marked && !rootedIn(pid, dir)) continue;
     leaks.push({ kind: "process", what: `${pid}: ${words.join(" ").trim()}`, remove: () => kill(pid) });
   }
   return leaks;
+}
+
+/** Whether the process's root file system lies below the directory: a container of an engine that is gone. */
+function rootedIn(pid: number, dir: string): boolean {
+  const root = read(`/proc/${pid}/mountinfo`)
+    .split("\n")
+    .find((line) => line.split(" ")[4] === "/");
+  return root?.split(" - ")[1]?.includes(`=${dir}/`) ?? false;
 }
 
 /** Innermost first: the kernel lists a mount after the one it lies on. */

@@ -1,0 +1,75 @@
+import path from "node:path";
+import { z } from "zod";
+import { parseSize } from "../lib/size.ts";
+
+const MIB = 1024 ** 2;
+const FEWEST_UNITS = 3;
+const MOST_SDS = 1024;
+
+const size = z.union([z.string(), z.number()]).transform((value, context) => {
+  try {
+    const bytes = parseSize(String(value));
+    if (bytes % MIB === 0) return bytes;
+    context.addIssue({ code: "custom", message: "must be a multiple of 1 MB" });
+  } catch (error) {
+    context.addIssue({ code: "custom", message: (error as Error).message });
+  }
+  return z.NEVER;
+});
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,30}$/, 'must be a name: up to 31 of letters, digits, "_", "." and "-"');
+const device = z.strictObject({ name, path: z.string().optional(), size: size.optional() });
+const sds = z.strictObject({ name, faultSet: name.optional(), devices: z.array(device).min(1).optional() });
+
+/** The `simulator:` section as it is written. */
+export const simulatorSchema = z.strictObject({
+  profile: z.enum(["safe", "strict"]).default("safe"),
+  protectionDomain: name.default("pd1"),
+  pool: name.default("pool1"),
+  sparePercentage: z.number().int().min(0).max(90).default(10),
+  granularity: size.default(8 * 1024 ** 3),
+  deviceSize: size.default(256 * 1024 ** 3),
+  sds: z.union([z.number().int().min(FEWEST_UNITS).max(MOST_SDS), z.array(sds).min(FEWEST_UNITS).max(MOST_SDS)]).default(4),
+  pluginNames: z.array(name).min(1).optional(),
+});
+
+export interface SimulatorConfig {
+  /** strict: as upstream, also where that loses or hides something (README, Differences). */
+  readonly profile: "safe" | "strict";
+  readonly protectionDomain: string;
+  readonly pool: string;
+  readonly sparePercentage: number;
+  readonly granularityBytes: number;
+  readonly sds: readonly {
+    readonly name: string;
+    readonly faultSet: string;
+    readonly devices: readonly { readonly name: string; readonly path: string; readonly sizeBytes: number }[];
+  }[];
+  /** Undefined: the names of the command line. */
+  readonly pluginNames: readonly string[] | undefined;
+}
+
+/** Fills in what was left out. Answers the problems that only the whole shows. */
+export function expandSimulator(written: z.infer<typeof simulatorSchema>, stateDir: string): { simulator: SimulatorConfig; problems: string[] } {
+  const list: z.infer<typeof sds>[] =
+    typeof written.sds === "number" ? Array.from({ length: written.sds }, (_, i) => ({ name: `sds-${i + 1}` })) : written.sds;
+  const nodes = list.map((node) => ({
+    name: node.name,
+    faultSet: node.faultSet ?? node.name,
+    devices: (node.devices ?? [{ name: "dev-1" }]).map((one) => ({
+      name: one.name,
+      path: path.resolve(stateDir, one.path ?? path.join("sds", node.name, one.name)),
+      sizeBytes: one.size ?? written.deviceSize,
+    })),
+  }));
+  const problems: string[] = [];
+  const units = new Set(nodes.map(({ faultSet }) => faultSet));
+  if (units.size < FEWEST_UNITS) problems.push(`simulator.sds: the SDSs lie in ${units.size} fault sets, a pool needs ${FEWEST_UNITS}: add SDSs or fault sets`);
+  for (const twice of repeated(nodes.map((node) => node.name))) problems.push(`simulator.sds: "${twice}" is the name of two SDSs: rename one`);
+  for (const twice of repeated(nodes.flatMap((node) => node.devices.map((one) => one.path)))) {
+    problems.push(`simulator.sds: two devices share the directory ${twice}: give each its own`);
+  }
+  const { profile, protectionDomain, pool, sparePercentage, granularity, pluginNames } = written;
+  return { simulator: { profile, protectionDomain, pool, sparePercentage, granularityBytes: granularity, sds: nodes, pluginNames }, problems };
+}
+
+const repeated = (words: readonly string[]) => new Set(words.filter((word, i) => words.indexOf(word) !== i));

@@ -1,0 +1,64 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import t from "tap";
+import { resolveDirs } from "../../src/lib/dirs.ts";
+import { createLog } from "../../src/lib/log.ts";
+import { processId, stillRuns } from "../../src/lib/process-id.ts";
+
+t.test("directories: flags before environment before defaults", async (t) => {
+  t.same(resolveDirs({}, {}), {
+    stateDir: "/var/lib/rexray-sim",
+    runDir: "/run/rexray-sim",
+    pluginDir: "/run/docker/plugins",
+    configFile: undefined,
+  });
+  const env = {
+    REXRAY_SIM_STATE_DIR: "/e/state",
+    REXRAY_SIM_RUN_DIR: "/e/run",
+    REXRAY_SIM_PLUGIN_DIR: "",
+    REXRAY_SIM_CONFIG: "/e/config.yml",
+  };
+  t.same(resolveDirs({ runDir: "relative", config: "" }, env), {
+    stateDir: "/e/state",
+    runDir: path.resolve("relative"),
+    pluginDir: "/run/docker/plugins",
+    configFile: "/e/config.yml",
+  });
+});
+
+function logged(options: { level: string; isTTY?: boolean }) {
+  const lines: string[] = [];
+  return {
+    lines,
+    log: createLog({ level: options.level, stream: { write: (line) => lines.push(line), isTTY: options.isTTY } }),
+  };
+}
+
+t.test("the log is one JSON line an event", async (t) => {
+  const { lines, log } = logged({ level: "warn" });
+  log.info("not this");
+  log.child({ part: "mdm" }).warn({ member: 2 }, "a member\nfailed");
+  t.equal(lines.length, 1);
+  t.match(JSON.parse(lines[0] ?? ""), { level: 40, part: "mdm", member: 2, msg: "a member\nfailed", pid: process.pid });
+});
+
+t.test("on a terminal the log is plain text", async (t) => {
+  const { lines, log } = logged({ level: "info", isTTY: true });
+  log.warn({ member: 2, name: "two" }, "a member failed");
+  log.error({ err: new Error("boom") }, "it broke");
+  t.match(lines[0], /^\d\d:\d\d:\d\d WARN {2}a member failed member=2 name=two\n$/);
+  t.match(lines[1], /^\d\d:\d\d:\d\d ERROR it broke\nError: boom\n {4}at .*\n$/s);
+});
+
+t.test("a process is known by its number and start time", async (t) => {
+  const child = spawn("sleep", ["60"]);
+  const id = processId(child.pid as number);
+  if (id === undefined) throw new Error("the process cannot be seen");
+  t.equal(stillRuns(id), true);
+  t.equal(stillRuns({ ...id, startTicks: id.startTicks - 1 }), false, "another process of that number");
+  t.equal(stillRuns({ ...id, namespace: "pid:[1]" }), undefined, "a number that means nothing here");
+  child.kill();
+  await once(child, "exit");
+  t.equal(stillRuns(id), false);
+});
