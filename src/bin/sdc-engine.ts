@@ -4,7 +4,11 @@ import { Engine, EXIT_CANNOT_SERVE } from "../scaleio/sdc/engine.ts";
 import { replaceJson, sessionFiles } from "../scaleio/sdc/session.ts";
 
 // sdc-engine.js RUN_DIRECTORY [--repair]: serves a mounted volume from descriptor 3, or makes an unmounted one good.
-const [dir = "", mode] = process.argv.slice(2);
+const [dir, mode] = process.argv.slice(2);
+if (dir === undefined) {
+  console.error("usage: sdc-engine.js RUN_DIRECTORY [--repair]; the rexray-sim daemon runs this, people need not");
+  process.exit(EXIT_CANNOT_SERVE);
+}
 try {
   // The kernel must not pick the process through which it cleans its own caches.
   fs.writeFileSync("/proc/self/oom_score_adj", "-900");
