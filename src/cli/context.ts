@@ -16,7 +16,8 @@ export interface Context {
 
 /** How the command line starts a daemon in its own process. */
 export interface DaemonAccess {
-  start(options: { dirs: Dirs; pluginNames: readonly string[] }): Promise<RunningDaemon>;
+  /** @param options.pluginNames undefined: those of the configuration, or the usual ones */
+  start(options: { dirs: Dirs; pluginNames: readonly string[] | undefined }): Promise<RunningDaemon>;
   /** Cleans up after a dead daemon. Throws in_use when it is alive. */
   sweep(options: { dirs: Dirs; force: boolean }): Promise<DownReport>;
 }

@@ -85,7 +85,7 @@ export function kernel(release: string): Finding {
 }
 
 /** @param searchPath the PATH variable, in which the daemon will look too */
-export async function tools(searchPath: string): Promise<Finding[]> {
+async function tools(searchPath: string): Promise<Finding[]> {
   const missing: string[] = [];
   for (const tool of Object.keys(TOOLS)) {
     const candidates = searchPath.split(":").map((dir) => path.join(dir, tool));

@@ -60,7 +60,8 @@ function dirsOfDead(given: Dirs, flags: DirFlags, env: NodeJS.ProcessEnv, record
     REXRAY_SIM_STATE_DIR: record.stateDir,
     REXRAY_SIM_PLUGIN_DIR: record.pluginDir,
   });
-  return { ...told, configFile: given.configFile ?? record.configFile };
+  if (given.configRequired) return told;
+  return { ...told, configFile: record.configFile, configRequired: record.configRequired };
 }
 
 async function anythingLeft(dirs: Dirs, record: DaemonRecord | undefined): Promise<boolean> {

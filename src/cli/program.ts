@@ -4,9 +4,6 @@ import { SimError } from "../lib/errors.ts";
 import { VERSION } from "../lib/version.ts";
 import { type Context, EXIT } from "./context.ts";
 
-/** Names that existing definitions use, and our own. */
-const PLUGIN_NAMES = ["rexray-sim", "rexray"];
-
 const EXAMPLES = `
 Examples:
   rexray-sim up                                     start here, Ctrl-C stops
@@ -48,7 +45,8 @@ async function explain(error: unknown, context: Context): Promise<number> {
   }
   const { NoDaemonError } = await import("../admin/client.ts");
   context.err(`rexray-sim: ${error.message}\n`);
-  return error instanceof NoDaemonError ? EXIT.noDaemon : EXIT.failed;
+  if (error instanceof NoDaemonError) return EXIT.noDaemon;
+  return error.code === "internal" ? EXIT.internal : EXIT.failed;
 }
 
 interface RunDirFlag {
@@ -80,7 +78,7 @@ function build(context: Context, done: (status: number) => void): Command {
     )
     .option("-d, --detach", "run in the background; return when ready")
     .action(async (flags: DirFlags & { pluginName?: string[]; detach?: boolean }) => {
-      const options = { dirs: resolveDirs(flags, env), pluginNames: flags.pluginName ?? PLUGIN_NAMES };
+      const options = { dirs: resolveDirs(flags, env), pluginNames: flags.pluginName };
       if (flags.detach === true) done(await (await import("./up-detached.ts")).upDetached(context, options));
       else done(await (await import("./up.ts")).up(context, options));
     });

@@ -9,7 +9,7 @@ import { upScreen } from "./up-screen.ts";
 /** `rexray-sim up --detach`: runs `up` in the background, waits until it is ready and prints what it would have printed. */
 export async function upDetached(
   context: Context,
-  options: { dirs: Dirs; pluginNames: readonly string[] },
+  options: { dirs: Dirs; pluginNames: readonly string[] | undefined },
 ): Promise<number> {
   const { dirs } = options;
   const logFile = runFiles(dirs.runDir).log;
@@ -30,15 +30,15 @@ export async function upDetached(
 /** Starts the background process, and lets go of it once it has said that it is ready or why it is not. */
 function started(
   dirs: Dirs,
-  pluginNames: readonly string[],
+  pluginNames: readonly string[] | undefined,
   logFile: string,
   env: NodeJS.ProcessEnv,
 ): Promise<UpMessage> {
   fs.mkdirSync(dirs.runDir, { recursive: true, mode: 0o700 });
   const log = fs.openSync(logFile, "a", 0o600);
   const flags = ["--state-dir", dirs.stateDir, "--run-dir", dirs.runDir, "--plugin-dir", dirs.pluginDir];
-  if (dirs.configFile !== undefined) flags.push("--config", dirs.configFile);
-  for (const name of pluginNames) flags.push("--plugin-name", name);
+  if (dirs.configRequired) flags.push("--config", dirs.configFile);
+  for (const name of pluginNames ?? []) flags.push("--plugin-name", name);
   const child = spawn(process.execPath, [...process.execArgv, process.argv[1] as string, "up", ...flags], {
     detached: true,
     stdio: ["ignore", log, log, "ipc"],

@@ -14,7 +14,10 @@ export type UpMessage =
  * `rexray-sim up`: the daemon in this process, until a signal or `down` ends it. SIGINT is a full stop; SIGTERM and SIGHUP
  * end the daemon only, and mounted volumes stay served.
  */
-export async function up(context: Context, options: { dirs: Dirs; pluginNames: readonly string[] }): Promise<number> {
+export async function up(
+  context: Context,
+  options: { dirs: Dirs; pluginNames: readonly string[] | undefined },
+): Promise<number> {
   // There is a channel when `up --detach` started us.
   const tell = process.connected ? (message: UpMessage) => process.send?.(message) : undefined;
   // In the background nobody expects that the directory we were started in stays in use.

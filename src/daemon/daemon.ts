@@ -10,19 +10,20 @@ import type { Log } from "../lib/log.ts";
 import { type ProcessId, processId } from "../lib/process-id.ts";
 import { VERSION } from "../lib/version.ts";
 import { Core } from "./core.ts";
-import type { OpenParts, ServePlugin } from "./parts.ts";
+import type { OpenParts, PluginSocket } from "./parts.ts";
 
+/** Our own name, and the one that existing definitions use. */
+const PLUGIN_NAMES = ["rexray-sim", "rexray"];
 /** How long the start waits for the volumes of a former run before it serves (ms); they are looked after all the same. */
 const RECONCILE_LIMIT = 2500;
 
 export interface DaemonOptions {
   readonly dirs: Dirs;
-  /** Names under which Docker finds the plugin. */
-  readonly pluginNames: readonly string[];
+  /** Names under which Docker finds the plugin; undefined: those of the configuration, or the usual ones. */
+  readonly pluginNames: readonly string[] | undefined;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
   readonly openParts: OpenParts;
-  readonly servePlugin: ServePlugin;
   /** Called when the daemon has lost its directories to somebody else and must not go on. */
   readonly lost: (error: Error) => void;
 }
@@ -38,7 +39,7 @@ export class Daemon {
   readonly #core: Core;
   readonly #log: Log;
   readonly #info: DaemonInfo;
-  readonly #plugins: { path: string; close(): Promise<void> }[] = [];
+  readonly #plugins: PluginSocket[] = [];
   #admin: { close(): Promise<void> } | undefined;
   #stopping: Promise<DownReport> | undefined;
 
@@ -52,7 +53,7 @@ export class Daemon {
 
   /** Starts and serves. On failure nothing is left running. Throws in_use when a daemon has the directories or a plugin name. */
   static async start(options: DaemonOptions): Promise<Daemon> {
-    checkSocketPaths(options);
+    checkSocketPath(runFiles(options.dirs.runDir).adminSocket, "--run-dir");
     const core = await Core.open(options);
     const daemon = new Daemon(core, options.log);
     try {
@@ -91,13 +92,13 @@ export class Daemon {
       fs.rmSync(file, { force: true });
   }
 
-  async #serve({ pluginNames, dirs, log, servePlugin }: DaemonOptions): Promise<void> {
-    const { cluster, volumes } = this.#core.parts;
-    fs.mkdirSync(dirs.pluginDir, { recursive: true, mode: 0o755 });
-    for (const name of pluginNames) {
-      this.#plugins.push(
-        await servePlugin({ service: volumes, dir: dirs.pluginDir, name, log: log.child({ plugin: name }) }),
-      );
+  async #serve({ pluginNames, dirs, log }: DaemonOptions): Promise<void> {
+    const { parts } = this.#core;
+    const { cluster, volumes } = parts;
+    const names = pluginNames ?? parts.pluginNames ?? PLUGIN_NAMES;
+    for (const name of names) {
+      checkSocketPath(path.join(dirs.pluginDir, `${name}.sock`), "--plugin-dir");
+      this.#plugins.push(await parts.servePlugin({ dir: dirs.pluginDir, name }));
     }
     const app = adminApp({
       cluster,
@@ -113,7 +114,8 @@ export class Daemon {
       ...this.#info,
       ...(processId(process.pid) as ProcessId),
       pluginDir: dirs.pluginDir,
-      ...(dirs.configFile === undefined ? {} : { configFile: dirs.configFile }),
+      configFile: dirs.configFile,
+      configRequired: dirs.configRequired,
       plugins: this.#pluginPaths(),
     });
   }
@@ -157,13 +159,7 @@ export class Daemon {
 }
 
 /** The kernel takes 107 bytes for the path of a socket; Node would cut a longer one off without a word. */
-function checkSocketPaths({ dirs, pluginNames }: DaemonOptions): void {
-  const plugins = pluginNames.map((name) => ["--plugin-dir", path.join(dirs.pluginDir, `${name}.sock`)] as const);
-  for (const [flag, socket] of [["--run-dir", runFiles(dirs.runDir).adminSocket] as const, ...plugins]) {
-    if (Buffer.byteLength(socket) <= 107) continue;
-    throw new SimError(
-      "invalid_argument",
-      `the socket path ${socket} is longer than 107 bytes: give a shorter ${flag}`,
-    );
-  }
+function checkSocketPath(file: string, flag: string): void {
+  if (Buffer.byteLength(file) <= 107) return;
+  throw new SimError("invalid_argument", `the socket path ${file} is longer than 107 bytes: give a shorter ${flag}`);
 }

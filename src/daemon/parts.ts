@@ -13,22 +13,18 @@ export interface Parts {
   };
   /** What the configuration has that its writer should look at; one sentence each. */
   readonly warnings: readonly string[];
-  /** Stops looking after them; mounted volumes stay mounted and served. */
+  /** Volume driver names that the configuration asks for. */
+  readonly pluginNames: readonly string[] | undefined;
+  /** Serves the volumes to Docker at DIR/NAME.sock. Throws in_use when a live plugin has the name. */
+  servePlugin(options: { dir: string; name: string }): Promise<PluginSocket>;
+  /** Stops looking after cluster and volumes; mounted volumes stay mounted and served. */
   close(): Promise<void>;
 }
-
-/** Reads the configuration and opens the parts on the directories, which the caller holds. */
-export type OpenParts = (options: { dirs: Dirs; env: NodeJS.ProcessEnv; log: Log }) => Promise<Parts>;
-
-/** Serves the volume service as a Docker volume plugin at <dir>/<name>.sock. Throws in_use when a live plugin has the name. */
-export type ServePlugin = (options: {
-  service: VolumeService;
-  dir: string;
-  name: string;
-  log: Log;
-}) => Promise<PluginSocket>;
 
 export interface PluginSocket {
   readonly path: string;
   close(): Promise<void>;
 }
+
+/** Reads the configuration and opens the parts on the directories, which the caller holds. */
+export type OpenParts = (options: { dirs: Dirs; env: NodeJS.ProcessEnv; log: Log }) => Promise<Parts>;

@@ -10,14 +10,18 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "mkfs.xfs": "xfsprogs",
   blkid: "util-linux",
   fallocate: "util-linux",
-  install: "coreutils",
   dd: "coreutils",
+  mkdir: "coreutils",
+  chmod: "coreutils",
 };
+
+/** How long a killed tool may take to end. */
+const END_MS = 2_000;
 
 export interface RunOptions {
   /** The tool is killed after this long. Default 60 s: below Docker's limit for a mount. */
   readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** A descriptor that the tool gets as its fd 3. */
   readonly fd?: number;
 }
@@ -37,21 +41,34 @@ export async function runForBytes(file: string, args: readonly string[], options
   if (signal?.aborted) throw new SimError("cancelled", `${command}: not run, the caller went away`);
   const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe", ...(fd === undefined ? [] : [fd])] });
   let late = false;
-  const kill = () => child.kill("SIGKILL");
+  let giveUp: NodeJS.Timeout | undefined;
+  let stopWaiting = () => {};
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  child.stdout?.on("data", (data: Buffer) => out.push(data));
+  child.stderr?.on("data", (data: Buffer) => err.push(data));
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+    stopWaiting = () => resolve(null);
+  });
+  const kill = () => {
+    child.kill("SIGKILL");
+    // A tool that waits in the kernel for a dead device cannot be killed. Nobody waits for it then.
+    giveUp ??= setTimeout(() => {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+      child.unref();
+      stopWaiting();
+    }, END_MS);
+  };
   const timer = setTimeout(() => {
     late = true;
     kill();
   }, timeoutMs);
   signal?.addEventListener("abort", kill, { once: true });
-  const out: Buffer[] = [];
-  const err: Buffer[] = [];
-  child.stdout?.on("data", (data: Buffer) => out.push(data));
-  child.stderr?.on("data", (data: Buffer) => err.push(data));
   try {
-    const status = await new Promise<number | null>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", resolve);
-    });
+    const status = await ended;
     if (status === 0) return Buffer.concat(out);
     if (late) throw new SimError("timed_out", `${command}: no end after ${timeoutMs / 1000} s`);
     if (signal?.aborted) throw new SimError("cancelled", `${command}: stopped, the caller went away`);
@@ -64,6 +81,7 @@ export async function runForBytes(file: string, args: readonly string[], options
     throw new SimError("host_failed", `${command} cannot be run${remedy}`, { cause: error });
   } finally {
     clearTimeout(timer);
+    clearTimeout(giveUp);
     signal?.removeEventListener("abort", kill);
   }
 }

@@ -8,6 +8,8 @@ export interface Mount {
   readonly root: string;
   readonly mountpoint: string;
   readonly options: string;
+  /** Number of the peer group that it belongs to or follows, undefined for a private mount. */
+  readonly peerGroup: string | undefined;
   readonly fsType: string;
   readonly source: string;
 }
@@ -22,8 +24,14 @@ export function parseMountinfo(text: string): Mount[] {
     const separator = fields.indexOf("-", 6);
     if (separator < 0) return [];
     const [, , device = "", root = "", mountpoint = "", options = ""] = fields;
+    const peerGroup = fields
+      .slice(6, separator)
+      .map((field) => /^(?:shared|master):(\d+)$/.exec(field)?.[1])
+      .find((group) => group !== undefined);
     const [fsType = "", source = ""] = fields.slice(separator + 1);
-    return [{ device, root: unescape(root), mountpoint: unescape(mountpoint), options, fsType, source: unescape(source) }];
+    return [
+      { device, root: unescape(root), mountpoint: unescape(mountpoint), options, peerGroup, fsType, source: unescape(source) },
+    ];
   });
 }
 
@@ -40,9 +48,14 @@ export interface Holder {
 
 /**
  * Who else has a file system mounted, by its "major:minor": the processes of foreign mount namespaces
- * (docker-volume-plugin.md 8.4). Sees only what /proc shows, so it needs the host's PID namespace.
+ * (docker-volume-plugin.md 8.4). A namespace that merely follows our mount, as those of systemd's services do, loses it when
+ * we unmount and is no holder. Undefined when it cannot be known: the first process of a container sees nobody but its own.
  */
-export async function foreignHolders(device: string): Promise<Holder[]> {
+export async function foreignHolders(device: string): Promise<Holder[] | undefined> {
+  if (process.pid === 1) return undefined;
+  const own = await mountsOf((mount) => mount.device === device && mount.peerGroup !== undefined);
+  const follows = (mount: Mount) =>
+    own.some(({ mountpoint, peerGroup }) => mount.mountpoint === mountpoint && mount.peerGroup === peerGroup);
   const seen = new Set([await readlink("/proc/self/ns/mnt")]);
   const holders: Holder[] = [];
   for (const entry of await readdir("/proc")) {
@@ -52,7 +65,7 @@ export async function foreignHolders(device: string): Promise<Holder[]> {
       if (seen.has(namespace)) continue;
       seen.add(namespace);
       const mounts = parseMountinfo(await readFile(`/proc/${entry}/mountinfo`, "utf8"));
-      if (!mounts.some((mount) => mount.device === device)) continue;
+      if (!mounts.some((mount) => mount.device === device && !follows(mount))) continue;
       holders.push({ pid: Number(entry), command: (await readFile(`/proc/${entry}/comm`, "utf8")).trim() });
     } catch {
       // The process has ended meanwhile.

@@ -17,7 +17,8 @@ const recordSchema = z.object({
   stateDir: z.string(),
   runDir: z.string(),
   pluginDir: z.string(),
-  configFile: z.string().optional(),
+  configFile: z.string(),
+  configRequired: z.boolean(),
   /** Paths of the plugin sockets. */
   plugins: z.array(z.string()),
 });

@@ -8,8 +8,10 @@ export interface Dirs {
   readonly runDir: string;
   /** Where the plugin sockets appear. Docker looks in its own {@link DOCKER_PLUGIN_DIR} only. */
   readonly pluginDir: string;
-  /** The configuration file that was asked for; undefined: <state>/config.yml, which may be absent. */
-  readonly configFile: string | undefined;
+  /** The configuration file. */
+  readonly configFile: string;
+  /** Whether somebody asked for that very file; the default one may be absent. */
+  readonly configRequired: boolean;
 }
 
 /** The flags of the command line; what is not given comes from the environment, then from the defaults. */
@@ -25,12 +27,14 @@ export const DOCKER_PLUGIN_DIR = "/run/docker/plugins";
 
 /** Flags, then REXRAY_SIM_STATE_DIR, _RUN_DIR, _PLUGIN_DIR and _CONFIG, then the defaults. An empty value counts as none. */
 export function resolveDirs(flags: DirFlags, env: NodeJS.ProcessEnv): Dirs {
-  const configFile = flags.config || env["REXRAY_SIM_CONFIG"];
+  const stateDir = path.resolve(flags.stateDir || env["REXRAY_SIM_STATE_DIR"] || "/var/lib/rexray-sim");
+  const config = flags.config || env["REXRAY_SIM_CONFIG"];
   return {
-    stateDir: path.resolve(flags.stateDir || env["REXRAY_SIM_STATE_DIR"] || "/var/lib/rexray-sim"),
+    stateDir,
     runDir: path.resolve(flags.runDir || env["REXRAY_SIM_RUN_DIR"] || "/run/rexray-sim"),
     pluginDir: path.resolve(flags.pluginDir || env["REXRAY_SIM_PLUGIN_DIR"] || DOCKER_PLUGIN_DIR),
-    configFile: configFile ? path.resolve(configFile) : undefined,
+    configFile: config ? path.resolve(config) : path.join(stateDir, "config.yml"),
+    configRequired: Boolean(config),
   };
 }
 

@@ -26,7 +26,7 @@ export function createLog(options: { level: string; stream?: LogStream }): Log {
 }
 
 /** One of pino's lines for a person: time, level, message, what else was said, and the stack of an error. */
-export function plainText(line: string): string {
+function plainText(line: string): string {
   const entry = JSON.parse(line) as Record<string, unknown> & { level: number; time: number };
   const level = (pino.levels.labels[entry.level] ?? String(entry.level)).toUpperCase().padEnd(5);
   const fields = Object.entries(entry)

@@ -1,10 +1,16 @@
 import { rmdir } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import type { DriverVolume, StorageDriver } from "../drivers/driver.ts";
 import type { FsType } from "../host/filesystem.ts";
 import { SimError } from "../lib/errors.ts";
 import type { FileSystems } from "./file-systems.ts";
 
+/** How long the kernel may take over the mounts of a container that has just ended. */
+const SETTLE_MS = 1_000;
+const POLL_MS = 20;
+
+/** Where and how volumes are mounted. */
 export interface MountSettings {
   /** Directory of the mount points, one a volume. */
   readonly mountPath: string;
@@ -14,25 +20,55 @@ export interface MountSettings {
   readonly fileMode: number;
 }
 
-export interface MountRequest {
+/** "safe": a directory keeps the mode that its user has given it. "strict": as upstream, it is set at every mount. */
+export type Profile = "safe" | "strict";
+
+/** What the kernel has of a volume. */
+export interface MountState {
+  /** The device that serves the volume, undefined when there is none or it is dead. */
+  readonly device: string | undefined;
+  /** That very device is mounted at the volume's place. */
+  readonly mounted: boolean;
+}
+
+/** What there is to know before a volume is attached. */
+export interface AttachRequest {
+  /** Take it away from another host. */
   readonly preempt: boolean;
   /** A former mkfs did not end: the device's content is nobody's. */
   readonly formatting: boolean;
-  /** Keeps on disk that mkfs has begun, or has ended. */
-  readonly remember: (begun: boolean) => Promise<void>;
-  readonly signal?: AbortSignal;
+  /** The device that a former run had mounted at the volume's place. */
+  readonly remembered: string | undefined;
+  readonly signal: AbortSignal | undefined;
 }
 
-/** Brings a volume from the driver to a mounted file system and back. Counts nothing. */
+/** An attached device and what to do to mount it. */
+export interface Prepared {
+  readonly device: string;
+  readonly fsType: string;
+  /** There is no file system yet. */
+  readonly format: boolean;
+}
+
+/** What came of taking a volume down. */
+export interface TakenDown {
+  readonly gone: boolean;
+  /** Who is in the way, as far as can be seen from here. */
+  readonly heldBy: readonly string[];
+}
+
+/** Brings a volume from the driver to a mounted file system and back. Counts nothing and remembers nothing. */
 export class Mounter {
   readonly #driver: StorageDriver;
   readonly #fileSystems: FileSystems;
   readonly #settings: MountSettings;
+  readonly #profile: Profile;
 
-  constructor(driver: StorageDriver, fileSystems: FileSystems, settings: MountSettings) {
+  constructor(driver: StorageDriver, fileSystems: FileSystems, settings: MountSettings, profile: Profile) {
     this.#driver = driver;
     this.#fileSystems = fileSystems;
     this.#settings = settings;
+    this.#profile = profile;
   }
 
   /** What a container binds. */
@@ -40,84 +76,124 @@ export class Mounter {
     return path.join(this.#directory(name), this.#settings.rootPath).replace(/(.)\/$/, "$1");
   }
 
-  /** Names of all volumes that have a mount, whoever made it. */
-  async mountedNames(): Promise<string[]> {
-    const mounts = await this.#fileSystems.mountsBelow(this.#settings.mountPath);
-    return mounts
-      .filter(({ mountpoint }) => path.dirname(mountpoint) === this.#settings.mountPath)
-      .map(({ mountpoint }) => path.basename(mountpoint));
-  }
-
-  /** Mounted means: the driver serves the device, and that very device is mounted at the volume's place. */
-  async state(volume: DriverVolume): Promise<{ mounted: true; device: string } | { mounted: false }> {
+  async state(volume: DriverVolume): Promise<MountState> {
     const device = await this.#driver.device(volume.id);
-    if (device === undefined) return { mounted: false };
-    const mounts = await this.#mountsOf(volume.name);
-    return mounts.some(({ source }) => source === device) ? { mounted: true, device } : { mounted: false };
-  }
-
-  /** Attaches, formats an empty device, mounts. Leaves undoing to the caller. */
-  async mount(volume: DriverVolume, { preempt, formatting, remember, signal }: MountRequest): Promise<void> {
-    const options = signal === undefined ? {} : { signal };
-    await this.clearMounts(volume.name);
-    const device = await this.#driver.attach(volume.id, { preempt });
-    let type: string = formatting ? "empty" : await this.#fileSystems.probe(device, options);
-    if (type === "unknown") {
-      throw new SimError(
-        "host_failed",
-        `volume ${volume.name} holds data that is no file system known here, so it is neither mounted nor formatted: look at ${device}, or remove the volume`,
-      );
-    }
-    if (type === "empty") {
-      await remember(true);
-      await this.#fileSystems.make(device, volume.fsType as FsType, options);
-      await remember(false);
-      type = volume.fsType;
-    }
-    const directory = this.#directory(volume.name);
-    await this.#fileSystems.makeDirectory(directory, 0o700, options);
-    await this.#fileSystems.mount(device, directory, type, options);
-    const mountpoint = this.mountpoint(volume.name);
-    if (mountpoint !== directory) await this.#fileSystems.makeDirectory(mountpoint, this.#settings.fileMode, options);
+    if (device === undefined) return { device, mounted: false };
+    const mounts = await this.#fileSystems.mountsAt(this.#directory(volume.name));
+    return { device, mounted: mounts.some(({ source }) => source === device) };
   }
 
   /**
-   * Unmounts and detaches; works from any state. When somebody still uses the file system it is mounted again at the same
-   * place (the same superblock, so this is safe) and goes on being served.
+   * Attaches and looks what is there. Undoing is for the caller. Throws host_failed when something else is mounted at the
+   * volume's place, or when the volume's content is of unknown kind.
    */
-  async takeDown(volume: DriverVolume): Promise<{ gone: boolean; heldBy: readonly string[] }> {
-    const state = await this.state(volume);
-    if (!state.mounted) {
-      await this.clearMounts(volume.name);
-    } else {
-      const directory = this.#directory(volume.name);
-      const [mount] = await this.#mountsOf(volume.name);
-      try {
-        await this.#fileSystems.unmount(directory, { lazy: false });
-      } catch (error) {
-        if (error instanceof SimError && error.code === "in_use") return { gone: false, heldBy: [`a process inside ${directory}`] };
-        throw error;
-      }
-      if (await this.#fileSystems.busy(state.device)) {
-        await this.#fileSystems.mount(state.device, directory, mount?.fsType ?? volume.fsType);
-        const holders = await this.#fileSystems.holders(state.device);
-        return { gone: false, heldBy: holders.map(({ pid, command }) => `${command} (process ${pid})`) };
-      }
+  async attach(volume: DriverVolume, { preempt, formatting, remembered, signal }: AttachRequest): Promise<Prepared> {
+    await this.clear(volume.name, remembered);
+    const directory = this.#directory(volume.name);
+    const [other] = await this.#fileSystems.mountsAt(directory);
+    if (other !== undefined) {
+      throw new SimError(
+        "host_failed",
+        `volume ${volume.name} cannot be mounted: ${directory} is the mount point of something else (${other.source}); \`umount ${directory}\``,
+      );
+    }
+    const device = await this.#driver.attach(volume.id, { preempt });
+    // A mkfs that did not end leaves what looks like anything.
+    const found = formatting ? "empty" : await this.#fileSystems.probe(device, { signal });
+    if (found === "unknown") {
+      throw new SimError(
+        "host_failed",
+        `volume ${volume.name} holds data that is no file system known here, so it is neither mounted nor formatted: remove the volume if the data is of no use`,
+      );
+    }
+    return { device, fsType: found === "empty" ? volume.fsType : found, format: found === "empty" };
+  }
+
+  /** Formats if need be, mounts, makes the root directory. Undoing is for the caller. */
+  async mount(name: string, { device, fsType, format }: Prepared, signal: AbortSignal | undefined): Promise<void> {
+    const directory = this.#directory(name);
+    const mountpoint = this.mountpoint(name);
+    if (format) await this.#fileSystems.make(device, fsType as FsType, { signal });
+    await this.#fileSystems.makeDirectory(directory, 0o755, { signal });
+    await this.#fileSystems.mount(device, directory, fsType, { signal });
+    if (mountpoint === directory) return;
+    await this.#fileSystems.makeDirectory(mountpoint, this.#settings.fileMode, { signal });
+    if (this.#profile === "strict") await this.#fileSystems.setMode(mountpoint, this.#settings.fileMode, { signal });
+  }
+
+  /** Mounts again what another namespace still has mounted: the same superblock, so this is safe. */
+  async mountAgain(volume: DriverVolume, device: string): Promise<void> {
+    const fsType = await this.#fileSystems.probe(device);
+    await this.#fileSystems.mount(device, this.#directory(volume.name), fsType);
+  }
+
+  /**
+   * Unmounts and detaches; works from any state. What somebody still uses is left mounted or mounted again at the same
+   * place, and goes on being served (docker-volume-plugin.md 8.6). With `force` it disappears from this namespace, and is
+   * detached when its last user ends.
+   */
+  async takeDown(volume: DriverVolume, remembered: string | undefined, force: boolean): Promise<TakenDown> {
+    const { device } = await this.state(volume);
+    if (device === undefined) await this.clear(volume.name, remembered);
+    else {
+      const kept = await this.#unmount(volume, device, force);
+      if (kept !== undefined) return { gone: false, heldBy: kept };
     }
     const { released } = await this.#driver.detach(volume.id);
-    if (!released) return { gone: false, heldBy: [] };
+    if (!released) return { gone: false, heldBy: device === undefined ? [] : ((await this.holders(device)) ?? []) };
+    // It stays when it is not empty: not ours to clear.
     await rmdir(this.#directory(volume.name)).catch(() => undefined);
     return { gone: true, heldBy: [] };
   }
 
-  /** Takes away what a dead run left at the volume's place: such a mount answers nothing but errors. */
-  async clearMounts(name: string): Promise<void> {
-    for (const _ of await this.#mountsOf(name)) await this.#fileSystems.unmount(this.#directory(name), { lazy: true });
+  /**
+   * Takes away what a dead run left at the volume's place: such a mount answers nothing but errors.
+   *
+   * @param remembered the device that was ours there; mounts of anything else are somebody's and stay
+   */
+  async clear(name: string, remembered: string | undefined): Promise<void> {
+    const directory = this.#directory(name);
+    for (const { source } of (await this.#fileSystems.mountsAt(directory)).toReversed()) {
+      if (source !== remembered) return;
+      await this.#fileSystems.unmount(directory, { lazy: true });
+    }
   }
 
-  async #mountsOf(name: string) {
-    const directory = this.#directory(name);
-    return (await this.#fileSystems.mountsBelow(directory)).filter(({ mountpoint }) => mountpoint === directory);
+  /** Whether any namespace has it mounted. */
+  busy(device: string): Promise<boolean> {
+    return this.#fileSystems.busy(device);
+  }
+
+  /** Who in other namespaces has it mounted, for a person; undefined when that cannot be seen from here. */
+  async holders(device: string): Promise<string[] | undefined> {
+    return (await this.#fileSystems.holders(device))?.map(({ pid, command }) => `${command} (process ${pid})`);
+  }
+
+  /** Answers who keeps the file system, undefined when nobody does and it is unmounted. */
+  async #unmount(volume: DriverVolume, device: string, force: boolean): Promise<string[] | undefined> {
+    const directory = this.#directory(volume.name);
+    for (const { source } of (await this.#fileSystems.mountsAt(directory)).toReversed()) {
+      if (source !== device) continue;
+      try {
+        await this.#fileSystems.unmount(directory, { lazy: force });
+      } catch (error) {
+        if (error instanceof SimError && error.code === "in_use") return [`a process that works in ${directory}`];
+        throw error;
+      }
+    }
+    if (force) return undefined;
+    const end = performance.now() + SETTLE_MS;
+    while (await this.#fileSystems.busy(device)) {
+      const holders = await this.holders(device);
+      if ((holders === undefined || holders.length === 0) && performance.now() < end) {
+        await pause(POLL_MS);
+        continue;
+      }
+      // A file system that has gone read-only cannot be mounted beside itself; its user goes on all the same.
+      await this.mountAgain(volume, device).catch(() => undefined);
+      return holders ?? [];
+    }
+    return undefined;
   }
 
   #directory(name: string): string {

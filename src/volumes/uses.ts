@@ -1,25 +1,36 @@
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { removeFile, replaceFile } from "../lib/atomic-file.ts";
-import { asSimError, SimError } from "../lib/errors.ts";
 import { z } from "zod";
+import { removeFile, replaceFile } from "../lib/atomic-file.ts";
+import { errnoOf, SimError } from "../lib/errors.ts";
 
 const FORMAT = 1;
 const SUFFIX = ".json";
 
 const schema = z.strictObject({
   format: z.literal(FORMAT),
-  /** Uses by mount id; "" for callers that send none. */
-  uses: z.record(z.string(), z.int().positive()),
-  /** mkfs had begun: whatever is on the device is not a file system of the user's yet. */
+  volumeId: z.string(),
+  device: z.string(),
+  uses: z.array(z.strictObject({ id: z.string(), count: z.int().positive() })),
   formatting: z.boolean(),
 });
 
-export type UseRecord = Omit<z.infer<typeof schema>, "format">;
+/** What is kept of a volume that is being mounted or is mounted. */
+export interface UseRecord {
+  /** The driver's id: another volume of the same name has nothing to do with this record. */
+  readonly volumeId: string;
+  /** Device that is mounted, or about to be, at the volume's place; "" for none. */
+  readonly device: string;
+  /** Uses by mount id; "" for callers that send none. */
+  readonly uses: ReadonlyMap<string, number>;
+  /** mkfs has begun and nobody has been given the volume since: what is on the device is not a user's yet. */
+  readonly formatting: boolean;
+}
 
 /**
- * Who uses which volume, one small file a volume, on disk before an answer is given. A volume without a record is not in use. A record that
- * cannot be understood blocks its own volume only.
+ * Who uses which volume, one small file a volume, on disk before an answer is given (docker-volume-plugin.md 8.2). A volume
+ * without a record is not in use. A record that cannot be understood blocks its own volume only, until somebody has dealt
+ * with the file.
  */
 export class Uses {
   readonly #directory: string;
@@ -30,7 +41,7 @@ export class Uses {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     for (const entry of readdirSync(directory)) {
       if (entry.startsWith(".") || !entry.endsWith(SUFFIX)) continue;
-      this.#records.set(entry.slice(0, -SUFFIX.length), readRecord(path.join(directory, entry)));
+      this.#read(entry.slice(0, -SUFFIX.length));
     }
   }
 
@@ -39,19 +50,28 @@ export class Uses {
   }
 
   /** Throws state_corrupt or state_newer when the volume's record cannot be understood. */
-  get(name: string): UseRecord | undefined {
+  get(name: string, volumeId: string): UseRecord | undefined {
+    if (this.#records.get(name) instanceof SimError) this.#read(name);
     const record = this.#records.get(name);
     if (record instanceof SimError) throw record;
-    return record;
+    return record?.volumeId === volumeId ? record : undefined;
+  }
+
+  /** As it is, for clearing up: a record that cannot be understood counts as none. */
+  find(name: string): UseRecord | undefined {
+    const record = this.#records.get(name);
+    return record instanceof SimError ? undefined : record;
   }
 
   async set(name: string, record: UseRecord): Promise<void> {
-    await replaceFile(this.#file(name), `${JSON.stringify({ format: FORMAT, ...record }, undefined, 2)}\n`);
+    const uses = [...record.uses].map(([id, count]) => ({ id, count }));
+    await replaceFile(this.#file(name), `${JSON.stringify({ format: FORMAT, ...record, uses }, undefined, 2)}\n`);
     this.#records.set(name, record);
   }
 
+  /** A record that cannot be understood stays, for a person to look at. */
   async delete(name: string): Promise<void> {
-    if (!this.#records.has(name)) return;
+    if (this.find(name) === undefined) return;
     await removeFile(this.#file(name));
     this.#records.delete(name);
   }
@@ -59,23 +79,30 @@ export class Uses {
   #file(name: string): string {
     return path.join(this.#directory, `${name}${SUFFIX}`);
   }
+
+  #read(name: string): void {
+    const record = readRecord(this.#file(name));
+    if (record === undefined) this.#records.delete(name);
+    else this.#records.set(name, record);
+  }
 }
 
 /** All uses together. */
-export const total = (uses: UseRecord["uses"]): number => Object.values(uses).reduce((sum, count) => sum + count, 0);
+export const total = (uses: UseRecord["uses"]): number => [...uses.values()].reduce((sum, count) => sum + count, 0);
 
-function readRecord(file: string): UseRecord | SimError {
+function readRecord(file: string): UseRecord | SimError | undefined {
   let value: unknown;
   try {
     value = JSON.parse(readFileSync(file, "utf8"));
-    const { format, ...record } = schema.parse(value);
-    return record;
+    const { volumeId, device, uses, formatting } = schema.parse(value);
+    return { volumeId, device, uses: new Map(uses.map(({ id, count }) => [id, count])), formatting };
   } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
     const format = typeof value === "object" && value !== null && "format" in value ? value.format : undefined;
     if (typeof format === "number" && format > FORMAT) {
       return new SimError("state_newer", `${file} has format ${format}, this version reads ${FORMAT}: use the newer rexray-sim`);
     }
-    const remedy = "stop what uses the volume, delete the file and start rexray-sim again: the volume's data is not in it";
-    return new SimError("state_corrupt", `${file} cannot be understood: ${remedy}`, { cause: asSimError(error) });
+    const remedy = "stop what uses the volume and delete the file; it only says who uses the volume, no data is in it";
+    return new SimError("state_corrupt", `${file} cannot be understood: ${remedy}`, { cause: error });
   }
 }

@@ -1,17 +1,19 @@
 import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import type { DriverVolume, StorageDriver } from "../drivers/driver.ts";
 import { SimError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
 import type { FileSystems } from "./file-systems.ts";
-import { Mounter, type MountSettings } from "./mounter.ts";
+import { Mounter, type MountSettings, type Profile, type TakenDown } from "./mounter.ts";
 import { checkVolumeName } from "./name.ts";
 import { type CreateDefaults, parseCreateOptions } from "./options.ts";
+import { Patrol } from "./patrol.ts";
 import type { VolumeService, VolumeView } from "./service.ts";
 import { total, type UseRecord, Uses } from "./uses.ts";
+import { volumeView } from "./view.ts";
 
-/** How often a volume that a foreign namespace holds is tried again. */
-const LINGER_MS = 2_000;
-const GIB = 1024 ** 3;
+/** Longer than an engine ever takes from the answer to its Mount until the container holds the file system. */
+const ENGINE_GAP_MS = 120_000;
 
 /** The part of the configuration that the service reads (REX-Ray's `libstorage.integration.volume.operations`). */
 export interface VolumesConfig extends MountSettings {
@@ -25,12 +27,18 @@ export interface VolumesConfig extends MountSettings {
   readonly defaults: CreateDefaults;
 }
 
+/** What the service works on. */
 export interface VolumesOptions {
   readonly driver: StorageDriver;
   readonly fileSystems: FileSystems;
   readonly config: VolumesConfig;
+  /** Default: safe. */
+  readonly profile?: Profile;
+  /** The records of uses lie below it, in `attachments`. */
   readonly stateDir: string;
   readonly log: (message: string) => void;
+  /** Milliseconds now; for tests. */
+  readonly now?: () => number;
 }
 
 /** A volume that could not be taken down, and who is in the way. */
@@ -47,23 +55,29 @@ export class Volumes implements VolumeService {
   readonly #driver: StorageDriver;
   readonly #config: VolumesConfig;
   readonly #log: (message: string) => void;
+  readonly #now: () => number;
   readonly #uses: Uses;
   readonly #mounter: Mounter;
-  readonly #fileSystems: FileSystems;
   readonly #mutex = new KeyedMutex();
-  /** Volumes whose mount this process has seen; what get and list answer from. */
+  /** Volumes whose mount this process has seen; what path, get and list answer from. */
   readonly #mounted = new Set<string>();
-  /** Volumes without uses that could not be taken down yet. */
-  readonly #lingering = new Set<string>();
-  #timer: NodeJS.Timeout | undefined;
+  /** Volumes without uses that somebody still holds. */
+  readonly #lingering = new Patrol((name) => this.#alone(name, () => this.#retryRelease(name)));
+  /** Volumes that may have uses of an engine's former life only. */
+  readonly #suspects = new Patrol((name) => this.#alone(name, () => this.#dropStale(name)));
+  /** When each volume was last given to somebody by this process. */
+  readonly #given = new Map<string, number>();
+  readonly #started: number;
+  #engineStarted = 0;
 
-  constructor({ driver, fileSystems, config, stateDir, log }: VolumesOptions) {
+  constructor({ driver, fileSystems, config, profile = "safe", stateDir, log, now = Date.now }: VolumesOptions) {
     this.#driver = driver;
     this.#config = config;
     this.#log = log;
-    this.#fileSystems = fileSystems;
+    this.#now = now;
+    this.#started = now();
     this.#uses = new Uses(path.join(stateDir, "attachments"));
-    this.#mounter = new Mounter(driver, fileSystems, config);
+    this.#mounter = new Mounter(driver, fileSystems, config, profile);
   }
 
   async create(name: string, options: Readonly<Record<string, string>>): Promise<void> {
@@ -81,36 +95,28 @@ export class Volumes implements VolumeService {
     await this.#mutex.run(name, async () => {
       const volume = this.#driver.find(name);
       if (volume === undefined) return;
-      const record = this.#uses.get(name);
-      // Ids of containers may be left over from a dead engine; uses without an id are somebody's who cannot be looked up.
-      if ((record?.uses[""] ?? 0) > 0) {
-        throw new SimError("in_use", `volume ${name} is in use: it is mounted at ${this.#mounter.mountpoint(name)}; unmount it first`);
+      const record = this.#uses.get(name, volume.id);
+      if (record !== undefined && this.#certain(name, record)) {
+        throw new SimError("in_use", `volume ${name} is in use at ${this.#mounter.mountpoint(name)}: unmount it first`);
       }
-      const { gone, heldBy } = await this.#takeDown(volume);
-      if (!gone) throw new SimError("in_use", `volume ${name} is in use by ${heldBy.join(", ") || "another mount namespace"}: stop that first`);
+      const { gone, heldBy } = await this.#takeDown(volume, { force: false });
+      if (!gone) throw new SimError("in_use", `volume ${name} is in use by ${someone(heldBy)}: stop that first`);
       await this.#driver.remove(volume.id);
+      await this.#uses.delete(name);
     });
   }
 
   async mount(name: string, id: string, signal?: AbortSignal): Promise<string> {
     checkVolumeName(name);
     return this.#mutex.run(name, async () => {
-      signal?.throwIfAborted();
-      const record = this.#uses.get(name);
-      const volume = this.#driver.find(name) ?? (await this.#createImplicitly(name));
-      const state = await this.#mounter.state(volume);
-      let uses: UseRecord["uses"];
-      if (state.mounted) uses = await this.#countAgain(record?.uses ?? {}, id, state.device);
-      else {
-        await this.#mountAnew(volume, record?.formatting ?? false, signal);
-        uses = { [id]: 1 };
-      }
-      await this.#uses.set(name, { uses, formatting: false });
-      this.#mounted.add(name);
-      this.#lingering.delete(name);
-      if (signal?.aborted) {
-        await this.#giveBack(volume, id);
-        throw new SimError("cancelled", `mount of ${name}: the caller went away, so it was undone`);
+      if (signal?.aborted) throw cancelled(name);
+      const found = this.#driver.find(name);
+      const volume = found ?? (await this.#createImplicitly(name));
+      try {
+        await this.#use(volume, id, signal);
+      } catch (error) {
+        if (found === undefined) await this.#undoCreate(volume);
+        throw error;
       }
       return this.#mounter.mountpoint(name);
     });
@@ -119,8 +125,7 @@ export class Volumes implements VolumeService {
   async unmount(name: string, id: string): Promise<void> {
     await this.#mutex.run(name, async () => {
       const volume = this.#driver.find(name);
-      if (volume === undefined) return;
-      await this.#giveBack(volume, id);
+      if (volume !== undefined) await this.#giveBack(volume, id);
     });
   }
 
@@ -135,46 +140,42 @@ export class Volumes implements VolumeService {
   }
 
   async list(): Promise<VolumeView[]> {
-    return this.#driver.list().map((volume) => this.#view(volume)).sort((a, b) => (a.name < b.name ? -1 : 1));
+    const views = this.#driver.list().map((volume) => this.#view(volume));
+    return views.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   async reconcile(): Promise<void> {
-    const names = new Set([...this.#uses.names(), ...(await this.#mounter.mountedNames())]);
-    for (const volume of this.#driver.list()) if (volume.attachedTo === this.#driver.host) names.add(volume.name);
-    await Promise.all(
-      [...names].map((name) =>
-        this.#mutex.run(name, () => this.#reconcile(name)).catch((error) => this.#log(`volume ${name}: ${error instanceof Error ? error.message : error}`)),
-      ),
-    );
+    await Promise.all([...this.#known()].map((name) => this.#alone(name, () => this.#reconcile(name))));
   }
 
-  /** The engine has been restarted: container uses that no namespace holds any more are left over from its last life. */
-  async engineRestarted(): Promise<void> {
-    for (const name of [...this.#mounted]) {
-      await this.#mutex
-        .run(name, async () => {
-          const volume = this.#driver.find(name);
-          const record = this.#uses.get(name);
-          if (volume === undefined || record === undefined || (record.uses[""] ?? 0) > 0) return;
-          const device = await this.#driver.device(volume.id);
-          if (device !== undefined && (await this.#fileSystems.holders(device)).length > 0) return;
-          await this.#takeDown(volume);
-        })
-        .catch((error) => this.#log(`volume ${name}: ${error instanceof Error ? error.message : error}`));
-    }
+  /**
+   * An engine has introduced itself (`Plugin.Activate`): it may be a new one, and the uses of its former life are void where
+   * no namespace holds the volume (docker-volume-plugin.md 8.7). Returns at once. Other clients introduce themselves too,
+   * so a volume that may have been given to somebody a moment ago is looked at later.
+   */
+  engineRestarted(): void {
+    this.#engineStarted = this.#now();
+    for (const name of this.#mounted) this.#suspects.add(name);
   }
 
-  /** Takes down every volume that nobody holds; answers the others. */
-  async shutdown(): Promise<Remaining[]> {
-    clearInterval(this.#timer);
-    const names = new Set([...this.#mounted, ...this.#uses.names()]);
+  /**
+   * Takes down every volume that nobody holds, counted or not; answers the others.
+   *
+   * @param options.force take also what somebody holds out of this namespace; it is detached when its last user ends
+   */
+  async shutdown({ force }: { force: boolean }): Promise<Remaining[]> {
+    this.close();
     const remaining = await Promise.all(
-      [...names].map((name) =>
+      [...this.#known()].map((name) =>
         this.#mutex.run(name, async (): Promise<Remaining[]> => {
           const volume = this.#driver.find(name);
           if (volume === undefined) return [];
-          const { gone, heldBy } = await this.#takeDown(volume);
-          return gone ? [] : [{ name, heldBy }];
+          try {
+            const { gone, heldBy } = await this.#takeDown(volume, { force });
+            return gone ? [] : [{ name, heldBy }];
+          } catch (error) {
+            return [{ name, heldBy: [messageOf(error)] }];
+          }
         }),
       ),
     );
@@ -183,122 +184,206 @@ export class Volumes implements VolumeService {
 
   /** Stops the background work; mounted volumes stay mounted. */
   close(): void {
-    clearInterval(this.#timer);
+    this.#lingering.stop();
+    this.#suspects.stop();
   }
 
   async #createImplicitly(name: string): Promise<DriverVolume> {
-    if (!this.#config.createImplicit) throw new SimError("not_found", `volume ${name} does not exist, and implicit creation is off`);
+    if (!this.#config.createImplicit) {
+      throw new SimError("not_found", `volume ${name} does not exist, and implicit creation is off`);
+    }
     return this.#driver.create({ name, ...parseCreateOptions({}, this.#config.defaults) });
   }
 
-  /** A same id again is `docker cp` beside a running container, or a use whose end was never told (section 8, rule 4). */
-  async #countAgain(uses: UseRecord["uses"], id: string, device: string): Promise<UseRecord["uses"]> {
-    const before = uses[id] ?? 0;
-    const stale = before > 0 && (await this.#fileSystems.holders(device)).length === 0;
-    return { ...uses, [id]: stale ? 1 : before + 1 };
+  async #undoCreate({ id, name }: DriverVolume): Promise<void> {
+    try {
+      await this.#driver.remove(id);
+      await this.#uses.delete(name);
+    } catch (error) {
+      this.#log(`volume ${name}: created for a mount that failed, and not removed: ${messageOf(error)}`);
+    }
   }
 
-  async #mountAnew(volume: DriverVolume, formatting: boolean, signal: AbortSignal | undefined): Promise<void> {
-    const remember = (begun: boolean) => this.#uses.set(volume.name, { uses: {}, formatting: begun });
+  /** Mounts if need be and counts one use, on disk. Nothing is counted when it throws. */
+  async #use(volume: DriverVolume, id: string, signal: AbortSignal | undefined): Promise<void> {
+    const { name, id: volumeId } = volume;
+    const record = this.#uses.get(name, volumeId);
+    const state = await this.#mounter.state(volume);
+    const held = state.device !== undefined && (state.mounted || (await this.#mounter.busy(state.device)));
+    // Uses of a device that nobody has any more are uses of nothing: the machine was restarted, or the device died.
+    const before: UseRecord["uses"] = held ? (record?.uses ?? new Map()) : new Map();
+    const device = state.mounted ? (state.device as string) : await this.#mountAnew(volume, before, signal);
+    try {
+      const uses = await this.#countAgain(before, id, device);
+      await this.#uses.set(name, { volumeId, device, uses, formatting: false });
+    } catch (error) {
+      if (total(before) === 0) await this.#undoMount(volume);
+      throw error;
+    }
+    this.#given.set(name, this.#now());
+    this.#mounted.add(name);
+    this.#lingering.delete(name);
+    if (!signal?.aborted) return;
+    await this.#giveBack(volume, id);
+    throw cancelled(name);
+  }
+
+  /**
+   * The same id again is `docker cp` beside a running container, or comes after a use whose end was never told: then no
+   * namespace has the volume (docker-volume-plugin.md 8.4). Callers without id are many, so that says nothing about them.
+   */
+  async #countAgain(uses: UseRecord["uses"], id: string, device: string): Promise<Map<string, number>> {
+    const before = uses.get(id) ?? 0;
+    const stale = id !== "" && before > 0 && (await this.#mounter.holders(device))?.length === 0;
+    return new Map(uses).set(id, stale ? 1 : before + 1);
+  }
+
+  /** Answers the device. Undoes what it did before it throws. */
+  async #mountAnew(volume: DriverVolume, uses: UseRecord["uses"], signal: AbortSignal | undefined): Promise<string> {
+    const { name, id: volumeId } = volume;
+    const { preempt, retryCount, retryWaitMs } = this.#config;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#mounter.mount(volume, { preempt: this.#config.preempt, formatting, remember, ...(signal && { signal }) });
+        const record = this.#uses.get(name, volumeId);
+        const formatting = record?.formatting ?? false;
+        const prepared = await this.#mounter.attach(volume, { preempt, formatting, remembered: record?.device, signal });
+        // What is about to be mounted and formatted must be known to whoever comes after a crash.
+        await this.#uses.set(name, { volumeId, device: prepared.device, uses, formatting: prepared.format });
+        await this.#mounter.mount(name, prepared, signal);
+        return prepared.device;
       } catch (error) {
-        await this.#takeDown(volume).catch((late) => this.#log(`volume ${volume.name}: undoing a failed mount: ${late}`));
-        if (attempt >= this.#config.retryCount || signal?.aborted) throw error;
-        await new Promise((resolve) => setTimeout(resolve, this.#config.retryWaitMs));
+        await this.#undoMount(volume);
+        if (attempt >= retryCount) throw error;
+        this.#log(`volume ${name}: mounting it is tried again: ${messageOf(error)}`);
+        await pause(retryWaitMs, undefined, { signal }).catch(() => undefined);
+        if (signal?.aborted) throw cancelled(name);
       }
     }
   }
 
-  async #giveBack(volume: DriverVolume, id: string): Promise<void> {
-    const record = this.#uses.get(volume.name);
-    const uses = { ...record?.uses };
-    const count = uses[id] ?? 0;
-    if (count === 0 && total(uses) > 0) {
-      this.#log(`volume ${volume.name}: unmount of an unknown id ${id || '""'}: nothing to do`);
-      return;
+  async #undoMount(volume: DriverVolume): Promise<void> {
+    try {
+      await this.#takeDown(volume, { force: false });
+    } catch (error) {
+      this.#log(`volume ${volume.name}: undoing a failed mount: ${messageOf(error)}`);
     }
-    if (count > 1) uses[id] = count - 1;
-    else delete uses[id];
-    if (total(uses) > 0 && !this.#config.ignoreUsedCount) {
-      await this.#uses.set(volume.name, { uses, formatting: false });
-      return;
-    }
-    const { gone, heldBy } = await this.#takeDown(volume);
-    if (gone) return;
-    this.#log(`volume ${volume.name} stays mounted: it is held by ${heldBy.join(", ") || "another mount namespace"}`);
-    await this.#uses.set(volume.name, { uses: {}, formatting: false });
-    this.#linger(volume.name);
   }
 
-  /** Unmounts and detaches. What a foreign namespace still uses is left mounted, at the same place, with its uses. */
-  async #takeDown(volume: DriverVolume): Promise<{ gone: boolean; heldBy: readonly string[] }> {
-    const result = await this.#mounter.takeDown(volume);
+  async #giveBack(volume: DriverVolume, id: string): Promise<void> {
+    const record = this.#uses.get(volume.name, volume.id);
+    if (record !== undefined && !this.#config.ignoreUsedCount) {
+      const uses = new Map(record.uses);
+      const count = uses.get(id) ?? 0;
+      if (count === 0 && total(uses) > 0) {
+        this.#log(`volume ${volume.name}: unmount of an unknown id "${id}": nothing to do`);
+        return;
+      }
+      if (count > 1) uses.set(id, count - 1);
+      else uses.delete(id);
+      if (uses.size > 0) return this.#uses.set(volume.name, { ...record, uses });
+    }
+    await this.#release(volume);
+  }
+
+  /** Takes a volume down that has no use any more, now or when its last holder lets go. */
+  async #release(volume: DriverVolume): Promise<void> {
+    const { name, id: volumeId } = volume;
+    const { gone, heldBy } = await this.#takeDown(volume, { force: false });
+    if (gone) return;
+    if (!this.#lingering.has(name)) this.#log(`volume ${name} stays mounted: it is held by ${someone(heldBy)}`);
+    const { device, mounted } = await this.#mounter.state(volume);
+    if (mounted) this.#mounted.add(name);
+    else this.#mounted.delete(name);
+    const formatting = this.#uses.find(name)?.formatting ?? false;
+    await this.#uses.set(name, { volumeId, device: device ?? "", uses: new Map(), formatting });
+    this.#lingering.add(name);
+  }
+
+  /** Unmounts and detaches whatever the counts say. What somebody holds stays as it is, with its uses. */
+  async #takeDown(volume: DriverVolume, { force }: { force: boolean }): Promise<TakenDown> {
+    const { name } = volume;
+    const record = this.#uses.find(name);
+    const result = await this.#mounter.takeDown(volume, record?.device, force);
     if (!result.gone) return result;
-    this.#mounted.delete(volume.name);
-    this.#lingering.delete(volume.name);
-    const record = this.#uses.get(volume.name);
+    this.#mounted.delete(name);
+    this.#lingering.delete(name);
+    this.#suspects.delete(name);
     // That formatting had begun must outlive the failure.
-    if (record?.formatting) await this.#uses.set(volume.name, { uses: {}, formatting: true });
-    else await this.#uses.delete(volume.name);
+    if (record?.formatting) await this.#uses.set(name, { ...record, device: "", uses: new Map() });
+    else await this.#uses.delete(name);
     return result;
   }
 
-  #linger(name: string): void {
-    this.#lingering.add(name);
-    this.#timer ??= setInterval(() => void this.#retryLingering(), LINGER_MS).unref();
+  /** Looks first, so that a volume with a visible holder is not unmounted and mounted again all the time. */
+  async #retryRelease(name: string): Promise<void> {
+    const volume = this.#driver.find(name);
+    if (volume === undefined) this.#lingering.delete(name);
+    else if (this.#lingering.has(name) && !(await this.#visiblyHeld(volume))) await this.#release(volume);
   }
 
-  async #retryLingering(): Promise<void> {
-    for (const name of [...this.#lingering]) {
-      await this.#mutex
-        .run(name, async () => {
-          const volume = this.#driver.find(name);
-          if (!this.#lingering.has(name)) return;
-          if (volume === undefined) this.#lingering.delete(name);
-          else await this.#takeDown(volume);
-        })
-        .catch((error) => this.#log(`volume ${name}: ${error instanceof Error ? error.message : error}`));
-    }
+  async #dropStale(name: string): Promise<void> {
+    const given = this.#given.get(name) ?? this.#started;
+    if (this.#now() - given < ENGINE_GAP_MS) return;
+    this.#suspects.delete(name);
+    const volume = this.#driver.find(name);
+    const record = volume && this.#uses.get(name, volume.id);
+    if (record === undefined || record.uses.has("") || given > this.#engineStarted) return;
+    if (!(await this.#visiblyHeld(volume as DriverVolume))) await this.#takeDown(volume as DriverVolume, { force: false });
+  }
+
+  async #visiblyHeld(volume: DriverVolume): Promise<boolean> {
+    const { device } = await this.#mounter.state(volume);
+    return device !== undefined && ((await this.#mounter.holders(device)) ?? []).length > 0;
+  }
+
+  /**
+   * Whether a recorded use is surely somebody's. Ids are containers', whose namespaces show (except in the moment before
+   * they start): they may be left over from a lost Unmount. Who sends no id works in this namespace and cannot be seen.
+   */
+  #certain(name: string, { uses }: UseRecord): boolean {
+    if (uses.has("")) return true;
+    const given = this.#given.get(name);
+    return uses.size > 0 && given !== undefined && given > this.#engineStarted && this.#now() - given < ENGINE_GAP_MS;
   }
 
   async #reconcile(name: string): Promise<void> {
     const volume = this.#driver.find(name);
     if (volume === undefined) {
-      await this.#mounter.clearMounts(name);
+      await this.#mounter.clear(name, this.#uses.find(name)?.device);
       await this.#uses.delete(name);
       return;
     }
-    const record = this.#uses.get(name);
-    const state = await this.#mounter.state(volume);
-    if (state.mounted && record !== undefined) {
-      this.#mounted.add(name);
-      if (total(record.uses) === 0) this.#linger(name);
-      return;
+    const record = this.#uses.get(name, volume.id);
+    const { device, mounted } = await this.#mounter.state(volume);
+    const used = record !== undefined && record.uses.size > 0;
+    if (!used || device === undefined || !(mounted || (await this.#mounter.busy(device)))) {
+      // Nobody was told of that mount; or who used it is gone, with the machine's last run or with the device.
+      return this.#release(volume);
     }
-    // Mounted without a record: nobody was told. Not mounted: whoever used it is gone, or the machine was restarted.
-    await this.#takeDown(volume);
+    if (!mounted) await this.#mounter.mountAgain(volume, device);
+    this.#mounted.add(name);
+  }
+
+  /** Names of volumes that are or may be mounted. */
+  #known(): Set<string> {
+    const attached = this.#driver.list().filter((volume) => volume.attachedTo === this.#driver.host);
+    return new Set([...this.#mounted, ...this.#uses.names(), ...attached.map((volume) => volume.name)]);
+  }
+
+  /** Background work on one volume: its failure is logged and hurts nobody else. */
+  async #alone(name: string, task: () => Promise<void>): Promise<void> {
+    await this.#mutex.run(name, task).catch((error) => this.#log(`volume ${name}: ${messageOf(error)}`));
   }
 
   #view(volume: DriverVolume): VolumeView {
-    const { name, sizeBytes, createdAt, type, availabilityZone, iops, fields, attachedTo, fsType } = volume;
-    return {
-      name,
-      sizeBytes,
-      createdAt,
-      mountpoint: this.#mounted.has(name) ? this.#mounter.mountpoint(name) : "",
-      status: {
-        availabilityZone,
-        fields: { ...fields, fsType, attachedTo: attachedTo ?? "" },
-        iops,
-        name,
-        server: this.#driver.name,
-        service: this.#driver.name,
-        size: sizeBytes / GIB,
-        type,
-      },
-    };
+    const mountpoint = this.#mounted.has(volume.name) ? this.#mounter.mountpoint(volume.name) : "";
+    return volumeView(volume, this.#driver.name, mountpoint);
   }
 }
 
+const cancelled = (name: string) =>
+  new SimError("cancelled", `mount of volume ${name}: the caller went away, so it was undone`);
+
+const someone = (heldBy: readonly string[]) => heldBy.join(", ") || "another mount namespace";
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -3,6 +3,7 @@ import path from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import t from "tap";
 import type { Context } from "../../src/cli/context.ts";
+import { kernel } from "../../src/cli/doctor-machine.ts";
 import { runCli } from "../../src/cli/program.ts";
 import { bytes, table } from "../../src/cli/text.ts";
 import { upScreen } from "../../src/cli/up-screen.ts";
@@ -232,6 +233,11 @@ t.test("doctor works without a daemon, names stale things with a fix each, and f
     )
   ).stdout;
   t.ok(text.split("\n").filter((line) => line.trimStart().startsWith("fix: ")).length >= failures.length);
+});
+
+t.test("a kernel that cannot hand a mount to a new engine is a warning", async (t) => {
+  for (const release of ["6.9.0", "6.18.44-x", "7.0"]) t.match(kernel(release), { state: "ok" });
+  for (const release of ["6.8.12", "5.10.0-28-amd64"]) t.match(kernel(release), { state: "warning", fix: /6\.9/ });
 });
 
 t.test("sizes and tables are for people", async (t) => {

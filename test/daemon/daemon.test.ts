@@ -52,6 +52,27 @@ t.test("a stop that leaves volumes mounted does not touch them", async (t) => {
   t.match(await readRecord(dirs.runDir), { stateDir: dirs.stateDir });
 });
 
+t.test("plugin names: the command line's, the configuration's, the usual ones", async (t) => {
+  for (const [asked, configured, expected] of [
+    [["a", "b"], ["c"], ["a", "b"]],
+    [undefined, ["c"], ["c"]],
+    [undefined, undefined, ["rexray-sim", "rexray"]],
+  ]) {
+    const { options } = surroundings(t);
+    const openParts: typeof options.openParts = async (request) => ({
+      ...(await options.openParts(request)),
+      pluginNames: configured,
+    });
+    const daemon = await Daemon.start({ ...options, pluginNames: asked, openParts });
+    t.same(
+      (await daemon.report()).plugins.map((file) => path.basename(file, ".sock")),
+      expected,
+    );
+    await daemon.stop({ unmount: true, force: false });
+    await daemon.ended;
+  }
+});
+
 t.test("the first stop decides", async (t) => {
   const { log, start } = surroundings(t);
   const daemon = await start();
@@ -72,12 +93,16 @@ t.test("a stop that fails to unmount says so and ends all the same", async (t) =
 });
 
 t.test("a plugin name that is taken fails the start, and what was begun is undone", async (t) => {
-  const { dirs, log, options } = surroundings(t);
-  const servePlugin: typeof options.servePlugin = async (request) => {
-    if (request.name === "b") throw new SimError("in_use", "b is taken");
-    return options.servePlugin(request);
-  };
-  await t.rejects(Daemon.start({ ...options, servePlugin }), { code: "in_use", message: "b is taken" });
+  const around = surroundings(t);
+  const { dirs, log, options } = around;
+  const openParts: typeof options.openParts = async (request) => ({
+    ...(await options.openParts(request)),
+    servePlugin: async ({ dir, name }) => {
+      if (name === "b") throw new SimError("in_use", "b is taken");
+      return around.servePlugin({ dir, name });
+    },
+  });
+  await t.rejects(Daemon.start({ ...options, openParts }), { code: "in_use", message: "b is taken" });
   t.same(log, ["open", "reconcile", "serve a", "unserve a", "close"]);
   for (const dir of [dirs.stateDir, dirs.runDir, dirs.pluginDir]) t.same(fs.readdirSync(dir), []);
 });
@@ -114,13 +139,13 @@ t.test("volumes that take long to look after do not keep the others from being s
 });
 
 t.test("a sweep does what a dead daemon could not, and removes its sockets unless others serve there", async (t) => {
-  const { dirs, volumes, log, options, start } = surroundings(t);
+  const { dirs, volumes, log, options, start, servePlugin } = surroundings(t);
   const daemon = await start();
   await daemon.stop({ unmount: false, force: false });
   await daemon.ended;
   const [stale = "", live = ""] = (await readRecord(dirs.runDir))?.plugins ?? [];
   fs.writeFileSync(stale, "");
-  const other = await options.servePlugin({ service: volumes, dir: dirs.pluginDir, name: "b", log: options.log });
+  const other = await servePlugin({ dir: dirs.pluginDir, name: "b" });
   log.length = 0;
 
   volumes.held = held;

@@ -1,7 +1,9 @@
+import { once } from "node:events";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { Daemon, type DaemonOptions } from "../../src/daemon/daemon.ts";
+import type { Parts } from "../../src/daemon/parts.ts";
 import type { Dirs } from "../../src/lib/dirs.ts";
 import { FakeCluster, FakeVolumes, silent } from "../admin/fakes.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
@@ -14,11 +16,26 @@ export function surroundings(t: { teardown(work: () => void): void }) {
     stateDir: path.join(root, "state"),
     runDir: path.join(root, "run"),
     pluginDir: path.join(root, "plugins"),
-    configFile: undefined,
+    configFile: path.join(root, "state/config.yml"),
+    configRequired: false,
   };
   const cluster = new FakeCluster();
   const volumes = new FakeVolumes();
   const log = volumes.orders;
+  const servePlugin: Parts["servePlugin"] = async ({ dir, name }) => {
+    log.push(`serve ${name}`);
+    fs.mkdirSync(dir, { recursive: true });
+    const file = path.join(dir, `${name}.sock`);
+    const server = net.createServer().listen(file);
+    await once(server, "listening");
+    return {
+      path: file,
+      close: async () => {
+        log.push(`unserve ${name}`);
+        await new Promise((resolve) => server.close(resolve));
+      },
+    };
+  };
   const options: DaemonOptions = {
     dirs,
     pluginNames: ["a", "b"],
@@ -27,21 +44,9 @@ export function surroundings(t: { teardown(work: () => void): void }) {
     lost: () => log.push("lost"),
     openParts: async () => {
       log.push("open");
-      return { cluster, volumes, warnings: ["mind the gap"], close: async () => void log.push("close") };
-    },
-    servePlugin: async ({ dir, name }) => {
-      log.push(`serve ${name}`);
-      const file = path.join(dir, `${name}.sock`);
-      const server = net.createServer().listen(file);
-      await new Promise((resolve) => server.once("listening", resolve));
-      return {
-        path: file,
-        close: async () => {
-          log.push(`unserve ${name}`);
-          await new Promise((resolve) => server.close(resolve));
-        },
-      };
+      const close = async () => void log.push("close");
+      return { cluster, volumes, warnings: ["mind the gap"], pluginNames: ["c"], servePlugin, close };
     },
   };
-  return { dirs, cluster, volumes, log, options, start: () => Daemon.start(options) };
+  return { dirs, cluster, volumes, log, options, servePlugin, start: () => Daemon.start(options) };
 }

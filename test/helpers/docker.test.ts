@@ -25,10 +25,12 @@ t.test("an engine that was killed leaves nothing either", { skip: requiresDocker
   const engine = await startDocker(t);
   await engine.docker("run", "--detach", "--network", "none", IMAGE, "sleep", "1000");
   await engine.stop("SIGKILL");
-  t.match(
-    findLeaks({ dir: engine.dir }).map((leak) => leak.what),
-    [/containerd-shim/, /sleep 1000/, /merged/],
-  );
+  const left = findLeaks({ dir: engine.dir }).map((leak) => leak.what);
+  for (const part of ["containerd-shim", "sleep 1000", "overlay"])
+    t.ok(
+      left.some((what) => what.includes(part)),
+      part,
+    );
   await engine.destroy();
   t.same(findLeaks({ dir: engine.dir }), []);
 });

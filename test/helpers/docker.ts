@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import type { Test } from "tap";
-import { findLeaks, removeLeaks } from "./leaks.ts";
+import { removeLeaks } from "./leaks.ts";
 import { output, type RunOptions, type RunResult, run } from "./run.ts";
 import { tempDir } from "./temp-dir.ts";
 import { waitFor } from "./wait.ts";
@@ -56,7 +56,14 @@ export class DockerEngine {
     // Not the machine's own settings, which may say anything. The key, of no use, would be made in /etc otherwise.
     fs.writeFileSync(at("daemon.json"), `${JSON.stringify({ "deprecated-key-path": at("key.json") })}\n`);
     const flags = ["--config-file", at("daemon.json"), "--data-root", at("data"), "--exec-root", at("exec")];
-    const apart = ["--pidfile", at("docker.pid"), "--host", `unix://${this.socket}`, "--bridge=none", "--iptables=false"];
+    const apart = [
+      "--pidfile",
+      at("docker.pid"),
+      "--host",
+      `unix://${this.socket}`,
+      "--bridge=none",
+      "--iptables=false",
+    ];
     const log = fs.openSync(this.logFile, "a");
     const dockerd = spawn("dockerd", [...flags, ...apart, ...this.#args], { stdio: ["ignore", log, log] });
     fs.closeSync(log);
@@ -114,13 +121,30 @@ export class DockerEngine {
     for (const name of ["data", "proc", "sys", "dev", "etc"]) fs.mkdirSync(path.join(root, name));
     fs.mkdirSync(path.join(root, "tmp"), { mode: 0o1777 });
     fs.copyFileSync("/bin/busybox", path.join(root, "bin/busybox"));
-    const applets = (await output("/bin/busybox", ["--list"])).split("\n").filter((name) => name !== "" && name !== "busybox");
+    const applets = (await output("/bin/busybox", ["--list"]))
+      .split("\n")
+      .filter((name) => name !== "" && name !== "busybox");
     for (const name of applets) fs.symlinkSync("busybox", path.join(root, "bin", name));
     const tarball = path.join(this.dir, "image.tar");
     await output("tar", ["-C", root, "-cf", tarball, "."]);
     await this.docker("import", "--change", "ENV PATH=/bin", "--change", 'CMD ["sh"]', tarball, IMAGE);
     fs.rmSync(root, { recursive: true });
     fs.rmSync(tarball);
+  }
+
+  /** Shims listen below /run/containerd whatever the engine's directories are; a killed one leaves its socket there. */
+  #shimSockets(): string[] {
+    const tasks = path.join(this.dir, "exec/containerd/daemon/io.containerd.runtime.v2.task/moby");
+    if (!fs.existsSync(tasks)) return [];
+    const files = fs.readdirSync(tasks).map((id) => path.join(tasks, id, "address"));
+    return files
+      .filter((file) => fs.existsSync(file))
+      .map((file) =>
+        fs
+          .readFileSync(file, "utf8")
+          .replace(/^unix:\/\//, "")
+          .trim(),
+      );
   }
 
   /** Ends the engine, its containers and all that is left of either. */
@@ -131,8 +155,8 @@ export class DockerEngine {
       await this.stop().catch(() => this.stop("SIGKILL"));
     }
     // After a kill: containerd, the shims and their mounts. They are the engine's, not the product's.
-    const scope = { dir: this.dir };
-    if (findLeaks(scope).length > 0) removeLeaks(scope);
+    removeLeaks({ dir: this.dir });
+    for (const file of this.#shimSockets()) fs.rmSync(file, { force: true });
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
 }

@@ -43,3 +43,8 @@ t.test("mounts and loop devices are found by their paths and removed", { skip: r
   removeLeaks({ dir, before });
   t.same(findLeaks({ dir, before }), []);
 });
+
+t.test("a directory that is not ours is refused", async (t) => {
+  for (const dir of ["", "/", "/tmp", "tmp/x", "//", "/tmp/"])
+    t.throws(() => findLeaks({ dir }), /not a directory of our own/);
+});

@@ -36,8 +36,12 @@ export function baseline(): Baseline {
   return { loops: new Set(loops().map(loopKey)), sockets: new Set(pluginSockets()) };
 }
 
-/** What of ours is still there, in the order in which it is best removed. */
+/**
+ * What of ours is still there, in the order in which it is best removed. Throws when the directory is so high up that
+ * others could have something below it: what is found may be killed.
+ */
 export function findLeaks(scope: Scope): Leak[] {
+  if (!/^(?:\/[^/]+){2,}$/.test(scope.dir)) throw new Error(`not a directory of our own: "${scope.dir}"`);
   return [...processLeaks(scope), ...mountLeaks(scope), ...loopLeaks(scope), ...socketLeaks(scope)];
 }
 
@@ -54,7 +58,10 @@ export function removeLeaks(scope: Scope): void {
 
 function processLeaks({ dir, mark }: Scope): Leak[] {
   const leaks: Leak[] = [];
-  for (const pid of fs.readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)).map(Number)) {
+  for (const pid of fs
+    .readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)) {
     if (pid === process.pid) continue;
     const words = read(`/proc/${pid}/cmdline`).split("\0");
     // Empty: a kernel thread or a zombie, which holds nothing.
@@ -89,7 +96,8 @@ function mountLeaks({ dir }: Scope): Leak[] {
 
 /** A loop device whose file cannot be found any more has lost the mount that its file was on: nobody's but ours. */
 function loopLeaks({ dir, before }: Scope): Leak[] {
-  const orphaned = (loop: Loop) => before !== undefined && !before.loops.has(loopKey(loop)) && !fs.existsSync(loop.file);
+  const orphaned = (loop: Loop) =>
+    before !== undefined && !before.loops.has(loopKey(loop)) && !fs.existsSync(loop.file);
   return loops()
     .filter((loop) => inside(loop.file, dir) || orphaned(loop))
     .map((loop) => ({
@@ -113,7 +121,8 @@ interface Mount {
 
 /** proc_pid_mountinfo(5); blanks and the like are written as octal escapes. */
 function mounts(): Mount[] {
-  const plain = (text = "") => text.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  const plain = (text = "") =>
+    text.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
   return read("/proc/self/mountinfo")
     .split("\n")
     .filter((line) => line !== "")
@@ -133,7 +142,12 @@ function loops(): Loop[] {
   return fs
     .readdirSync("/sys/block")
     .filter((name) => name.startsWith("loop"))
-    .map((name) => ({ device: `/dev/${name}`, file: read(`/sys/block/${name}/loop/backing_file`).trimEnd().replace(/ \(deleted\)$/, "") }))
+    .map((name) => ({
+      device: `/dev/${name}`,
+      file: read(`/sys/block/${name}/loop/backing_file`)
+        .trimEnd()
+        .replace(/ \(deleted\)$/, ""),
+    }))
     .filter((loop) => loop.file !== "");
 }
 

@@ -41,7 +41,9 @@ export function post(socketPath: string, path: string, { body, signal }: PluginC
       let answer = "";
       response.setEncoding("utf8").on("data", (part: string) => (answer += part));
       response.once("error", reject);
-      response.once("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: answer }));
+      response.once("end", () =>
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: answer }),
+      );
     });
     request.end(text);
   });
@@ -50,7 +52,11 @@ export function post(socketPath: string, path: string, { body, signal }: PluginC
 /**
  * Calls `VolumeDriver.<operation>` and returns the decoded answer. Throws the text of `Err` where there is one.
  */
-export async function call<T = Record<string, unknown>>(socketPath: string, operation: string, body: object = {}): Promise<T> {
+export async function call<T = Record<string, unknown>>(
+  socketPath: string,
+  operation: string,
+  body: object = {},
+): Promise<T> {
   const answer = await post(socketPath, `/VolumeDriver.${operation}`, { body });
   const decoded = JSON.parse(answer.body) as T & { Err?: string | null };
   if (answer.status !== 200 || decoded.Err) throw new Error(decoded.Err || `HTTP ${answer.status}: ${answer.body}`);

@@ -104,7 +104,10 @@ export class Sim {
     });
     daemon.stderr.setEncoding("utf8").on("data", (part: string) => (this.#said += part));
     try {
-      await waitFor(() => ready || !this.running, { what: "the daemon to say that it is ready", deadline: START_LIMIT });
+      await waitFor(() => ready || !this.running, {
+        what: "the daemon to say that it is ready",
+        deadline: START_LIMIT,
+      });
       for (const name of this.pluginNames) await connect(path.join(this.pluginDir, `${name}.sock`));
     } catch (error) {
       throw new Error(`the daemon did not start (status ${daemon.exitCode}): ${this.#said}`, { cause: error });
@@ -156,9 +159,9 @@ export class Sim {
     const scope = { dir: this.dir, plugins: new RegExp(`^(?:${this.pluginNames.join("|")})$`) };
     // May fail, on purpose of the test even: what counts is what is left.
     await this.cli("down", "--force");
-    let leaks: Leak[] = [];
-    const gone = () => (leaks = findLeaks(scope)).length === 0;
+    const gone = () => findLeaks(scope).length === 0;
     await waitFor(gone, { what: "the instance to be gone", deadline: GONE_LIMIT }).catch(() => undefined);
+    const leaks = findLeaks(scope);
     if (leaks.length > 0) removeLeaks(scope);
     fs.rmSync(this.dir, { recursive: true, force: true });
     return leaks;
@@ -178,7 +181,8 @@ export async function startSim(t: Test, options: SimOptions = {}): Promise<Sim> 
   const sim = new Sim(options);
   t.teardown(async () => {
     const leaks = await sim.destroy();
-    if (leaks.length > 0) throw new Error(`left behind:\n${leaks.map(({ kind, what }) => `${kind} ${what}`).join("\n")}`);
+    if (leaks.length > 0)
+      throw new Error(`left behind:\n${leaks.map(({ kind, what }) => `${kind} ${what}`).join("\n")}`);
   });
   await sim.start();
   return sim;

@@ -11,7 +11,8 @@ t.test("directories: flags before environment before defaults", async (t) => {
     stateDir: "/var/lib/rexray-sim",
     runDir: "/run/rexray-sim",
     pluginDir: "/run/docker/plugins",
-    configFile: undefined,
+    configFile: "/var/lib/rexray-sim/config.yml",
+    configRequired: false,
   });
   const env = {
     REXRAY_SIM_STATE_DIR: "/e/state",
@@ -24,6 +25,7 @@ t.test("directories: flags before environment before defaults", async (t) => {
     runDir: path.resolve("relative"),
     pluginDir: "/run/docker/plugins",
     configFile: "/e/config.yml",
+    configRequired: true,
   });
 });
 

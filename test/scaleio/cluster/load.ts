@@ -1,0 +1,89 @@
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import type { Sim } from "../../helpers/sim.ts";
+import { post } from "../../helpers/plugin-client.ts";
+import { randomOf } from "../sdc/simulation.ts";
+
+/** Small volumes, quick to make and to compare. */
+export const CONFIG = "simulator:\n  granularity: 64MB\n";
+
+/** A seed that a failing run prints and `KILL_SEED` replays. */
+export const seed = Number(process.env["KILL_SEED"] ?? Math.floor(Math.random() * 1e9));
+export const random = randomOf(seed);
+
+/** Creates and mounts a volume through the plugin's socket; answers the directory. */
+export async function mountVolume(sim: Sim, name: string, options: Record<string, string> = {}): Promise<string> {
+  await ask(sim, "Create", { Name: name, Opts: options });
+  return (await ask(sim, "Mount", { Name: name, ID: "test" }))["Mountpoint"] as string;
+}
+
+/** Calls the plugin; an error of its own is thrown. */
+export async function ask(sim: Sim, operation: string, body: unknown): Promise<Record<string, unknown>> {
+  const answer = await post(sim.socket, `/VolumeDriver.${operation}`, body);
+  const { Err, ...rest } = JSON.parse(answer.body) as Record<string, unknown>;
+  if (answer.status !== 200 || Err) throw new Error(`${operation}: ${String(Err)}`);
+  return rest;
+}
+
+export interface Status {
+  health: string;
+  reasons: string[];
+  sds: { name: string; state: string }[];
+  volumes: { name: string; health: string; enginePid: number; supervisorPid: number; id: string; device: string }[];
+}
+
+export interface Layout {
+  chunkBytes: number;
+  sizeBytes: number;
+  id: string;
+  device: string;
+  devices: { sds: string; file: string }[];
+  chunks: { chunk: number; primary: string; secondary: string; stale: string[] }[];
+}
+
+/** A command that runs beside the test. Throws with its output when it fails. */
+export function running(file: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv; uid?: number; gid?: number } = {}) {
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (part: string) => (said += part));
+  const ended = new Promise<string>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => (code === 0 ? resolve(said) : reject(new Error(`${file} ended with status ${code}:\n${said}`))));
+  });
+  ended.catch(() => undefined);
+  return { ended, child, over: () => child.exitCode !== null || child.signalCode !== null };
+}
+
+/** A verifying random-write load on a file of the volume. */
+export function fio(directory: string, seconds: number) {
+  return running("fio", [
+    "--name=verified",
+    `--filename=${path.join(directory, "fio")}`,
+    "--size=24M",
+    "--rw=randwrite",
+    "--bs=4k",
+    "--iodepth=8",
+    "--ioengine=libaio",
+    "--direct=1",
+    "--verify=crc32c",
+    "--verify_backlog=512",
+    "--verify_fatal=1",
+    "--time_based",
+    `--runtime=${seconds}`,
+  ]);
+}
+
+/** Kills a process for good; one that is gone already is fine. */
+export function killHard(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It was quicker.
+  }
+}
+
+/** Reads the engine's page-cached view away: what a read finds afterwards comes from the SDS files. */
+export function dropCaches(): void {
+  fs.writeFileSync("/proc/sys/vm/drop_caches", "3");
+}
