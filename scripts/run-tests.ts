@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { baseline, findLeaks, type Leak, removeLeaks } from "../test/helpers/leaks.ts";
-import { PLUGIN_NAMES } from "../test/helpers/sim.ts";
 import { readTap } from "./read-tap.ts";
 
 /*
@@ -21,12 +21,13 @@ const GONE_LIMIT = 5_000;
 /** Caches of the tools themselves, in the directory for temporary files. */
 const CACHES = /^(?:tsx-\d+|node-compile-cache)$/;
 
-// One directory and one environment entry tell ours from everybody else's, whatever else runs on the machine.
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), "rxs-"));
-fs.chmodSync(dir, 0o755);
+// One name, in paths and in the environment, tells ours from everybody else's, whatever else runs on the machine.
+const run = `rxs-${randomBytes(4).toString("hex")}`;
+const dir = path.join(os.tmpdir(), run);
+const plugin = (name: string) => name.startsWith(`${run}-`);
+const scope = { dir, mark: `REXRAY_SIM_TEST_RUN=${run}`, plugin, before: baseline() };
 const tapFile = path.join(dir, "run.tap");
-const run = path.basename(dir);
-const scope = { dir, mark: `REXRAY_SIM_TEST_RUN=${run}`, plugins: PLUGIN_NAMES, before: baseline() };
+fs.mkdirSync(dir, { mode: 0o755 });
 
 // Ctrl-C reaches tap as well and ends it; the rest still has to be cleaned up.
 process.on("SIGINT", () => undefined);
@@ -68,7 +69,7 @@ async function runTap(): Promise<{ status: number | string; tap: string }> {
   });
   const status = await new Promise<number | string>((resolve, reject) => {
     child.once("error", reject);
-    child.once("exit", (code, signal) => resolve(code === null ? `signal ${signal}` : code));
+    child.once("close", (code, signal) => resolve(code === null ? `signal ${signal}` : code));
   });
   clearTimeout(timer);
   if (screen && fs.existsSync(tapFile)) tap = fs.readFileSync(tapFile, "utf8");

@@ -45,6 +45,6 @@ export interface VolumeService {
   /** All volumes by name. Never waits for running operations. */
   list(): Promise<VolumeView[]>;
 
-  /** Compares counts with the kernel's mounts: at start, and whenever the engine says that it has restarted (Plugin.Activate). */
+  /** Compares counts with the kernel's mounts: at start, before anybody is served. */
   reconcile(): Promise<void>;
 }

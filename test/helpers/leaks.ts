@@ -17,24 +17,19 @@ export interface Scope {
   readonly dir: string;
   /** An environment entry (`NAME=value`) that all our processes inherit, for those whose command line tells nothing. */
   readonly mark?: string;
-  /** Names of our plugin sockets, without `.sock`; a pattern. */
-  readonly plugins?: RegExp;
-  /** Loop devices and plugin sockets that were there before, and so are not ours. */
+  /** Whether a plugin of that name is ours. */
+  readonly plugin?: (name: string) => boolean;
+  /** What was there before, and so is not ours. */
   readonly before?: Baseline;
 }
 
-/** What was there before. */
-export interface Baseline {
-  readonly loops: ReadonlySet<string>;
-  readonly sockets: ReadonlySet<string>;
-}
+/** Loop devices, each with its file. */
+export type Baseline = ReadonlySet<string>;
 
 const PLUGIN_DIR = "/run/docker/plugins";
 
 /** Notes what is on the machine now. */
-export function baseline(): Baseline {
-  return { loops: new Set(loops().map(loopKey)), sockets: new Set(pluginSockets()) };
-}
+export const baseline = (): Baseline => new Set(loops().map(loopKey));
 
 /**
  * What of ours is still there, in the order in which it is best removed. Throws when the directory is so high up that
@@ -96,8 +91,7 @@ function mountLeaks({ dir }: Scope): Leak[] {
 
 /** A loop device whose file cannot be found any more has lost the mount that its file was on: nobody's but ours. */
 function loopLeaks({ dir, before }: Scope): Leak[] {
-  const orphaned = (loop: Loop) =>
-    before !== undefined && !before.loops.has(loopKey(loop)) && !fs.existsSync(loop.file);
+  const orphaned = (loop: Loop) => before !== undefined && !before.has(loopKey(loop)) && !fs.existsSync(loop.file);
   return loops()
     .filter((loop) => inside(loop.file, dir) || orphaned(loop))
     .map((loop) => ({
@@ -107,9 +101,12 @@ function loopLeaks({ dir, before }: Scope): Leak[] {
     }));
 }
 
-function socketLeaks({ plugins, before }: Scope): Leak[] {
-  return pluginSockets()
-    .filter((file) => plugins?.test(path.basename(file, ".sock")) && !before?.sockets.has(file))
+function socketLeaks({ plugin }: Scope): Leak[] {
+  if (plugin === undefined || !fs.existsSync(PLUGIN_DIR)) return [];
+  return fs
+    .readdirSync(PLUGIN_DIR)
+    .filter((name) => plugin(path.basename(name, ".sock")))
+    .map((name) => path.join(PLUGIN_DIR, name))
     .map((file) => ({ kind: "socket", what: file, remove: () => fs.rmSync(file, { force: true }) }));
 }
 
@@ -152,11 +149,6 @@ function loops(): Loop[] {
 }
 
 const loopKey = (loop: Loop) => `${loop.device} ${loop.file}`;
-
-function pluginSockets(): string[] {
-  if (!fs.existsSync(PLUGIN_DIR)) return [];
-  return fs.readdirSync(PLUGIN_DIR).map((name) => path.join(PLUGIN_DIR, name));
-}
 
 const inside = (file: string, dir: string) => file === dir || file.startsWith(`${dir}/`);
 

@@ -14,8 +14,6 @@ const START_LIMIT = 30_000;
 /** How long an unmount's last steps in the kernel may take after `down` has said that it is done (ms). */
 const GONE_LIMIT = 5_000;
 
-/** Plugin names of tests: unique on the machine while this process lives, and known as ours to the leak check. */
-export const PLUGIN_NAMES = /^rxs-\d+-\d+$/;
 let instances = 0;
 
 /** Settings of an instance. */
@@ -30,8 +28,8 @@ export interface SimOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** A plugin name that nobody else on the machine uses. */
-export const pluginName = (): string => `rxs-${process.pid}-${++instances}`;
+/** A plugin name that nobody else on the machine uses. In a test run it starts with the run's name, for the leak check. */
+export const pluginName = (): string => `${process.env["REXRAY_SIM_TEST_RUN"] ?? "rxs"}-${process.pid}-${++instances}`;
 
 /** One instance of the product, with directories of its own. */
 export class Sim {
@@ -156,7 +154,7 @@ export class Sim {
    * behind and had to be removed by force: nothing, when the product is right.
    */
   async destroy(): Promise<Leak[]> {
-    const scope = { dir: this.dir, plugins: new RegExp(`^(?:${this.pluginNames.join("|")})$`) };
+    const scope = { dir: this.dir, plugin: (name: string) => this.pluginNames.includes(name) };
     // May fail, on purpose of the test even: what counts is what is left.
     await this.cli("down", "--force");
     const gone = () => findLeaks(scope).length === 0;

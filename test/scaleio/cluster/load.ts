@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import type { Sim } from "../../helpers/sim.ts";
-import { post } from "../../helpers/plugin-client.ts";
+import { call } from "../../helpers/plugin-client.ts";
 import { randomOf } from "../sdc/simulation.ts";
 
 /** Small volumes, quick to make and to compare. */
@@ -14,16 +14,12 @@ export const random = randomOf(seed);
 
 /** Creates and mounts a volume through the plugin's socket; answers the directory. */
 export async function mountVolume(sim: Sim, name: string, options: Record<string, string> = {}): Promise<string> {
-  await ask(sim, "Create", { Name: name, Opts: options });
-  return (await ask(sim, "Mount", { Name: name, ID: "test" }))["Mountpoint"] as string;
+  await call(sim.socket, "Create", { Name: name, Opts: options });
+  return mountAgain(sim, name, "test");
 }
 
-/** Calls the plugin; an error of its own is thrown. */
-export async function ask(sim: Sim, operation: string, body: unknown): Promise<Record<string, unknown>> {
-  const answer = await post(sim.socket, `/VolumeDriver.${operation}`, body);
-  const { Err, ...rest } = JSON.parse(answer.body) as Record<string, unknown>;
-  if (answer.status !== 200 || Err) throw new Error(`${operation}: ${String(Err)}`);
-  return rest;
+export async function mountAgain(sim: Sim, name: string, id: string): Promise<string> {
+  return (await call<{ Mountpoint: string }>(sim.socket, "Mount", { Name: name, ID: id })).Mountpoint;
 }
 
 export interface Status {
@@ -69,6 +65,7 @@ export function fio(directory: string, seconds: number) {
     "--verify=crc32c",
     "--verify_backlog=512",
     "--verify_fatal=1",
+    "--verify_state_save=0",
     "--time_based",
     `--runtime=${seconds}`,
   ]);

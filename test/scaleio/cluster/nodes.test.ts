@@ -2,11 +2,12 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
+import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { startSim } from "../../helpers/sim.ts";
 import { output } from "../../helpers/run.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { ask, CONFIG, dropCaches, fio, type Layout, mountVolume, random, type Status, seed } from "./load.ts";
+import { CONFIG, dropCaches, fio, type Layout, mountAgain, mountVolume, random, type Status, seed } from "./load.ts";
 
 t.comment(`KILL_SEED=${seed}`);
 const skip = requiresRoot() || requiresFuse();
@@ -80,7 +81,7 @@ t.test("everything is killed at once: after the restart all that was synced is t
     for (const pid of [sim.pid, supervisorPid, enginePid]) process.kill(pid, "SIGKILL");
     await waitFor(() => !sim.running, { what: "the daemon to be dead" });
     await sim.start();
-    directory = (await ask(sim, "Mount", { Name: "restart", ID: `after-${round}` }))["Mountpoint"] as string;
+    directory = await mountAgain(sim, "restart", `after-${round}`);
     t.equal(hashOf(file), before);
     await waitFor(async () => (await sim.json<Status>("status")).health === "ok", { what: "the health to be ok", deadline: 30_000 });
   }
@@ -89,7 +90,7 @@ t.test("everything is killed at once: after the restart all that was synced is t
 t.test("a full disk below one node, and one whose directory is gone, cost no data", { skip }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
   const directory = await mountVolume(sim, "full", { size: "64MB" });
-  await ask(sim, "Unmount", { Name: "full", ID: "test" });
+  await call(sim.socket, "Unmount", { Name: "full", ID: "test" });
   await sim.kill("SIGTERM");
   // A device on a file system of its own that is far too small for the volume.
   const device = path.join(sim.stateDir, "sds/sds-3/dev-1");
@@ -99,7 +100,7 @@ t.test("a full disk below one node, and one whose directory is gone, cost no dat
   t.teardown(() => output("umount", ["--lazy", device]).catch(() => undefined));
   await output("cp", ["--sparse=always", "-a", `${device}.kept/.`, device]);
   await sim.start();
-  await ask(sim, "Mount", { Name: "full", ID: "test" });
+  await mountAgain(sim, "full", "test");
   const file = path.join(directory, "large");
   fs.writeFileSync(file, Buffer.alloc(20_000_000, "x"));
   await output("sync", [file]);
@@ -113,7 +114,7 @@ t.test("a full disk below one node, and one whose directory is gone, cost no dat
   t.match(status.reasons.join(), /sds-3.*(ENOSPC|no space)/);
   dropCaches();
   t.ok(fs.readFileSync(file).every((byte) => byte === "x".charCodeAt(0)), "all of it reads back");
-  await ask(sim, "Unmount", { Name: "full", ID: "test" });
+  await call(sim.socket, "Unmount", { Name: "full", ID: "test" });
   await output("umount", [device]);
   fs.rmdirSync(device);
   const failed = await sim.cli("sds", "start", "sds-3");
@@ -121,6 +122,6 @@ t.test("a full disk below one node, and one whose directory is gone, cost no dat
   t.match(failed.stderr, /device\.json.*missing|is missing/);
   await output("mv", [`${device}.kept`, device]);
   t.equal((await sim.cli("sds", "start", "sds-3", "--wait")).code, 0);
-  await ask(sim, "Mount", { Name: "full", ID: "again" });
+  await mountAgain(sim, "full", "again");
   t.ok(fs.readFileSync(file).every((byte) => byte === "x".charCodeAt(0)), "and again after the device is back");
 });
