@@ -12,7 +12,12 @@ export interface Config {
   readonly volumes: {
     readonly createDisable: boolean;
     readonly createImplicit: boolean;
-    readonly defaults: { readonly sizeBytes: number; readonly fsType: string; readonly type: string; readonly iops: number };
+    readonly defaults: {
+      readonly sizeBytes: number;
+      readonly fsType: string;
+      readonly type: string;
+      readonly iops: number;
+    };
     readonly mountPath: string;
     readonly rootPath: string;
     readonly fileMode: number;
@@ -46,11 +51,16 @@ export function loadConfig({ file, required, env, stateDir }: ConfigSource): { c
   if (!section.success) for (const issue of section.error.issues) reader.problemInSimulator(issue);
   const expanded = section.success ? expandSimulator(section.data, stateDir) : undefined;
   const problems = [...reader.problems, ...(expanded?.problems ?? [])];
-  const value = <K extends Key>(key: K) => (reader.values.get(key) ?? KEYS[key].fallback) as Widen<(typeof KEYS)[K]["fallback"]>;
+  const value = <K extends Key>(key: K) =>
+    (reader.values.get(key) ?? KEYS[key].fallback) as Widen<(typeof KEYS)[K]["fallback"]>;
   const fsType = value(operation("create.default.fstype"));
-  if (!["ext4", "xfs"].includes(fsType)) problems.push(`${operation("create.default.fsType")}: file system "${fsType}" is not supported: use ext4 or xfs`);
+  if (!["ext4", "xfs"].includes(fsType))
+    problems.push(`${operation("create.default.fsType")}: file system "${fsType}" is not supported: use ext4 or xfs`);
   if (problems.length > 0 || expanded === undefined) {
-    throw new SimError("invalid_argument", `the configuration is not right:\n${problems.map((problem) => `  ${problem}`).join("\n")}`);
+    throw new SimError(
+      "invalid_argument",
+      `the configuration is not right:\n${problems.map((problem) => `  ${problem}`).join("\n")}`,
+    );
   }
   return {
     warnings: reader.warnings,
@@ -86,7 +96,11 @@ function readText(file: string, required: boolean): string {
     return fs.readFileSync(file, "utf8");
   } catch (error) {
     if (errnoOf(error) === "ENOENT" && !required) return "";
-    throw new SimError("invalid_argument", `the configuration file ${file} cannot be read (${errnoOf(error)}): name another with --config`, { cause: error });
+    throw new SimError(
+      "invalid_argument",
+      `the configuration file ${file} cannot be read (${errnoOf(error)}): name another with --config`,
+      { cause: error },
+    );
   }
 }
 
@@ -108,7 +122,8 @@ class Reader {
 
   read(text: string): void {
     const document = parseDocument(text, { lineCounter: this.#lines });
-    for (const { message, linePos } of document.errors) this.problems.push(`${this.#file}:${linePos?.[0].line ?? 1}: ${message.split("\n")[0]}`);
+    for (const { message, linePos } of document.errors)
+      this.problems.push(`${this.#file}:${linePos?.[0].line ?? 1}: ${message.split("\n")[0]}`);
     if (document.errors.length > 0 || document.contents === null) return;
     if (isMap(document.contents)) for (const pair of document.contents.items) this.#pair([], pair);
     else this.problems.push(`${this.#file}:1: must be a map of keys, as in REX-Ray's config.yml`);
@@ -126,12 +141,21 @@ class Reader {
   problemInSimulator(issue: { path: PropertyKey[]; message: string; code?: string; keys?: string[] }): void {
     if (issue.code === "unrecognized_keys") {
       for (const key of issue.keys ?? []) {
-        const known = nearest(key, issue.path.length === 0 ? Object.keys(simulatorSchema.shape) : ["name", "faultSet", "devices", "path", "size"]);
-        this.problems.push(`${this.#where([...issue.path, key])}: unknown key "${["simulator", ...issue.path, key].map(String).join(".")}"${known ? `; did you mean "${known}"?` : ""}`);
+        const known = nearest(
+          key,
+          issue.path.length === 0
+            ? Object.keys(simulatorSchema.shape)
+            : ["name", "faultSet", "devices", "path", "size"],
+        );
+        this.problems.push(
+          `${this.#where([...issue.path, key])}: unknown key "${["simulator", ...issue.path, key].map(String).join(".")}"${known ? `; did you mean "${known}"?` : ""}`,
+        );
       }
       return;
     }
-    this.problems.push(`${this.#where(issue.path)}: ${["simulator", ...issue.path].map(String).join(".")} ${issue.message}`);
+    this.problems.push(
+      `${this.#where(issue.path)}: ${["simulator", ...issue.path].map(String).join(".")} ${issue.message}`,
+    );
   }
 
   #pair(parents: readonly string[], { key: keyNode, value: valueNode }: Pair): void {
@@ -140,14 +164,19 @@ class Reader {
     const node = valueNode as Node | null;
     const where = this.#line(keyNode as Node);
     // REX-Ray looks a key up in `rexray:` too.
-    const scoped = parts.length > 1 && parts[0]?.toLowerCase() === "rexray" && !this.#known(parts) ? parts.slice(1) : parts;
+    const scoped =
+      parts.length > 1 && parts[0]?.toLowerCase() === "rexray" && !this.#known(parts) ? parts.slice(1) : parts;
     const key = scoped.join(".").toLowerCase();
     if (key === "simulator") {
       this.#simulatorNode = node ?? undefined;
       this.simulator = node === null ? {} : (JSON.parse(JSON.stringify(node)) as unknown);
     } else if (key in KEYS) this.#take(key as Key, isScalar(node) ? node.value : (node?.toJSON() ?? ""), where);
-    else if (DEAD[key] !== undefined) this.warnings.push(`${where}: "${parts.join(".")}" has no effect since REX-Ray 0.11; its place is "${DEAD[key]}"`);
-    else if (WITHOUT_EFFECT.some((prefix) => key === prefix)) this.warnings.push(`${where}: "${parts.join(".")}" has no effect in rexray-sim`);
+    else if (DEAD[key] !== undefined)
+      this.warnings.push(
+        `${where}: "${parts.join(".")}" has no effect since REX-Ray 0.11; its place is "${DEAD[key]}"`,
+      );
+    else if (WITHOUT_EFFECT.some((prefix) => key === prefix))
+      this.warnings.push(`${where}: "${parts.join(".")}" has no effect in rexray-sim`);
     else if (isMap(node)) for (const pair of node.items) this.#pair(parts, pair);
     else {
       const known = nearest(key, [...Object.keys(KEYS), ...WITHOUT_EFFECT, "simulator"]);
@@ -157,11 +186,16 @@ class Reader {
 
   #known(parts: readonly string[]): boolean {
     const key = parts.join(".").toLowerCase();
-    return [...Object.keys(KEYS), ...WITHOUT_EFFECT, ...Object.keys(DEAD)].some((known) => known === key || known.startsWith(`${key}.`));
+    return [...Object.keys(KEYS), ...WITHOUT_EFFECT, ...Object.keys(DEAD)].some(
+      (known) => known === key || known.startsWith(`${key}.`),
+    );
   }
 
   #take(key: Key, value: unknown, where: string): void {
-    const text = typeof value === "string" ? value.replace(/\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?/g, (_, variable: string) => this.#env[variable] ?? "") : value;
+    const text =
+      typeof value === "string"
+        ? value.replace(/\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?/g, (_, variable: string) => this.#env[variable] ?? "")
+        : value;
     try {
       this.values.set(key, readValue(KEYS[key].kind, text));
     } catch (error) {

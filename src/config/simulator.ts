@@ -16,7 +16,9 @@ const size = z.union([z.string(), z.number()]).transform((value, context) => {
   }
   return z.NEVER;
 });
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,30}$/, 'must be a name: up to 31 of letters, digits, "_", "." and "-"');
+const name = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,30}$/, 'must be a name: up to 31 of letters, digits, "_", "." and "-"');
 const device = z.strictObject({ name, path: z.string().optional(), size: size.optional() });
 const sds = z.strictObject({ name, faultSet: name.optional(), devices: z.array(device).min(1).optional() });
 
@@ -28,7 +30,9 @@ export const simulatorSchema = z.strictObject({
   sparePercentage: z.number().int().min(0).max(90).default(10),
   granularity: size.default(8 * 1024 ** 3),
   deviceSize: size.default(256 * 1024 ** 3),
-  sds: z.union([z.number().int().min(FEWEST_UNITS).max(MOST_SDS), z.array(sds).min(FEWEST_UNITS).max(MOST_SDS)]).default(4),
+  sds: z
+    .union([z.number().int().min(FEWEST_UNITS).max(MOST_SDS), z.array(sds).min(FEWEST_UNITS).max(MOST_SDS)])
+    .default(4),
   pluginNames: z.array(name).min(1).optional(),
 });
 
@@ -49,9 +53,14 @@ export interface SimulatorConfig {
 }
 
 /** Fills in what was left out. Answers the problems that only the whole shows. */
-export function expandSimulator(written: z.infer<typeof simulatorSchema>, stateDir: string): { simulator: SimulatorConfig; problems: string[] } {
+export function expandSimulator(
+  written: z.infer<typeof simulatorSchema>,
+  stateDir: string,
+): { simulator: SimulatorConfig; problems: string[] } {
   const list: z.infer<typeof sds>[] =
-    typeof written.sds === "number" ? Array.from({ length: written.sds }, (_, i) => ({ name: `sds-${i + 1}` })) : written.sds;
+    typeof written.sds === "number"
+      ? Array.from({ length: written.sds }, (_, i) => ({ name: `sds-${i + 1}` }))
+      : written.sds;
   const nodes = list.map((node) => ({
     name: node.name,
     faultSet: node.faultSet ?? node.name,
@@ -63,13 +72,28 @@ export function expandSimulator(written: z.infer<typeof simulatorSchema>, stateD
   }));
   const problems: string[] = [];
   const units = new Set(nodes.map(({ faultSet }) => faultSet));
-  if (units.size < FEWEST_UNITS) problems.push(`simulator.sds: the SDSs lie in ${units.size} fault sets, a pool needs ${FEWEST_UNITS}: add SDSs or fault sets`);
-  for (const twice of repeated(nodes.map((node) => node.name))) problems.push(`simulator.sds: "${twice}" is the name of two SDSs: rename one`);
+  if (units.size < FEWEST_UNITS)
+    problems.push(
+      `simulator.sds: the SDSs lie in ${units.size} fault sets, a pool needs ${FEWEST_UNITS}: add SDSs or fault sets`,
+    );
+  for (const twice of repeated(nodes.map((node) => node.name)))
+    problems.push(`simulator.sds: "${twice}" is the name of two SDSs: rename one`);
   for (const twice of repeated(nodes.flatMap((node) => node.devices.map((one) => one.path)))) {
     problems.push(`simulator.sds: two devices share the directory ${twice}: give each its own`);
   }
   const { profile, protectionDomain, pool, sparePercentage, granularity, pluginNames } = written;
-  return { simulator: { profile, protectionDomain, pool, sparePercentage, granularityBytes: granularity, sds: nodes, pluginNames }, problems };
+  return {
+    simulator: {
+      profile,
+      protectionDomain,
+      pool,
+      sparePercentage,
+      granularityBytes: granularity,
+      sds: nodes,
+      pluginNames,
+    },
+    problems,
+  };
 }
 
 const repeated = (words: readonly string[]) => new Set(words.filter((word, i) => words.indexOf(word) !== i));

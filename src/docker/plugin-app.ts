@@ -38,7 +38,9 @@ export function pluginApp(service: VolumeService, restarted: () => void): Expres
     },
     Path: async (body) => ({ Mountpoint: await service.path(parse(named, body).name) }),
     Get: async (body) => ({ Volume: full(await service.get(parse(named, body).name)) }),
-    List: async () => ({ Volumes: (await service.list()).map(({ name, mountpoint }) => ({ Name: name, Mountpoint: mountpoint })) }),
+    List: async () => ({
+      Volumes: (await service.list()).map(({ name, mountpoint }) => ({ Name: name, Mountpoint: mountpoint })),
+    }),
     Capabilities: async () => ({ Capabilities: { Scope: "global" } }),
   };
 
@@ -85,12 +87,18 @@ function volumeOf(body: unknown, operation: string): string | undefined {
 
 function send(response: Response, status: number, body: Record<string, unknown>): void {
   if (response.headersSent || response.destroyed) return;
-  response.status(status).set("Content-Type", CONTENT_TYPE).end(`${JSON.stringify(body)}\n`);
+  response
+    .status(status)
+    .set("Content-Type", CONTENT_TYPE)
+    .end(`${JSON.stringify(body)}\n`);
 }
 
 /** Bodies that are too long or no JSON: Express's own answer would be a page, which Docker shows to the user as it is. */
 const badBody: ErrorRequestHandler = (error: { status?: number; message?: string }, _request, response, _next) => {
   const status = error.status ?? 500;
-  const words = status === 413 ? `the request body is larger than ${BODY_LIMIT}` : `the request body cannot be read: ${error.message}`;
+  const words =
+    status === 413
+      ? `the request body is larger than ${BODY_LIMIT}`
+      : `the request body cannot be read: ${error.message}`;
   send(response, status, { Err: words });
 };

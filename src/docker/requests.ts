@@ -8,7 +8,11 @@ export const named = z.object({ name });
 export const mounting = z.object({ name, id: z.string({ error: "ID must be a string" }).nullish() });
 export const creating = z.object({
   name,
-  opts: z.record(z.string(), z.string({ error: "option values must be strings" }), { error: "Opts must be an object of strings" }).nullish(),
+  opts: z
+    .record(z.string(), z.string({ error: "option values must be strings" }), {
+      error: "Opts must be an object of strings",
+    })
+    .nullish(),
 });
 
 /** Checks a body against one of the shapes. Throws invalid_argument. */
@@ -19,6 +23,8 @@ export function parse<T>(shape: z.ZodType<T>, body: unknown): T {
       : {};
   const result = shape.safeParse(lower);
   if (result.success) return result.data;
-  const words = result.error.issues.map(({ path, message }) => (path.length > 1 ? `${path.join(".")}: ${message}` : message));
+  const words = result.error.issues.map(({ path, message }) =>
+    path.length > 1 ? `${path.join(".")}: ${message}` : message,
+  );
   throw new SimError("invalid_argument", words.join("; "));
 }

@@ -22,13 +22,27 @@ export interface PluginSocket {
  * when it answers, because the engine waits for ever on one that accepts and says nothing (docker-volume-plugin.md 1.8). A
  * socket that a dead run left is taken over; a live one is not: throws in_use.
  */
-export async function servePlugin({ app, dir, name }: { app: Express; dir: string; name: string }): Promise<PluginSocket> {
+export async function servePlugin({
+  app,
+  dir,
+  name,
+}: {
+  app: Express;
+  dir: string;
+  name: string;
+}): Promise<PluginSocket> {
   const socketPath = path.join(dir, `${name}.sock`);
   await mkdir(dir, { recursive: true, mode: 0o755 });
   if (await answers(socketPath)) {
-    throw new SimError("in_use", `another plugin serves ${socketPath}: stop it, or choose another name with --plugin-name`);
+    throw new SimError(
+      "in_use",
+      `another plugin serves ${socketPath}: stop it, or choose another name with --plugin-name`,
+    );
   }
-  const server = http.createServer({ requireHostHeader: false, keepAliveTimeout: 0, requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS }, app);
+  const server = http.createServer(
+    { requireHostHeader: false, keepAliveTimeout: 0, requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS },
+    app,
+  );
   // Docker keeps connections open between calls; closing one first would make it repeat a call with an empty body.
   server.timeout = 0;
   const hidden = path.join(dir, `.${name}.${process.pid}`);

@@ -33,7 +33,10 @@ export class ScaleioDriver implements StorageDriver {
   async create(request: CreateRequest): Promise<DriverVolume> {
     const { pool } = this.#cluster.state;
     if (request.type !== "" && request.type !== pool.name) {
-      throw new SimError("invalid_argument", `volume ${request.name}: there is no storage pool "${request.type}"; the pool is called ${pool.name}`);
+      throw new SimError(
+        "invalid_argument",
+        `volume ${request.name}: there is no storage pool "${request.type}"; the pool is called ${pool.name}`,
+      );
     }
     if (this.#byName.has(request.name)) throw new SimError("already_exists", `volume ${request.name} exists already`);
     // Reserved before the first wait: two creations of one name must not both pass the check above.

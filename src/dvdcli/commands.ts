@@ -71,7 +71,10 @@ const commands: Readonly<Record<string, Command>> = {
 
   async list({ plugin, out }) {
     for (const volume of await plain(plugin.list())) {
-      if (volume === null) throw new Crash("the plugin's list of volumes has an entry that is null: it should answer an object for each volume");
+      if (volume === null)
+        throw new Crash(
+          "the plugin's list of volumes has an entry that is null: it should answer an object for each volume",
+        );
       out(`${text(volume, "Name")}\n`);
     }
   },
@@ -105,7 +108,9 @@ function readOptions(pieces: readonly string[]): Record<string, string> {
   for (const piece of pieces) {
     const [key = "", value] = piece.split("=");
     if (value === undefined) {
-      throw new Crash(`--volumeopts: "${piece}" has no "=": write key=value, several separated by commas; a value cannot hold a comma or a "="`);
+      throw new Crash(
+        `--volumeopts: "${piece}" has no "=": write key=value, several separated by commas; a value cannot hold a comma or a "="`,
+      );
     }
     options[key] = value;
   }

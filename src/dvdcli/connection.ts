@@ -67,12 +67,21 @@ export class Connection {
           : net.connect(port, host);
     socket.setNoDelay?.(true);
     try {
-      await new Promise<void>((resolve, reject) => socket.once("error", reject).once(secure === undefined ? "connect" : "secureConnect", resolve));
+      await new Promise<void>((resolve, reject) =>
+        socket.once("error", reject).once(secure === undefined ? "connect" : "secureConnect", resolve),
+      );
     } catch (error) {
-      const words: Record<string, string> = { ECONNREFUSED: "connection refused", ENOENT: "no such file or directory", EACCES: "permission denied" };
+      const words: Record<string, string> = {
+        ECONNREFUSED: "connection refused",
+        ENOENT: "no such file or directory",
+        EACCES: "permission denied",
+      };
       const code = (error as NodeJS.ErrnoException).code ?? "";
       const where = socketPath === undefined ? `dial tcp ${host}:${port}` : `dial unix ${socketPath}`;
-      throw new TransportError(`Post "${this.url(path)}": ${where}: connect: ${words[code] ?? (error as Error).message}`, false);
+      throw new TransportError(
+        `Post "${this.url(path)}": ${where}: connect: ${words[code] ?? (error as Error).message}`,
+        false,
+      );
     }
     socket.removeAllListeners("error");
     this.#socket = socket;
@@ -124,7 +133,9 @@ function parse(received: Buffer, closed: boolean): Reply | Promise<Reply> | unde
   const [statusLine = "", ...lines] = received.toString("latin1", 0, end).split("\r\n");
   const match = /^HTTP\/1\.[01] (\d{3})/.exec(statusLine);
   if (match === null) throw new Error(`malformed HTTP response "${statusLine}"`);
-  const headers = new Map(lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
+  const headers = new Map(
+    lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]),
+  );
   const content = received.subarray(end + 4);
   const length = headers.get("content-length");
   const body =

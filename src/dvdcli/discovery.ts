@@ -55,7 +55,12 @@ function urlEndpoint(url: string): Endpoint {
   const [host = "", port] = authority.split(/:(?=\d+$)/);
   const secure = scheme.toLowerCase() === "https";
   // The original never verifies a certificate that a .spec file led to.
-  return { label: authority, host, port: Number(port ?? (secure ? 443 : 80)), ...(secure && { tls: { verify: false } }) };
+  return {
+    label: authority,
+    host,
+    port: Number(port ?? (secure ? 443 : 80)),
+    ...(secure && { tls: { verify: false } }),
+  };
 }
 
 /** The original reads such a file and crashes; here it works (deviations.ts). */

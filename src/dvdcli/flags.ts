@@ -66,5 +66,7 @@ export function parseFlags(args: readonly string[], allowed: readonly string[]):
 function readBoolean(name: string, text: string): boolean {
   if (TRUE.includes(text)) return true;
   if (FALSE.includes(text)) return false;
-  throw new FlagError(`invalid argument "${text}" for --${name}=${text}: strconv.ParseBool: parsing "${text}": invalid syntax`);
+  throw new FlagError(
+    `invalid argument "${text}" for --${name}=${text}: strconv.ParseBool: parsing "${text}": invalid syntax`,
+  );
 }

@@ -2,7 +2,10 @@
 
 /** Compact, with HTML characters and line separators escaped. */
 export const encode = (value: unknown): string =>
-  JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  JSON.stringify(value).replace(
+    /[<>&\u2028\u2029]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 
 /** The first value of the text; what follows is ignored. Throws an Error with the decoder's words: "EOF" for nothing at all. */
 export function decodeFirst(text: string): unknown {

@@ -31,7 +31,7 @@ export class Log {
 /** Bare when it is all letters, digits, dots and dashes; else as Go's %q writes it. */
 export function quote(text: string): string {
   if (/^[A-Za-z0-9.-]*$/.test(text)) return text;
-  return `"${text.replace(/["\\\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, escape)}"`;
+  return `"${text.replace(/["\\\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, escaped)}"`;
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -46,7 +46,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "\v": "\\v",
 };
 
-function escape(char: string): string {
+function escaped(char: string): string {
   const known = ESCAPES[char];
   if (known !== undefined) return known;
   const code = char.codePointAt(0) as number;
@@ -57,7 +57,10 @@ function escape(char: string): string {
 function rfc3339(date: Date): string {
   const two = (value: number) => String(value).padStart(2, "0");
   const offset = -date.getTimezoneOffset();
-  const zone = offset === 0 ? "Z" : `${offset < 0 ? "-" : "+"}${two(Math.floor(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)}`;
+  const zone =
+    offset === 0
+      ? "Z"
+      : `${offset < 0 ? "-" : "+"}${two(Math.floor(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)}`;
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   return `${day}T${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}${zone}`;
 }

@@ -14,7 +14,12 @@ export interface Environment {
   readonly terminal: boolean;
   readonly pause: (seconds: number) => Promise<void>;
   /** Version stamps, empty when not stamped. */
-  readonly version: { readonly semver: string; readonly commit: string; readonly branch: string; readonly formed: string };
+  readonly version: {
+    readonly semver: string;
+    readonly commit: string;
+    readonly branch: string;
+    readonly formed: string;
+  };
   /** Path of this executable, links resolved. */
   readonly binary: string;
 }
@@ -44,7 +49,9 @@ export async function main(args: readonly string[], around: Environment): Promis
   }
   if (command !== "version") return withPlugin(command, flags, around);
   const { semver, branch, commit, formed } = around.version;
-  out(`Binary: ${around.binary}\nSemVer: ${semver}\nOsArch: Linux-x86_64\nBranch: ${branch}\nCommit: ${commit}\nFormed: ${formed}\n`);
+  out(
+    `Binary: ${around.binary}\nSemVer: ${semver}\nOsArch: Linux-x86_64\nBranch: ${branch}\nCommit: ${commit}\nFormed: ${formed}\n`,
+  );
   return 0;
 }
 
@@ -67,7 +74,11 @@ function help(rest: readonly string[], { out, err }: Environment): number {
   return 0;
 }
 
-async function withPlugin(command: string, flags: Flags, { dirs, out, err, terminal, pause }: Environment): Promise<number> {
+async function withPlugin(
+  command: string,
+  flags: Flags,
+  { dirs, out, err, terminal, pause }: Environment,
+): Promise<number> {
   const log = new Log(err, terminal);
   const driver = flags.volumedriver;
   if (driver === "") {

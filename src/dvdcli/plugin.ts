@@ -103,7 +103,10 @@ export class Plugin {
       } catch (error) {
         if (!(error instanceof TransportError) || seconds === undefined) throw error;
         spent = error.sent;
-        this.#around.log.line("warning", `Unable to connect to plugin: ${this.#endpoint.label}:/${method}, retrying in ${seconds}s`);
+        this.#around.log.line(
+          "warning",
+          `Unable to connect to plugin: ${this.#endpoint.label}:/${method}, retrying in ${seconds}s`,
+        );
         await this.#around.pause(seconds);
       }
     }

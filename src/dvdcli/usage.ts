@@ -44,7 +44,9 @@ export function commandHelp(name: string): string {
 
 /** The words about a command that does not exist, with those that may have been meant. */
 export function unknownCommand(word: string): string {
-  const near = Object.keys(COMMANDS).filter((name) => name.startsWith(word.toLowerCase()) || distance(word.toLowerCase(), name) <= 2);
+  const near = Object.keys(COMMANDS).filter(
+    (name) => name.startsWith(word.toLowerCase()) || distance(word.toLowerCase(), name) <= 2,
+  );
   const suggestions = near.length === 0 ? "" : `\nDid you mean this?\n${near.map((name) => `\t${name}\n`).join("")}\n`;
   return `Error: unknown command "${word}" for "dvdcli"\n${suggestions}Run 'dvdcli --help' for usage.\n`;
 }

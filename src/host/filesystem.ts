@@ -1,5 +1,5 @@
 import { SimError } from "../lib/errors.ts";
-import { run, runForBytes, type RunOptions } from "./exec.ts";
+import { type RunOptions, run, runForBytes } from "./exec.ts";
 
 export type FsType = "ext4" | "xfs";
 
@@ -16,8 +16,15 @@ const MAGICS = [
  * What a device's first bytes are: a file system (spec/rexray.md 6), "empty" when they are all zero, "unknown" otherwise.
  * Read by a tool, since a device that hangs must not take a thread of this process with it.
  */
-export async function probe(device: string, options: RunOptions = {}): Promise<(typeof MAGICS)[number]["type"] | "empty" | "unknown"> {
-  const head = await runForBytes("dd", [`if=${device}`, `bs=${PROBE_BYTES}`, "count=1", "iflag=fullblock", "status=none"], options);
+export async function probe(
+  device: string,
+  options: RunOptions = {},
+): Promise<(typeof MAGICS)[number]["type"] | "empty" | "unknown"> {
+  const head = await runForBytes(
+    "dd",
+    [`if=${device}`, `bs=${PROBE_BYTES}`, "count=1", "iflag=fullblock", "status=none"],
+    options,
+  );
   const found = MAGICS.find(({ at, bytes }) => head.subarray(at, at + bytes.length).equals(bytes));
   if (found !== undefined) return found.type;
   return head.every((byte) => byte === 0) ? "empty" : "unknown";
@@ -28,12 +35,18 @@ export async function probe(device: string, options: RunOptions = {}): Promise<(
  * not be written: that alone would take 128 MiB of a thin volume of 16 GiB.
  */
 export async function makeFileSystem(device: string, type: FsType, options: RunOptions = {}): Promise<void> {
-  if (type === "ext4") await run("mkfs.ext4", ["-F", "-q", "-E", "lazy_itable_init=1,lazy_journal_init=1", device], options);
+  if (type === "ext4")
+    await run("mkfs.ext4", ["-F", "-q", "-E", "lazy_itable_init=1,lazy_journal_init=1", device], options);
   else await run("mkfs.xfs", ["-f", "-q", device], options);
 }
 
 /** Mounts it; a journal is replayed by that. xfs refuses a second file system of the same UUID, as a copy is, unless told not to. */
-export async function mountFileSystem(device: string, directory: string, type: string, options: RunOptions = {}): Promise<void> {
+export async function mountFileSystem(
+  device: string,
+  directory: string,
+  type: string,
+  options: RunOptions = {},
+): Promise<void> {
   await run("mount", ["-t", type, ...(type === "xfs" ? ["-o", "nouuid"] : []), device, directory], options);
 }
 
@@ -43,7 +56,11 @@ export async function unmountFileSystem(directory: string, { lazy }: { lazy: boo
     await run("umount", [...(lazy ? ["--lazy"] : []), directory]);
   } catch (error) {
     if (error instanceof SimError && /busy/.test(error.message)) {
-      throw new SimError("in_use", `${directory} is busy: a process works in it (\`fuser -vm ${directory}\` names it)`, { cause: error });
+      throw new SimError(
+        "in_use",
+        `${directory} is busy: a process works in it (\`fuser -vm ${directory}\` names it)`,
+        { cause: error },
+      );
     }
     throw error;
   }

@@ -15,7 +15,8 @@ export interface Mount {
 }
 
 /** Spaces and the like are written as three octal digits. */
-const unescape = (text: string) => text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+const unescaped = (text: string) =>
+  text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 
 /** Parses the text of a mountinfo file; lines of unknown shape are passed over. */
 export function parseMountinfo(text: string): Mount[] {
@@ -30,7 +31,15 @@ export function parseMountinfo(text: string): Mount[] {
       .find((group) => group !== undefined);
     const [fsType = "", source = ""] = fields.slice(separator + 1);
     return [
-      { device, root: unescape(root), mountpoint: unescape(mountpoint), options, peerGroup, fsType, source: unescape(source) },
+      {
+        device,
+        root: unescaped(root),
+        mountpoint: unescaped(mountpoint),
+        options,
+        peerGroup,
+        fsType,
+        source: unescaped(source),
+      },
     ];
   });
 }

@@ -1,5 +1,6 @@
-import { mkdir, open, rename, unlink } from "node:fs/promises";
+import { open, rename, unlink } from "node:fs/promises";
 import path from "node:path";
+import { ensureDir } from "fs-extra/esm";
 import { errnoOf } from "./errors.ts";
 
 /** Makes creations, renames and removals in a directory survive power loss. */
@@ -15,7 +16,7 @@ export async function syncDirectory(directory: string): Promise<void> {
 /** Replaces a file in one step that survives power loss: written aside, synced, renamed. The directory is made if need be. */
 export async function replaceFile(file: string, content: string): Promise<void> {
   const directory = path.dirname(file);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await ensureDir(directory, 0o700);
   const aside = path.join(directory, `.${path.basename(file)}.${process.pid}.new`);
   const handle = await open(aside, "w", 0o600);
   try {

@@ -1,45 +1,19 @@
-import { randomBytes } from "node:crypto";
-import fs from "node:fs";
 import path from "node:path";
 import { SimError } from "../lib/errors.ts";
 import type { ClusterApi } from "./cluster-api.ts";
+import type { ClusterOptions } from "./cluster-options.ts";
+import { found, idOf } from "./founding.ts";
+import { leftovers } from "./leftovers.ts";
 import { Mdm } from "./mdm/mdm.ts";
-import { CHUNK_BYTES, type ClusterStatus, type Device, type Id, type Sds, type SystemState, type VolumeLayout, type VolumeRecord } from "./model.ts";
+import type { ClusterStatus, Device, Id, Sds, SystemState, VolumeLayout, VolumeRecord } from "./model.ts";
 import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
-import { groupCountFor, placeGroups } from "./pool/placement.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
 import { createRecords, recordDir, removeRecords } from "./sdc/books.ts";
 import { Sdc } from "./sdc/sdc.ts";
 import type { Session } from "./sdc/session.ts";
-import { checkLabel, createLabel } from "./sds/device-label.ts";
-import { createVolumeFile, removeVolumeFile, syncDirectory, usedBytes, volumeFile, volumeIdsOn } from "./sds/volume-files.ts";
-
-/** What the cluster needs of the configuration (config/ has the words for users). */
-export interface ClusterConfig {
-  readonly protectionDomain: string;
-  readonly pool: string;
-  readonly sparePercentage: number;
-  /** Volume sizes are multiples of this many bytes. */
-  readonly granularityBytes: number;
-  readonly sds: readonly {
-    readonly name: string;
-    readonly faultSet: string;
-    readonly devices: readonly { readonly name: string; readonly path: string; readonly sizeBytes: number }[];
-  }[];
-}
-
-export interface ClusterOptions {
-  readonly config: ClusterConfig;
-  readonly stateDir: string;
-  readonly runDir: string;
-  /** Where sdc-engine.js and sdc-supervisor.sh lie. */
-  readonly binDir: string;
-  /** Name of this host among the SDCs. */
-  readonly host: string;
-  /** A line for the log, for what happens without having been asked for. */
-  readonly log: (message: string) => void;
-}
+import { checkLabel } from "./sds/device-label.ts";
+import { createVolumeFile, removeVolumeFile, syncDirectory, volumeFile } from "./sds/volume-files.ts";
 
 export interface NewVolume {
   readonly name: string;
@@ -82,11 +56,14 @@ export class Cluster implements ClusterApi {
    * reported failed, never made anew. Throws state_corrupt, state_newer, no_quorum (founding only), errno errors.
    */
   static async open(options: ClusterOptions): Promise<Cluster> {
-    const mdm = await Mdm.open([1, 2, 3].map((member) => path.join(options.stateDir, "mdm", String(member))), { log: options.log });
-    if (mdm.state.systemId === "") await found(mdm, options);
+    const mdm = await Mdm.open(
+      [1, 2, 3].map((member) => path.join(options.stateDir, "mdm", String(member))),
+      { log: options.log },
+    );
+    if (mdm.state.systemId === "") await found(mdm, options.config);
     const cluster = new Cluster(options, mdm);
     await cluster.#checkDevices();
-    cluster.#sweep();
+    for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
     await cluster.#pushSessions();
     cluster.#repairer.start();
     return cluster;
@@ -128,7 +105,8 @@ export class Cluster implements ClusterApi {
     try {
       createRecords(stateDir, id, sizeBytes);
       for (const { device } of devices) createVolumeFile(device, id, sizeBytes);
-      for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)]) syncDirectory(directory);
+      for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)])
+        syncDirectory(directory);
       const volume: VolumeRecord = {
         id,
         name: request.name,
@@ -151,7 +129,8 @@ export class Cluster implements ClusterApi {
   /** Throws in_use while it is mapped, no_quorum. */
   async removeVolume(id: Id): Promise<void> {
     const volume = this.volume(id);
-    if (volume.mappedTo !== null) throw new SimError("in_use", `volume ${volume.name} is mapped to ${volume.mappedTo}: unmount it there first`);
+    if (volume.mappedTo !== null)
+      throw new SimError("in_use", `volume ${volume.name} is mapped to ${volume.mappedTo}: unmount it there first`);
     await this.#repairer.release(id);
     await this.#mdm.commit({ type: "volume-removed", id });
     this.#removeFiles(id);
@@ -162,7 +141,10 @@ export class Cluster implements ClusterApi {
   async attach(id: Id, { preempt }: { preempt: boolean }): Promise<string> {
     const volume = this.volume(id);
     if (volume.mappedTo !== null && volume.mappedTo !== this.host && !preempt) {
-      throw new SimError("in_use", `volume ${volume.name} is mapped to host ${volume.mappedTo}: unmount it there, or allow pre-emption`);
+      throw new SimError(
+        "in_use",
+        `volume ${volume.name} is mapped to host ${volume.mappedTo}: unmount it there, or allow pre-emption`,
+      );
     }
     await this.#repairer.release(id);
     if (volume.mappedTo !== this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: this.host });
@@ -197,7 +179,8 @@ export class Cluster implements ClusterApi {
     const sds = this.#sds(name);
     for (const device of sds.devices) this.#checkLabel(sds, device);
     for (const device of sds.devices) {
-      if (device.state !== "up") await this.#mdm.commit({ type: "device-state", id: device.id, state: "up", reason: "" });
+      if (device.state !== "up")
+        await this.#mdm.commit({ type: "device-state", id: device.id, state: "up", reason: "" });
     }
     if (sds.state !== "up") await this.#mdm.commit({ type: "sds-state", name, state: "up" });
     await this.#pushSessions();
@@ -210,13 +193,20 @@ export class Cluster implements ClusterApi {
 
   async layout(volumeName: string, { chunks }: { chunks: boolean }): Promise<VolumeLayout> {
     const volume = [...this.state.volumes.values()].find(({ name }) => name === volumeName);
-    if (volume === undefined) throw new SimError("not_found", `no volume is called "${volumeName}": \`rexray-sim volume ls\` lists them`);
+    if (volume === undefined)
+      throw new SimError("not_found", `no volume is called "${volumeName}": \`rexray-sim volume ls\` lists them`);
     return volumeLayout(this.#sources(), volume, chunks);
   }
 
   #sources(): ReportSources {
     const { stateDir, config } = this.#options;
-    return { mdm: this.#mdm, sdc: this.#sdc, repairer: this.#repairer, stateDir, granularityBytes: config.granularityBytes };
+    return {
+      mdm: this.#mdm,
+      sdc: this.#sdc,
+      repairer: this.#repairer,
+      stateDir,
+      granularityBytes: config.granularityBytes,
+    };
   }
 
   #session(volume: VolumeRecord): Session {
@@ -244,13 +234,17 @@ export class Cluster implements ClusterApi {
     await Promise.all(
       attached.map(async (volume) => {
         if (this.#repairer.repairing(volume.id) || (await this.#sdc.device(volume.id)) === undefined) return;
-        await this.#sdc.reload(this.#session(volume)).catch((error) => this.#options.log(`volume ${volume.name}: ${error}`));
+        await this.#sdc
+          .reload(this.#session(volume))
+          .catch((error) => this.#options.log(`volume ${volume.name}: ${error}`));
       }),
     );
   }
 
   async #deviceFailed(name: string, reason: string): Promise<void> {
-    const found = this.state.sds.flatMap((sds) => sds.devices.map((device) => ({ sds, device }))).find(({ sds, device }) => `${sds.name}/${device.name}` === name);
+    const found = this.state.sds
+      .flatMap((sds) => sds.devices.map((device) => ({ sds, device })))
+      .find(({ sds, device }) => `${sds.name}/${device.name}` === name);
     if (found === undefined || found.device.state !== "up" || found.sds.state !== "up") return;
     this.#options.log(`device ${name} failed: ${reason}; mend it, then \`rexray-sim sds start ${found.sds.name}\``);
     await this.#mdm.commit({ type: "device-state", id: found.device.id, state: "failed", reason });
@@ -260,7 +254,10 @@ export class Cluster implements ClusterApi {
   #sds(name: string): Sds {
     const sds = this.state.sds.find((candidate) => candidate.name === name);
     if (sds !== undefined) return sds;
-    throw new SimError("not_found", `no SDS is called "${name}"; there are ${this.state.sds.map((candidate) => candidate.name).join(", ")}`);
+    throw new SimError(
+      "not_found",
+      `no SDS is called "${name}"; there are ${this.state.sds.map((candidate) => candidate.name).join(", ")}`,
+    );
   }
 
   #checkLabel(sds: Sds, device: Device): void {
@@ -297,66 +294,4 @@ export class Cluster implements ClusterApi {
     for (const sds of this.state.sds) for (const device of sds.devices) removeVolumeFile(device, id);
     removeRecords(this.#options.stateDir, id);
   }
-
-  /**
-   * Removes what unfinished creations and removals left. A file of a number that the MDM has not recorded yet is removed
-   * only if it is empty: data is never thrown away on the word of an MDM that may have lost something.
-   */
-  #sweep(): void {
-    const { volumes, systemId, lastId, sds } = this.state;
-    const ids = new Set(sds.flatMap((node) => node.devices.flatMap((device) => volumeIdsOn(device))));
-    const records = path.join(this.#options.stateDir, "sdc");
-    if (fs.existsSync(records)) for (const id of fs.readdirSync(records)) ids.add(id);
-    for (const id of ids) {
-      if (volumes.has(id)) continue;
-      const empty = sds.every((node) => node.devices.every((device) => usedBytes(device, id) === 0));
-      if (empty || (id.startsWith(systemId.slice(0, 8)) && Number.parseInt(id.slice(8), 16) <= lastId)) this.#removeFiles(id);
-      else this.#options.log(`files of an unknown volume ${id} are left alone: the MDM does not know it, but they hold data`);
-    }
-  }
-}
-
-/** Ids read as the product's do: 16 hex digits, the high half a tag of the system, the low half a rising number. */
-const idOf = (systemId: Id, number: number): Id => systemId.slice(0, 8) + number.toString(16).padStart(8, "0");
-
-async function found(mdm: Mdm, { config }: ClusterOptions): Promise<void> {
-  const systemId = randomBytes(8).toString("hex");
-  let number = 0;
-  const nextId = () => idOf(systemId, ++number);
-  const sds: Sds[] = config.sds.map((node) => ({
-    id: nextId(),
-    name: node.name,
-    faultSet: node.faultSet,
-    state: "up",
-    devices: node.devices.map((device) => ({
-      id: nextId(),
-      name: device.name,
-      path: device.path,
-      capacityBytes: device.sizeBytes - (device.sizeBytes % CHUNK_BYTES),
-      state: "up",
-      reason: "",
-    })),
-  }));
-  const flat = sds.flatMap((node) => node.devices.map((device) => ({ node, device })));
-  for (const { node, device } of flat) {
-    fs.mkdirSync(device.path, { recursive: true, mode: 0o700 });
-    createLabel(device.path, { systemId, sdsName: node.name, deviceId: device.id });
-  }
-  const units = flat.map(({ node, device }) => ({ capacityBytes: device.capacityBytes, faultUnit: node.faultSet }));
-  const poolId = nextId();
-  await mdm.commit({
-    type: "system-created",
-    systemId,
-    lastId: number,
-    pool: {
-      id: poolId,
-      name: config.pool,
-      protectionDomain: config.protectionDomain,
-      sparePercent: config.sparePercentage,
-      mapVersion: 1,
-      deviceIds: flat.map(({ device }) => device.id),
-      groups: placeGroups(units, groupCountFor(flat.length)),
-    },
-    sds,
-  });
 }

@@ -75,7 +75,13 @@ export interface SystemState {
 
 /** Changes, as the MDM log records them. Applying one is pure: state + change -> state. */
 export type Change =
-  | { readonly type: "system-created"; readonly systemId: Id; readonly lastId: number; readonly pool: Pool; readonly sds: readonly Sds[] }
+  | {
+      readonly type: "system-created";
+      readonly systemId: Id;
+      readonly lastId: number;
+      readonly pool: Pool;
+      readonly sds: readonly Sds[];
+    }
   | { readonly type: "volume-created"; readonly volume: VolumeRecord }
   | { readonly type: "volume-removed"; readonly id: Id }
   | { readonly type: "volume-mapped"; readonly id: Id; readonly to: string | null }
@@ -160,5 +166,10 @@ export interface VolumeLayout extends ClusterVolumeStatus {
     readonly staleChunks: number;
   }[];
   /** Chunk number -> [primary SDS, secondary SDS] names; `stale` lists the SDS whose copy is stale. Only on request: one row a chunk. */
-  readonly chunks?: readonly { readonly chunk: number; readonly primary: string; readonly secondary: string; readonly stale: readonly string[] }[];
+  readonly chunks?: readonly {
+    readonly chunk: number;
+    readonly primary: string;
+    readonly secondary: string;
+    readonly stale: readonly string[];
+  }[];
 }

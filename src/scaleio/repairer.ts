@@ -93,7 +93,8 @@ export class Repairer {
 
   /** `status` is the engine's word on an attached volume. */
   condition(id: Id, status: EngineStatus | undefined): Condition {
-    if (status !== undefined) return { ...GOOD, staleCopies: status.staleCopies, unsyncedChunks: status.unsyncedChunks };
+    if (status !== undefined)
+      return { ...GOOD, staleCopies: status.staleCopies, unsyncedChunks: status.unsyncedChunks };
     return this.#conditions.get(id) ?? GOOD;
   }
 

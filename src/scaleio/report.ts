@@ -1,5 +1,13 @@
 import type { Mdm } from "./mdm/mdm.ts";
-import { CHUNK_BYTES, type ClusterStatus, type ClusterVolumeStatus, type Health, type SystemState, type VolumeLayout, type VolumeRecord } from "./model.ts";
+import {
+  CHUNK_BYTES,
+  type ClusterStatus,
+  type ClusterVolumeStatus,
+  type Health,
+  type SystemState,
+  type VolumeLayout,
+  type VolumeRecord,
+} from "./model.ts";
 import { availableBytes, spareBytes } from "./pool/capacity.ts";
 import type { Condition, Repairer } from "./repairer.ts";
 import { readBooks } from "./sdc/books.ts";
@@ -33,17 +41,27 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const { mdm } = sources;
   const { state } = mdm;
   const devices = flatDevices(state);
-  const volumes = await Promise.all([...state.volumes.values()].map((volume) => volumeStatus(sources, volume, devices)));
-  const used = devices.map(({ device }) => [...state.volumes.keys()].reduce((sum, id) => sum + usedBytes(device, id), 0));
+  const volumes = await Promise.all(
+    [...state.volumes.values()].map((volume) => volumeStatus(sources, volume, devices)),
+  );
+  const used = devices.map(({ device }) =>
+    [...state.volumes.keys()].reduce((sum, id) => sum + usedBytes(device, id), 0),
+  );
   const capacityBytes = sum(devices.map(({ device }) => device.capacityBytes));
   const provisionedBytes = sum([...state.volumes.values()].map((volume) => volume.sizeBytes));
   const members = mdm.members();
   const down = devices.filter((device) => !isUp(device));
   const poolHealth = worst([...volumes.map(({ status }) => status.health), down.length > 0 ? "degraded" : "ok"]);
   const reasons = [
-    ...state.sds.filter((sds) => sds.state !== "up").map((sds) => `${sds.name} is ${sds.state}: \`rexray-sim sds start ${sds.name}\``),
-    ...devices.filter(({ sds, device }) => sds.state === "up" && device.state !== "up").map(({ sds, device }) => `device ${sds.name}/${device.name} ${device.state}: ${device.reason}`),
-    ...members.filter((member) => member.state !== "normal").map((member) => `MDM member ${member.name} failed: ${member.reason}`),
+    ...state.sds
+      .filter((sds) => sds.state !== "up")
+      .map((sds) => `${sds.name} is ${sds.state}: \`rexray-sim sds start ${sds.name}\``),
+    ...devices
+      .filter(({ sds, device }) => sds.state === "up" && device.state !== "up")
+      .map(({ sds, device }) => `device ${sds.name}/${device.name} ${device.state}: ${device.reason}`),
+    ...members
+      .filter((member) => member.state !== "normal")
+      .map((member) => `MDM member ${member.name} failed: ${member.reason}`),
     ...volumes.flatMap(({ status, condition }) => volumeReasons(status, condition)),
   ];
   return {
@@ -55,7 +73,10 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
       return {
         name: sds.name,
         state: sds.state === "up" && sds.devices.some((device) => device.state !== "up") ? "failed" : sds.state,
-        reason: sds.devices.map((device) => device.reason).filter(Boolean).join("; "),
+        reason: sds.devices
+          .map((device) => device.reason)
+          .filter(Boolean)
+          .join("; "),
         faultSet: sds.faultSet,
         capacityBytes: sum(sds.devices.map((device) => device.capacityBytes)),
         usedBytes: sum(own.map((index) => used[index] ?? 0)),
@@ -72,7 +93,9 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
         usedBytes: sum(used),
         provisionedBytes,
         availableBytes: availableBytes(state, sources.granularityBytes),
-        rebuildBytes: sum(volumes.map(({ condition }) => (condition.staleCopies + condition.unsyncedChunks) * CHUNK_BYTES)),
+        rebuildBytes: sum(
+          volumes.map(({ condition }) => (condition.staleCopies + condition.unsyncedChunks) * CHUNK_BYTES),
+        ),
       },
     ],
     volumes: volumes.map(({ status }) => status),
@@ -80,7 +103,11 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
 }
 
 /** `rexray-sim volume inspect`. */
-export async function volumeLayout(sources: ReportSources, volume: VolumeRecord, withChunks: boolean): Promise<VolumeLayout> {
+export async function volumeLayout(
+  sources: ReportSources,
+  volume: VolumeRecord,
+  withChunks: boolean,
+): Promise<VolumeLayout> {
   const { state } = sources.mdm;
   const devices = flatDevices(state);
   const { status } = await volumeStatus(sources, volume, devices);
@@ -97,12 +124,18 @@ export async function volumeLayout(sources: ReportSources, volume: VolumeRecord,
   }));
   const chunks = [];
   for (let chunk = 0; chunk < layout.chunks; chunk++) {
-    const [primary, secondary] = SLOTS.map((slot) => rows[layout.device(chunk, slot)]) as [(typeof rows)[number], (typeof rows)[number]];
+    const [primary, secondary] = SLOTS.map((slot) => rows[layout.device(chunk, slot)]) as [
+      (typeof rows)[number],
+      (typeof rows)[number],
+    ];
     primary.primaryChunks++;
     secondary.secondaryChunks++;
-    const stale = SLOTS.filter((slot) => ((states[chunk] ?? 0) & SLOT_STALE[slot]) !== 0).map((slot) => (slot === 0 ? primary : secondary));
+    const stale = SLOTS.filter((slot) => ((states[chunk] ?? 0) & SLOT_STALE[slot]) !== 0).map((slot) =>
+      slot === 0 ? primary : secondary,
+    );
     for (const row of stale) row.staleChunks++;
-    if (withChunks) chunks.push({ chunk, primary: primary.sds, secondary: secondary.sds, stale: stale.map((row) => row.sds) });
+    if (withChunks)
+      chunks.push({ chunk, primary: primary.sds, secondary: secondary.sds, stale: stale.map((row) => row.sds) });
   }
   return {
     ...status,
@@ -117,7 +150,11 @@ export async function volumeLayout(sources: ReportSources, volume: VolumeRecord,
   };
 }
 
-async function volumeStatus(sources: ReportSources, volume: VolumeRecord, devices: readonly FlatDevice[]): Promise<{ status: ClusterVolumeStatus; condition: Condition }> {
+async function volumeStatus(
+  sources: ReportSources,
+  volume: VolumeRecord,
+  devices: readonly FlatDevice[],
+): Promise<{ status: ClusterVolumeStatus; condition: Condition }> {
   const { sdc, repairer, stateDir } = sources;
   const device = (await sdc.device(volume.id)) ?? null;
   const engine = device === null ? undefined : sdc.status(volume.id);
@@ -128,12 +165,16 @@ async function volumeStatus(sources: ReportSources, volume: VolumeRecord, device
     const { states } = readBooks(stateDir, volume.id, volume.sizeBytes, true);
     const layout = new Layout(volume, sources.mdm.state.pool.groups.flat());
     for (let chunk = 0; chunk < layout.chunks; chunk++) {
-      const good = SLOTS.filter((slot) => ((states[chunk] ?? 0) & SLOT_STALE[slot]) === 0 && isUp(devices[layout.device(chunk, slot)] as FlatDevice)).length;
+      const good = SLOTS.filter(
+        (slot) =>
+          ((states[chunk] ?? 0) & SLOT_STALE[slot]) === 0 && isUp(devices[layout.device(chunk, slot)] as FlatDevice),
+      ).length;
       if (good < 2) degraded++;
       if (good === 0) failed++;
     }
   }
-  const health: Health = condition.problem !== "" || failed > 0 ? "failed" : degraded + condition.staleCopies > 0 ? "degraded" : "ok";
+  const health: Health =
+    condition.problem !== "" || failed > 0 ? "failed" : degraded + condition.staleCopies > 0 ? "degraded" : "ok";
   return {
     condition,
     status: {
@@ -153,12 +194,18 @@ async function volumeStatus(sources: ReportSources, volume: VolumeRecord, device
 
 function volumeReasons(status: ClusterVolumeStatus, condition: Condition): string[] {
   if (condition.problem !== "") return [`volume ${status.name}: ${condition.problem}`];
-  if (status.failedChunks > 0) return [`volume ${status.name}: ${status.failedChunks} of its MiB chunks have no good copy within reach; reading them fails until their SDS is back`];
+  if (status.failedChunks > 0)
+    return [
+      `volume ${status.name}: ${status.failedChunks} of its MiB chunks have no good copy within reach; reading them fails until their SDS is back`,
+    ];
   if (status.health === "ok") return [];
   const waiting = condition.staleCopies + condition.unsyncedChunks;
-  return [`volume ${status.name}: ${status.degradedChunks} of its MiB chunks have one good copy${waiting > 0 ? `, ${waiting} waiting to be rebuilt` : ""}`];
+  return [
+    `volume ${status.name}: ${status.degradedChunks} of its MiB chunks have one good copy${waiting > 0 ? `, ${waiting} waiting to be rebuilt` : ""}`,
+  ];
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
 const ORDER: readonly Health[] = ["ok", "degraded", "failed"];
-const worst = (healths: readonly Health[]): Health => ORDER[Math.max(0, ...healths.map((health) => ORDER.indexOf(health)))] as Health;
+const worst = (healths: readonly Health[]): Health =>
+  ORDER[Math.max(0, ...healths.map((health) => ORDER.indexOf(health)))] as Health;

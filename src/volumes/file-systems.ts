@@ -1,4 +1,11 @@
-import { makeDirectory, makeFileSystem, mountFileSystem, probe, setMode, unmountFileSystem } from "../host/filesystem.ts";
+import {
+  makeDirectory,
+  makeFileSystem,
+  mountFileSystem,
+  probe,
+  setMode,
+  unmountFileSystem,
+} from "../host/filesystem.ts";
 import { deviceNumber, isBusy } from "../host/loop.ts";
 import { foreignHolders, type Holder, type Mount, mountsOf } from "../host/mountinfo.ts";
 

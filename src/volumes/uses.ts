@@ -100,7 +100,10 @@ function readRecord(file: string): UseRecord | SimError | undefined {
     if (errnoOf(error) === "ENOENT") return undefined;
     const format = typeof value === "object" && value !== null && "format" in value ? value.format : undefined;
     if (typeof format === "number" && format > FORMAT) {
-      return new SimError("state_newer", `${file} has format ${format}, this version reads ${FORMAT}: use the newer rexray-sim`);
+      return new SimError(
+        "state_newer",
+        `${file} has format ${format}, this version reads ${FORMAT}: use the newer rexray-sim`,
+      );
     }
     const remedy = "stop what uses the volume and delete the file; it only says who uses the volume, no data is in it";
     return new SimError("state_corrupt", `${file} cannot be understood: ${remedy}`, { cause: error });

@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { DriverVolume, StorageDriver } from "../drivers/driver.ts";
 import { SimError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
+import { EngineLife } from "./engine-life.ts";
 import type { FileSystems } from "./file-systems.ts";
 import { Mounter, type MountSettings, type Profile, type TakenDown } from "./mounter.ts";
 import { checkVolumeName } from "./name.ts";
@@ -11,9 +12,6 @@ import { Patrol } from "./patrol.ts";
 import type { VolumeService, VolumeView } from "./service.ts";
 import { total, type UseRecord, Uses } from "./uses.ts";
 import { volumeView } from "./view.ts";
-
-/** Longer than an engine ever takes from the answer to its Mount until the container holds the file system. */
-const ENGINE_GAP_MS = 120_000;
 
 /** The part of the configuration that the service reads (REX-Ray's `libstorage.integration.volume.operations`). */
 export interface VolumesConfig extends MountSettings {
@@ -55,7 +53,6 @@ export class Volumes implements VolumeService {
   readonly #driver: StorageDriver;
   readonly #config: VolumesConfig;
   readonly #log: (message: string) => void;
-  readonly #now: () => number;
   readonly #uses: Uses;
   readonly #mounter: Mounter;
   readonly #mutex = new KeyedMutex();
@@ -65,17 +62,13 @@ export class Volumes implements VolumeService {
   readonly #lingering = new Patrol((name) => this.#alone(name, () => this.#retryRelease(name)));
   /** Volumes that may have uses of an engine's former life only. */
   readonly #suspects = new Patrol((name) => this.#alone(name, () => this.#dropStale(name)));
-  /** When each volume was last given to somebody by this process. */
-  readonly #given = new Map<string, number>();
-  readonly #started: number;
-  #engineStarted = 0;
+  readonly #engine: EngineLife;
 
   constructor({ driver, fileSystems, config, profile = "safe", stateDir, log, now = Date.now }: VolumesOptions) {
     this.#driver = driver;
     this.#config = config;
     this.#log = log;
-    this.#now = now;
-    this.#started = now();
+    this.#engine = new EngineLife(now);
     this.#uses = new Uses(path.join(stateDir, "attachments"));
     this.#mounter = new Mounter(driver, fileSystems, config, profile);
   }
@@ -154,7 +147,7 @@ export class Volumes implements VolumeService {
    * so a volume that may have been given to somebody a moment ago is looked at later.
    */
   engineRestarted(): void {
-    this.#engineStarted = this.#now();
+    this.#engine.restarted();
     for (const name of this.#mounted) this.#suspects.add(name);
   }
 
@@ -220,7 +213,7 @@ export class Volumes implements VolumeService {
       if (total(before) === 0) await this.#undoMount(volume);
       throw error;
     }
-    this.#given.set(name, this.#now());
+    this.#engine.gave(name);
     this.#mounted.add(name);
     this.#lingering.delete(name);
     if (!signal?.aborted) return;
@@ -246,7 +239,12 @@ export class Volumes implements VolumeService {
       try {
         const record = this.#uses.get(name, volumeId);
         const formatting = record?.formatting ?? false;
-        const prepared = await this.#mounter.attach(volume, { preempt, formatting, remembered: record?.device, signal });
+        const prepared = await this.#mounter.attach(volume, {
+          preempt,
+          formatting,
+          remembered: record?.device,
+          signal,
+        });
         // What is about to be mounted and formatted must be known to whoever comes after a crash.
         await this.#uses.set(name, { volumeId, device: prepared.device, uses, formatting: prepared.format });
         await this.#mounter.mount(name, prepared, signal);
@@ -322,13 +320,13 @@ export class Volumes implements VolumeService {
   }
 
   async #dropStale(name: string): Promise<void> {
-    const given = this.#given.get(name) ?? this.#started;
-    if (this.#now() - given < ENGINE_GAP_MS) return;
+    if (this.#engine.justGiven(name)) return;
     this.#suspects.delete(name);
     const volume = this.#driver.find(name);
-    const record = volume && this.#uses.get(name, volume.id);
-    if (record === undefined || record.uses.has("") || given > this.#engineStarted) return;
-    if (!(await this.#visiblyHeld(volume as DriverVolume))) await this.#takeDown(volume as DriverVolume, { force: false });
+    if (volume === undefined || this.#engine.givenInThisLife(name)) return;
+    const record = this.#uses.get(name, volume.id);
+    if (record === undefined || record.uses.has("") || (await this.#visiblyHeld(volume))) return;
+    await this.#takeDown(volume, { force: false });
   }
 
   async #visiblyHeld(volume: DriverVolume): Promise<boolean> {
@@ -341,9 +339,7 @@ export class Volumes implements VolumeService {
    * they start): they may be left over from a lost Unmount. Who sends no id works in this namespace and cannot be seen.
    */
   #certain(name: string, { uses }: UseRecord): boolean {
-    if (uses.has("")) return true;
-    const given = this.#given.get(name);
-    return uses.size > 0 && given !== undefined && given > this.#engineStarted && this.#now() - given < ENGINE_GAP_MS;
+    return uses.has("") || (uses.size > 0 && this.#engine.givenInThisLife(name) && this.#engine.justGiven(name));
   }
 
   async #reconcile(name: string): Promise<void> {

@@ -89,11 +89,14 @@ function mountLeaks({ dir }: Scope): Leak[] {
     }));
 }
 
-/** A loop device whose file cannot be found any more has lost the mount that its file was on: nobody's but ours. */
+/**
+ * A block file is a mount of its own: when that has been torn from under the loop device, "/" is all that the kernel has
+ * to say of the file. Nobody else does such things.
+ */
 function loopLeaks({ dir, before }: Scope): Leak[] {
-  const orphaned = (loop: Loop) => before !== undefined && !before.has(loopKey(loop)) && !fs.existsSync(loop.file);
+  const torn = (loop: Loop) => loop.file === "/" && before !== undefined && !before.has(loopKey(loop));
   return loops()
-    .filter((loop) => inside(loop.file, dir) || orphaned(loop))
+    .filter((loop) => inside(loop.file, dir) || torn(loop))
     .map((loop) => ({
       kind: "loop device",
       what: `${loop.device} on ${loop.file}`,

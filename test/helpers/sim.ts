@@ -3,7 +3,7 @@ import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import type { Test } from "tap";
-import { findLeaks, type Leak, removeLeaks } from "./leaks.ts";
+import { baseline, findLeaks, type Leak, removeLeaks } from "./leaks.ts";
 import { type RunOptions, type RunResult, run } from "./run.ts";
 import { tempDir } from "./temp-dir.ts";
 import { waitFor } from "./wait.ts";
@@ -43,6 +43,7 @@ export class Sim {
   /** For programs that find the instance by the environment. */
   readonly env: NodeJS.ProcessEnv;
   readonly #withConfig: boolean;
+  readonly #before = baseline();
   #process: ChildProcess | undefined;
   #said = "";
 
@@ -154,7 +155,8 @@ export class Sim {
    * behind and had to be removed by force: nothing, when the product is right.
    */
   async destroy(): Promise<Leak[]> {
-    const scope = { dir: this.dir, plugin: (name: string) => this.pluginNames.includes(name) };
+    const plugin = (name: string) => this.pluginNames.includes(name);
+    const scope = { dir: this.dir, plugin, before: this.#before };
     // May fail, on purpose of the test even: what counts is what is left.
     await this.cli("down", "--force");
     const gone = () => findLeaks(scope).length === 0;

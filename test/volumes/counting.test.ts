@@ -4,7 +4,7 @@ import path from "node:path";
 import t from "tap";
 import { requiresFuse, requiresTools } from "../helpers/requires.ts";
 import { waitFor } from "../helpers/wait.ts";
-import { holdNamespace, UNUSED, withFaults, World } from "./world.ts";
+import { holdNamespace, UNUSED, World, withFaults } from "./world.ts";
 
 // docker-volume-plugin.md 8 and 9, row by row. A container is a mount namespace that has the volume.
 const skip = requiresFuse() || requiresTools("mkfs.ext4", "unshare");
@@ -36,17 +36,21 @@ t.test("docker cp beside a running container: the same id again", { skip }, asyn
   t.same(await world.traces("v"), UNUSED);
 });
 
-t.test("an Unmount was lost (or the engine killed), the container starts again with its old id", { skip }, async (t) => {
-  const world = new World(t);
-  const volumes = world.open();
-  await volumes.mount("v", "A");
-  const container = await holdNamespace(t, world.dir);
-  await container.end();
-  await volumes.mount("v", "A");
-  t.same(world.uses("v"), { A: 1 });
-  await volumes.unmount("v", "A");
-  t.same(await world.traces("v"), UNUSED);
-});
+t.test(
+  "an Unmount was lost (or the engine killed), the container starts again with its old id",
+  { skip },
+  async (t) => {
+    const world = new World(t);
+    const volumes = world.open();
+    await volumes.mount("v", "A");
+    const container = await holdNamespace(t, world.dir);
+    await container.end();
+    await volumes.mount("v", "A");
+    t.same(world.uses("v"), { A: 1 });
+    await volumes.unmount("v", "A");
+    t.same(await world.traces("v"), UNUSED);
+  },
+);
 
 t.test("where namespaces cannot be seen, the same id counts again", { skip }, async (t) => {
   const world = new World(t);

@@ -4,7 +4,7 @@ import t from "tap";
 import { attachLoop, detachLoop } from "../../src/host/loop.ts";
 import { kernelFileSystems } from "../../src/volumes/file-systems.ts";
 import { requiresFuse, requiresTools } from "../helpers/requires.ts";
-import { MIB, tool, UNUSED, withFaults, World } from "./world.ts";
+import { MIB, tool, UNUSED, World, withFaults } from "./world.ts";
 
 const skip = requiresFuse() || requiresTools("mkfs.ext4", "mkfs.xfs");
 
@@ -40,7 +40,11 @@ t.test("what Status shows", { skip }, async (t) => {
   const volumes = new World(t).open();
   await volumes.create("b", { size: "2", iops: "100" });
   await volumes.create("a", { size: "65M" });
-  t.same((await volumes.list()).map(({ name }) => name), ["a", "b"], "by name");
+  t.same(
+    (await volumes.list()).map(({ name }) => name),
+    ["a", "b"],
+    "by name",
+  );
   const { status, sizeBytes, createdAt } = await volumes.get("b");
   t.equal(sizeBytes, 2048 * MIB);
   t.equal(new Date(createdAt).toISOString(), createdAt);
@@ -72,7 +76,11 @@ t.test("bad names and options leave nothing", { skip }, async (t) => {
   const world = new World(t);
   const volumes = world.open();
   for (const name of ["", "../x", "a/b", "A B", "a\n", "x".repeat(300), "\0"]) {
-    await t.rejects(volumes.create(name, {}), { code: "invalid_argument" }, `create ${JSON.stringify(name).slice(0, 20)}`);
+    await t.rejects(
+      volumes.create(name, {}),
+      { code: "invalid_argument" },
+      `create ${JSON.stringify(name).slice(0, 20)}`,
+    );
     await t.rejects(volumes.mount(name, "A"), { code: "invalid_argument" });
     await t.rejects(volumes.remove(name), { code: "invalid_argument" });
     await volumes.unmount(name, "A");
@@ -102,31 +110,37 @@ t.test("implicit creation", { skip }, async (t) => {
   t.equal(world.driver.find("v")?.sizeBytes, 64 * MIB);
 });
 
-t.test("file systems: what is asked for is made, what is there is kept, what is unknown is not touched", { skip }, async (t) => {
-  const world = new World(t);
-  const volumes = world.open();
-  const prepare = async (name: string, work: (device: string) => Promise<unknown>) => {
-    await volumes.create(name, { size: "320M" });
-    const device = await attachLoop(world.driver.file(world.driver.find(name)?.id as string));
-    await work(device);
-    await detachLoop(device);
-  };
-  const typeOf = (name: string) => tool("findmnt", "-n", "-o", "FSTYPE", path.dirname(world.data(name)));
+t.test(
+  "file systems: what is asked for is made, what is there is kept, what is unknown is not touched",
+  { skip },
+  async (t) => {
+    const world = new World(t);
+    const volumes = world.open();
+    const prepare = async (name: string, work: (device: string) => Promise<unknown>) => {
+      await volumes.create(name, { size: "320M" });
+      const device = await attachLoop(world.driver.file(world.driver.find(name)?.id as string));
+      await work(device);
+      await detachLoop(device);
+    };
+    const typeOf = (name: string) => tool("findmnt", "-n", "-o", "FSTYPE", path.dirname(world.data(name)));
 
-  await volumes.create("x", { size: "320M", newFsType: "xfs" });
-  await volumes.mount("x", "A");
-  t.equal((await typeOf("x")).trim(), "xfs");
+    await volumes.create("x", { size: "320M", newFsType: "xfs" });
+    await volumes.mount("x", "A");
+    t.equal((await typeOf("x")).trim(), "xfs");
 
-  await prepare("kept", (device) => tool("mkfs.xfs", "-q", device));
-  await volumes.mount("kept", "A");
-  t.equal((await typeOf("kept")).trim(), "xfs", "ext4 was the default, but xfs was there");
+    await prepare("kept", (device) => tool("mkfs.xfs", "-q", device));
+    await volumes.mount("kept", "A");
+    t.equal((await typeOf("kept")).trim(), "xfs", "ext4 was the default, but xfs was there");
 
-  await prepare("odd", (device) => tool("sh", "-c", `printf secret | dd of=${device} bs=1 seek=5000 conv=notrunc status=none`));
-  await t.rejects(volumes.mount("odd", "A"), { code: "host_failed", message: /odd holds data.*remove the volume/ });
-  t.same(await world.traces("odd"), UNUSED);
-  const file = fs.readFileSync(world.driver.file(world.driver.find("odd")?.id as string));
-  t.equal(file.toString("latin1", 5000, 5006), "secret");
-});
+    await prepare("odd", (device) =>
+      tool("sh", "-c", `printf secret | dd of=${device} bs=1 seek=5000 conv=notrunc status=none`),
+    );
+    await t.rejects(volumes.mount("odd", "A"), { code: "host_failed", message: /odd holds data.*remove the volume/ });
+    t.same(await world.traces("odd"), UNUSED);
+    const file = fs.readFileSync(world.driver.file(world.driver.find("odd")?.id as string));
+    t.equal(file.toString("latin1", 5000, 5006), "secret");
+  },
+);
 
 t.test("a mkfs that did not end is done again", { skip }, async (t) => {
   const world = new World(t);
@@ -165,20 +179,27 @@ t.test("a record of a former volume of the same name says nothing", { skip }, as
   t.same(world.uses("v"), { A: 1 });
 });
 
-t.test("the root directory's mode is set when it is made, in the strict profile at every mount", { skip }, async (t) => {
-  const world = new World(t);
-  const config = { fileMode: 0o750 };
-  for (const [profile, expected] of [["safe", 0o1777], ["strict", 0o750]] as const) {
-    const volumes = world.open({ config, profile });
-    const mountpoint = await volumes.mount(profile, "A");
-    t.equal(fs.statSync(mountpoint).mode & 0o7777, 0o750);
-    fs.chmodSync(mountpoint, 0o1777);
-    await volumes.unmount(profile, "A");
-    await volumes.mount(profile, "B");
-    t.equal(fs.statSync(mountpoint).mode & 0o7777, expected, profile);
-    await volumes.unmount(profile, "B");
-  }
-});
+t.test(
+  "the root directory's mode is set when it is made, in the strict profile at every mount",
+  { skip },
+  async (t) => {
+    const world = new World(t);
+    const config = { fileMode: 0o750 };
+    for (const [profile, expected] of [
+      ["safe", 0o1777],
+      ["strict", 0o750],
+    ] as const) {
+      const volumes = world.open({ config, profile });
+      const mountpoint = await volumes.mount(profile, "A");
+      t.equal(fs.statSync(mountpoint).mode & 0o7777, 0o750);
+      fs.chmodSync(mountpoint, 0o1777);
+      await volumes.unmount(profile, "A");
+      await volumes.mount(profile, "B");
+      t.equal(fs.statSync(mountpoint).mode & 0o7777, expected, profile);
+      await volumes.unmount(profile, "B");
+    }
+  },
+);
 
 t.test("without a root path the file system's own root is answered", { skip }, async (t) => {
   const world = new World(t);

@@ -72,7 +72,9 @@ export class World {
   /** Uses on disk, by id; undefined without a record. */
   uses(name: string): Record<string, number> | undefined {
     if (!fs.existsSync(this.record(name))) return undefined;
-    const { uses } = JSON.parse(fs.readFileSync(this.record(name), "utf8")) as { uses: { id: string; count: number }[] };
+    const { uses } = JSON.parse(fs.readFileSync(this.record(name), "utf8")) as {
+      uses: { id: string; count: number }[];
+    };
     return Object.fromEntries(uses.map(({ id, count }) => [id, count]));
   }
 

@@ -9,7 +9,15 @@ export interface Tables extends SystemState {
   readonly volumes: Map<Id, VolumeRecord>;
 }
 
-const NO_POOL: Pool = { id: "", name: "", protectionDomain: "", sparePercent: 0, mapVersion: 0, deviceIds: [], groups: [] };
+const NO_POOL: Pool = {
+  id: "",
+  name: "",
+  protectionDomain: "",
+  sparePercent: 0,
+  mapVersion: 0,
+  deviceIds: [],
+  groups: [],
+};
 
 /** The tables of a system that has not been founded: systemId is "". */
 export const emptyTables = (): Tables => ({ systemId: "", lastId: 0, pool: NO_POOL, sds: [], volumes: new Map() });
@@ -41,7 +49,12 @@ export function apply(tables: Tables, change: Change): void {
     case "device-state":
       tables.sds = tables.sds.map((sds) =>
         sds.devices.some(({ id }) => id === change.id)
-          ? { ...sds, devices: sds.devices.map((device) => (device.id === change.id ? { ...device, state: change.state, reason: change.reason } : device)) }
+          ? {
+              ...sds,
+              devices: sds.devices.map((device) =>
+                device.id === change.id ? { ...device, state: change.state, reason: change.reason } : device,
+              ),
+            }
           : sds,
       );
       break;

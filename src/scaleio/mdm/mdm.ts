@@ -31,7 +31,12 @@ export class Mdm {
   #queue: Waiting[] = [];
   #writing: Promise<void> | undefined;
 
-  private constructor(members: readonly Member[], log: (message: string) => void, tables: Tables, last: { epoch: number; index: number }) {
+  private constructor(
+    members: readonly Member[],
+    log: (message: string) => void,
+    tables: Tables,
+    last: { epoch: number; index: number },
+  ) {
     this.#members = members;
     this.#log = log;
     this.#tables = tables;
@@ -65,7 +70,10 @@ export class Mdm {
     }
     if (histories.size === 0 && damage.length > 0) {
       const words = damage.map(({ message }) => message).join("; ");
-      throw new SimError("state_corrupt", `no MDM member can be understood (${words}): restore one of their directories from a backup`);
+      throw new SimError(
+        "state_corrupt",
+        `no MDM member can be understood (${words}): restore one of their directories from a backup`,
+      );
     }
     const [best] = [...histories.values()].sort((a, b) => compare(lastOf(b), lastOf(a)));
     const tables = emptyTables();
@@ -76,7 +84,8 @@ export class Mdm {
       await mdm.#beginEpoch();
     } else {
       for (const member of empty) member.reason = "its files are lost";
-      for (const member of histories.keys()) member.reason ||= "it is the only member left, and may have missed changes";
+      for (const member of histories.keys())
+        member.reason ||= "it is the only member left, and may have missed changes";
     }
     return mdm;
   }
@@ -152,7 +161,10 @@ export class Mdm {
   #requireQuorum(): void {
     if (this.#healthy().length >= QUORUM) return;
     const words = this.#members.map(({ name, reason }) => `member ${name}: ${reason || "normal"}`).join("; ");
-    throw new SimError("no_quorum", `the MDM takes no changes, fewer than two of its three members work (${words}): mend one and start rexray-sim again`);
+    throw new SimError(
+      "no_quorum",
+      `the MDM takes no changes, fewer than two of its three members work (${words}): mend one and start rexray-sim again`,
+    );
   }
 
   /** Writes a snapshot to every healthy member, which makes their logs empty. */
@@ -201,15 +213,22 @@ export class Mdm {
 
   #snapshot(): Snapshot {
     const { systemId, lastId, pool, sds, volumes } = this.#tables;
-    return { epoch: this.#epoch, index: this.#index, tables: JSON.stringify({ systemId, lastId, pool, sds, volumes: [...volumes.values()] }) };
+    return {
+      epoch: this.#epoch,
+      index: this.#index,
+      tables: JSON.stringify({ systemId, lastId, pool, sds, volumes: [...volumes.values()] }),
+    };
   }
 }
 
-const compare = (a: { epoch: number; index: number }, b: { epoch: number; index: number }) => a.epoch - b.epoch || a.index - b.index;
+const compare = (a: { epoch: number; index: number }, b: { epoch: number; index: number }) =>
+  a.epoch - b.epoch || a.index - b.index;
 
 function restore(tables: Tables, { snapshot, entries }: History): void {
   if (snapshot !== undefined) {
-    const { volumes, ...rest } = JSON.parse(snapshot.tables) as Omit<SystemState, "volumes"> & { volumes: SystemState["volumes"] extends ReadonlyMap<string, infer V> ? V[] : never };
+    const { volumes, ...rest } = JSON.parse(snapshot.tables) as Omit<SystemState, "volumes"> & {
+      volumes: SystemState["volumes"] extends ReadonlyMap<string, infer V> ? V[] : never;
+    };
     Object.assign(tables, rest);
     for (const volume of volumes) tables.volumes.set(volume.id, volume);
   }

@@ -77,10 +77,15 @@ export class Member {
     if (snapshotText === undefined && log === undefined) return undefined;
     const snapshot = snapshotText === undefined ? undefined : this.#parseSnapshot(snapshotText);
     // A kill between the two steps of replace() leaves a log that the new snapshot supersedes.
-    const entries = this.#parseLog(log ?? "").filter(({ epoch, index }) => index > (snapshot?.index ?? 0) && epoch >= (snapshot?.epoch ?? 0));
+    const entries = this.#parseLog(log ?? "").filter(
+      ({ epoch, index }) => index > (snapshot?.index ?? 0) && epoch >= (snapshot?.epoch ?? 0),
+    );
     const first = entries[0];
     if (first !== undefined && first.index !== (snapshot?.index ?? 0) + 1) {
-      throw new SimError("state_corrupt", `${this.#logFile} begins with change ${first.index}, but ${this.#snapshotFile} ends with ${snapshot?.index ?? 0}`);
+      throw new SimError(
+        "state_corrupt",
+        `${this.#logFile} begins with change ${first.index}, but ${this.#snapshotFile} ends with ${snapshot?.index ?? 0}`,
+      );
     }
     return { snapshot, entries };
   }
@@ -137,7 +142,8 @@ export class Member {
       throw new SimError("state_corrupt", `${this.#snapshotFile} is damaged`, { cause: error });
     }
     refuseNewer(this.#snapshotFile, parsed.format);
-    if (typeof parsed.tables !== "string" || sha256(parsed.tables) !== parsed.sha256) throw new SimError("state_corrupt", `${this.#snapshotFile} is damaged`);
+    if (typeof parsed.tables !== "string" || sha256(parsed.tables) !== parsed.sha256)
+      throw new SimError("state_corrupt", `${this.#snapshotFile} is damaged`);
     return { epoch: parsed.epoch, index: parsed.index, tables: parsed.tables };
   }
 
@@ -159,7 +165,10 @@ export class Member {
       refuseNewer(this.#logFile, entry.format);
       const before = entries.at(-1);
       if (before !== undefined && entry.index !== before.index + 1) {
-        throw new SimError("state_corrupt", `${this.#logFile}:${number + 1}: change ${entry.index} follows ${before.index}`);
+        throw new SimError(
+          "state_corrupt",
+          `${this.#logFile}:${number + 1}: change ${entry.index} follows ${before.index}`,
+        );
       }
       entries.push({ epoch: entry.epoch, index: entry.index, change: entry.change });
       this.#end += Buffer.byteLength(line) + 1;
@@ -175,7 +184,11 @@ function encodeSnapshot({ epoch, index, tables }: Snapshot): string {
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
 function refuseNewer(file: string, format: number): void {
-  if (format > FORMAT) throw new SimError("state_newer", `${file} has format ${format}, this version reads ${FORMAT}: use the newer rexray-sim`);
+  if (format > FORMAT)
+    throw new SimError(
+      "state_newer",
+      `${file} has format ${format}, this version reads ${FORMAT}: use the newer rexray-sim`,
+    );
 }
 
 function readIfThere(file: string): string | undefined {

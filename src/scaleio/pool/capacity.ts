@@ -11,9 +11,11 @@ const MOST_VOLUMES = 32_768;
 /** Thin volumes may be promised this many times what there is. */
 const OVERSUBSCRIPTION = 5;
 
-export const spareBytes = (rawBytes: number, sparePercent: number): number => Math.floor((rawBytes * sparePercent) / 100 / MIB) * MIB;
+export const spareBytes = (rawBytes: number, sparePercent: number): number =>
+  Math.floor((rawBytes * sparePercent) / 100 / MIB) * MIB;
 
-export const roundUpToGranularity = (bytes: number, granularity: number): number => Math.ceil(bytes / granularity) * granularity;
+export const roundUpToGranularity = (bytes: number, granularity: number): number =>
+  Math.ceil(bytes / granularity) * granularity;
 
 /** Net bytes that new thin volumes can still be promised: five times the net capacity less what is promised already. */
 export function availableBytes(state: SystemState, granularity: number): number {
@@ -29,7 +31,10 @@ export function checkCapacity(state: SystemState, sizeBytes: number, granularity
     throw new SimError("invalid_argument", `a volume of ${gb(sizeBytes)} is too large: the limit is 1 PB`);
   }
   if (state.volumes.size >= MOST_VOLUMES) {
-    throw new SimError("no_capacity", `there are ${MOST_VOLUMES} volumes already, which is the limit of a protection domain: remove some`);
+    throw new SimError(
+      "no_capacity",
+      `there are ${MOST_VOLUMES} volumes already, which is the limit of a protection domain: remove some`,
+    );
   }
   const available = availableBytes(state, granularity);
   if (sizeBytes > available) {

@@ -27,7 +27,10 @@ export function groupCountFor(devices: number): number {
  */
 export function placeGroups(devices: readonly PlacementDevice[], groupCount: number): GroupTable {
   if (new Set(devices.map(({ faultUnit }) => faultUnit)).size < 2) {
-    throw new SimError("invalid_argument", "two copies need devices in at least two fault units: configure more SDSs or fault sets");
+    throw new SimError(
+      "invalid_argument",
+      "two copies need devices in at least two fault units: configure more SDSs or fault sets",
+    );
   }
   const capacity = devices.reduce((sum, device) => sum + device.capacityBytes, 0);
   const shares = devices.map((device) => device.capacityBytes / capacity);
@@ -36,8 +39,13 @@ export function placeGroups(devices: readonly PlacementDevice[], groupCount: num
   const table: [number, number][] = [];
 
   for (let group = 0; group < groupCount; group++) {
-    for (const slot of credits) for (let i = 0; i < slot.length; i++) slot[i] = (slot[i] as number) + (shares[i] as number);
-    const primary = richest(credits[0], () => true, () => 0);
+    for (const slot of credits)
+      for (let i = 0; i < slot.length; i++) slot[i] = (slot[i] as number) + (shares[i] as number);
+    const primary = richest(
+      credits[0],
+      () => true,
+      () => 0,
+    );
     const unit = (devices[primary] as PlacementDevice).faultUnit;
     const paired = (device: number) => pairs.get(primary * devices.length + device) ?? 0;
     const secondary = richest(credits[1], (device) => (devices[device] as PlacementDevice).faultUnit !== unit, paired);
@@ -52,13 +60,20 @@ export function placeGroups(devices: readonly PlacementDevice[], groupCount: num
 /** Credits within this distance count as equal, so that pairs can be mixed. */
 const NEAR = 1;
 
-function richest(credits: readonly number[], eligible: (device: number) => boolean, paired: (device: number) => number): number {
+function richest(
+  credits: readonly number[],
+  eligible: (device: number) => boolean,
+  paired: (device: number) => number,
+): number {
   let most = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < credits.length; i++) if (eligible(i)) most = Math.max(most, credits[i] as number);
   let best = -1;
   for (let i = 0; i < credits.length; i++) {
     if (!eligible(i) || (credits[i] as number) < most - NEAR) continue;
-    const better = best < 0 || paired(i) < paired(best) || (paired(i) === paired(best) && (credits[i] as number) > (credits[best] as number));
+    const better =
+      best < 0 ||
+      paired(i) < paired(best) ||
+      (paired(i) === paired(best) && (credits[i] as number) > (credits[best] as number));
     if (better) best = i;
   }
   return best;

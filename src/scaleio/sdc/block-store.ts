@@ -47,7 +47,8 @@ export class BlockStore {
     const perRegion = this.#intent.regionBytes / CHUNK_BYTES;
     for (const region of this.#intent.activeRegions()) {
       const end = Math.min((region + 1) * perRegion, chunks);
-      for (let chunk = region * perRegion; chunk < end; chunk++) this.#states[chunk] = (this.#states[chunk] ?? 0) | UNSYNCED;
+      for (let chunk = region * perRegion; chunk < end; chunk++)
+        this.#states[chunk] = (this.#states[chunk] ?? 0) | UNSYNCED;
     }
     this.#adoptNewFiles();
   }
@@ -165,7 +166,15 @@ export class BlockStore {
     throw noGoodCopy(chunk);
   }
 
-  #readSlot(chunk: number, slot: Slot, failed: boolean, into: Buffer, at: number, offset: number, length: number): boolean {
+  #readSlot(
+    chunk: number,
+    slot: Slot,
+    failed: boolean,
+    into: Buffer,
+    at: number,
+    offset: number,
+    length: number,
+  ): boolean {
     return !this.#isStale(chunk, slot) && this.#copies.read(chunk, slot, failed, into, at, offset, length);
   }
 
@@ -188,7 +197,8 @@ export class BlockStore {
     if (this.#states[chunk] === 0 && this.#copies.healthy(chunk, 0) && this.#copies.healthy(chunk, 1)) return SLOTS;
     const good = SLOTS.filter((slot) => !this.#isStale(chunk, slot));
     const healthy = good.filter((slot) => this.#copies.healthy(chunk, slot));
-    const targets = healthy.length > 0 ? healthy : good.filter((slot) => this.#copies.reachable(chunk, slot)).slice(0, 1);
+    const targets =
+      healthy.length > 0 ? healthy : good.filter((slot) => this.#copies.reachable(chunk, slot)).slice(0, 1);
     if (targets.length === 0) throw noGoodCopy(chunk);
     for (const slot of good) if (!targets.includes(slot)) this.#markStale(chunk, slot);
     return targets;
@@ -291,7 +301,8 @@ export class BlockStore {
     for (const device of this.#copies.takeNewFiles()) {
       for (let chunk = 0; chunk < this.#states.length; chunk++) {
         for (const slot of SLOTS) {
-          if (this.#copies.deviceOf(chunk, slot) === device) this.#states[chunk] = (this.#states[chunk] as number) | SLOT_STALE[slot];
+          if (this.#copies.deviceOf(chunk, slot) === device)
+            this.#states[chunk] = (this.#states[chunk] as number) | SLOT_STALE[slot];
         }
       }
       this.#ledger.persist(0, this.#states.length - 1);

@@ -61,7 +61,15 @@ export class Copies {
   }
 
   /** `failedOnes`: ask the device only if it has failed before (the last resort), else only if it has not. */
-  read(chunk: number, slot: Slot, failedOnes: boolean, into: Buffer, at: number, offset: number, length: number): boolean {
+  read(
+    chunk: number,
+    slot: Slot,
+    failedOnes: boolean,
+    into: Buffer,
+    at: number,
+    offset: number,
+    length: number,
+  ): boolean {
     const device = this.#layout.device(chunk, slot);
     const fd = this.#fds[device] as number;
     if (this.#modes[device] !== (failedOnes ? FAILED : HEALTHY) || fd < 0) return false;
@@ -198,7 +206,7 @@ export class Copies {
   #fail(device: number, what: string, error: unknown): void {
     this.failures++;
     this.#modes[device] = FAILED;
-    this.#reasons[device] = `cannot ${what} ${this.#file(device)}: ${error instanceof Error ? error.message : String(error)}`;
+    this.#reasons[device] =
+      `cannot ${what} ${this.#file(device)}: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
-

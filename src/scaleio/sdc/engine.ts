@@ -47,7 +47,8 @@ export class Engine {
       },
       doorbell: () => this.#obey(),
       tick: () => this.#tick(),
-      failed: (what, error) => console.error(`${new Date().toISOString()} ${what}: ${error instanceof Error ? error.message : error}`),
+      failed: (what, error) =>
+        console.error(`${new Date().toISOString()} ${what}: ${error instanceof Error ? error.message : error}`),
     });
     if (this.#negotiated !== undefined) {
       // Without resending, what the dead engine had read is lost and its callers would wait for ever.

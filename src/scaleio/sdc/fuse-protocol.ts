@@ -51,7 +51,8 @@ const PUNCH_HOLE = 2;
 const ZERO_RANGE = 0x10;
 
 /** Offsets below 2^53: a volume is at most 1 PB. */
-export const u64 = (buffer: Buffer, at: number): number => buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * 0x1_0000_0000;
+export const u64 = (buffer: Buffer, at: number): number =>
+  buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * 0x1_0000_0000;
 function putU64(buffer: Buffer, at: number, value: number): void {
   buffer.writeUInt32LE(value % 0x1_0000_0000, at);
   buffer.writeUInt32LE(Math.floor(value / 0x1_0000_0000), at + 4);

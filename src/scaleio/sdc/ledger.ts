@@ -128,7 +128,11 @@ export class Ledger {
     if (uneven && this.#mend) this.#write(index);
     this.#numbers[index] = best;
     if (index === 0) checkHeader(this.#sector, dir, volumeId, chunks);
-    else this.states.set(payloadOf(this.#sector).subarray(0, chunks - (index - 1) * PAYLOAD_BYTES), (index - 1) * PAYLOAD_BYTES);
+    else
+      this.states.set(
+        payloadOf(this.#sector).subarray(0, chunks - (index - 1) * PAYLOAD_BYTES),
+        (index - 1) * PAYLOAD_BYTES,
+      );
   }
 }
 
@@ -136,11 +140,21 @@ const sectorOf = (chunk: number) => 1 + Math.floor(chunk / PAYLOAD_BYTES);
 
 function checkHeader(sector: Buffer, dir: string, volumeId: string, chunks: number): void {
   const payload = payloadOf(sector);
-  const header = JSON.parse(payload.toString("utf8", 0, payload.indexOf(0))) as { format: number; volumeId: string; chunks: number };
+  const header = JSON.parse(payload.toString("utf8", 0, payload.indexOf(0))) as {
+    format: number;
+    volumeId: string;
+    chunks: number;
+  };
   if (header.format > FORMAT) {
-    throw new SimError("state_newer", `the ledger in ${dir} has format ${header.format}, this version reads up to ${FORMAT}: use the newer rexray-sim`);
+    throw new SimError(
+      "state_newer",
+      `the ledger in ${dir} has format ${header.format}, this version reads up to ${FORMAT}: use the newer rexray-sim`,
+    );
   }
   if (header.volumeId !== volumeId || header.chunks !== chunks) {
-    throw new SimError("state_corrupt", `the ledger in ${dir} belongs to volume ${header.volumeId} of ${header.chunks} MiB, not to ${volumeId} of ${chunks} MiB`);
+    throw new SimError(
+      "state_corrupt",
+      `the ledger in ${dir} belongs to volume ${header.volumeId} of ${header.chunks} MiB, not to ${volumeId} of ${chunks} MiB`,
+    );
   }
 }

@@ -3,10 +3,10 @@ import fs from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { type ErrorCode, SimError } from "../../lib/errors.ts";
 import { mountFuseFile, unmountFuseFile } from "../../host/fuse.ts";
 import { attachLoop, detachLoop, loopOf } from "../../host/loop.ts";
 import { mountsOf } from "../../host/mountinfo.ts";
+import { type ErrorCode, SimError } from "../../lib/errors.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
 
 /** How long an engine may take to answer an order; a rebuild step on a slow disk is the longest. */
@@ -97,14 +97,16 @@ export class Sdc {
     const loop = await loopOf(files.volume);
     if (loop !== undefined) {
       await detachLoop(loop);
-      if (!(await until(async () => (await loopOf(files.volume)) === undefined, RELEASE_MS))) return { released: false };
+      if (!(await until(async () => (await loopOf(files.volume)) === undefined, RELEASE_MS)))
+        return { released: false };
     }
     const mounted = async () => (await mountsOf((mount) => mount.mountpoint === files.volume)).length > 0;
     while (await mounted()) {
       // Lazily: the mount may have been copied into namespaces of others, and goes when the last one does.
       await unmountFuseFile(files.volume, { lazy: true });
     }
-    if (!(await until(async () => (await this.#processes(volumeId)).length === 0, RELEASE_MS))) return { released: false };
+    if (!(await until(async () => (await this.#processes(volumeId)).length === 0, RELEASE_MS)))
+      return { released: false };
     fs.rmSync(files.dir, { recursive: true, force: true });
     return { released: true };
   }
@@ -150,7 +152,11 @@ export class Sdc {
     const before = this.#orders.get(volumeId) ?? Promise.resolve();
     const mine = before.catch(() => undefined).then(() => this.#ring(volumeId, order));
     this.#orders.set(volumeId, mine);
-    return withTimeout(mine, ORDER_MS, `the engine of volume ${volumeId} does not answer: see ${this.#files(volumeId).log}`);
+    return withTimeout(
+      mine,
+      ORDER_MS,
+      `the engine of volume ${volumeId} does not answer: see ${this.#files(volumeId).log}`,
+    );
   }
 
   /** Leaves the order where the engine looks for it and asks for the file's attributes, which makes it look. */
@@ -161,10 +167,13 @@ export class Sdc {
     try {
       await stat(files.volume);
     } catch (error) {
-      throw new SimError("unavailable", `the engine of volume ${volumeId} cannot be reached: see ${files.log}`, { cause: error });
+      throw new SimError("unavailable", `the engine of volume ${volumeId} cannot be reached: see ${files.log}`, {
+        cause: error,
+      });
     }
     const status = this.status(volumeId);
-    if (status?.ack !== seq) throw new SimError("unavailable", `the engine of volume ${volumeId} did not take the order: see ${files.log}`);
+    if (status?.ack !== seq)
+      throw new SimError("unavailable", `the engine of volume ${volumeId} did not take the order: see ${files.log}`);
     return status;
   }
 

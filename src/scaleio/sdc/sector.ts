@@ -20,6 +20,7 @@ export function seal(sector: Buffer, magic: number, number: number): void {
 
 /** The sector's number, 0 for a hole, undefined when it is damaged or not of this kind. */
 export function numberOf(sector: Buffer, magic: number): number | undefined {
-  if (sector.readUInt32LE(4) === magic && sector.readUInt32LE(0) === crc32(sector.subarray(4))) return sector.readDoubleLE(8);
+  if (sector.readUInt32LE(4) === magic && sector.readUInt32LE(0) === crc32(sector.subarray(4)))
+    return sector.readDoubleLE(8);
   return sector.every((byte) => byte === 0) ? 0 : undefined;
 }

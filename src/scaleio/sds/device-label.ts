@@ -20,10 +20,16 @@ export interface DeviceLabel {
  */
 export function createLabel(directory: string, label: DeviceLabel): void {
   if (fs.readdirSync(directory).some((name) => name.endsWith(".vol"))) {
-    throw new SimError("in_use", `${directory} holds volumes of another system: name another directory in simulator.sds, or empty this one`);
+    throw new SimError(
+      "in_use",
+      `${directory} holds volumes of another system: name another directory in simulator.sds, or empty this one`,
+    );
   }
   const file = path.join(directory, LABEL);
-  fs.writeFileSync(file, `${JSON.stringify({ format: FORMAT, ...label }, undefined, 2)}\n`, { mode: 0o600, flush: true });
+  fs.writeFileSync(file, `${JSON.stringify({ format: FORMAT, ...label }, undefined, 2)}\n`, {
+    mode: 0o600,
+    flush: true,
+  });
   syncDirectory(directory);
 }
 
@@ -47,12 +53,22 @@ export function checkLabel(directory: string, expected: DeviceLabel): void {
   try {
     found = JSON.parse(text) as typeof found;
   } catch (error) {
-    throw new SimError("state_corrupt", `${file} is not a device label: restore it, its id is ${expected.deviceId} of system ${expected.systemId}`, { cause: error });
+    throw new SimError(
+      "state_corrupt",
+      `${file} is not a device label: restore it, its id is ${expected.deviceId} of system ${expected.systemId}`,
+      { cause: error },
+    );
   }
   if (typeof found.format === "number" && found.format > FORMAT) {
-    throw new SimError("state_newer", `${file} has format ${found.format}, this version reads ${FORMAT}: use the newer rexray-sim`);
+    throw new SimError(
+      "state_newer",
+      `${file} has format ${found.format}, this version reads ${FORMAT}: use the newer rexray-sim`,
+    );
   }
   if (found.systemId !== expected.systemId || found.deviceId !== expected.deviceId) {
-    throw new SimError("state_corrupt", `${directory} is device ${found.deviceId} of system ${found.systemId}, not ${expected.deviceId} of ${expected.systemId}: mount the right one`);
+    throw new SimError(
+      "state_corrupt",
+      `${directory} is device ${found.deviceId} of system ${found.systemId}, not ${expected.deviceId} of ${expected.systemId}: mount the right one`,
+    );
   }
 }

@@ -5,7 +5,8 @@ import type { Device, Id } from "../model.ts";
 const SUFFIX = ".vol";
 
 /** The sparse file that holds a volume's chunks on a device; chunk c lies at byte c * CHUNK_BYTES. */
-export const volumeFile = (device: Pick<Device, "path">, volumeId: Id): string => path.join(device.path, `${volumeId}${SUFFIX}`);
+export const volumeFile = (device: Pick<Device, "path">, volumeId: Id): string =>
+  path.join(device.path, `${volumeId}${SUFFIX}`);
 
 /** Makes the empty file of a new volume. Throws errno errors. */
 export function createVolumeFile(device: Pick<Device, "path">, volumeId: Id, sizeBytes: number): void {
@@ -35,7 +36,9 @@ export function usedBytes(device: Pick<Device, "path">, volumeId: Id): number {
 /** Ids of all volumes that have a file on the device; none when it cannot be read. */
 export function volumeIdsOn(device: Pick<Device, "path">): Id[] {
   try {
-    return fs.readdirSync(device.path).flatMap((name) => (name.endsWith(SUFFIX) ? [name.slice(0, -SUFFIX.length)] : []));
+    return fs
+      .readdirSync(device.path)
+      .flatMap((name) => (name.endsWith(SUFFIX) ? [name.slice(0, -SUFFIX.length)] : []));
   } catch {
     return [];
   }

@@ -40,7 +40,9 @@ t.test("a verifying load goes on without an error while", { skip: requiresRoot()
       const { supervisorPid } = await volume(sim);
       killHard(supervisorPid);
       // The engine has to have noticed: losing both at once is losing the mount.
-      await waitFor(async () => load.over() || (await volume(sim)).supervisorPid !== supervisorPid, { what: "a new supervisor" });
+      await waitFor(async () => load.over() || (await volume(sim)).supervisorPid !== supervisorPid, {
+        what: "a new supervisor",
+      });
       if (!load.over()) killHard((await volume(sim)).enginePid);
     });
     await load.ended;

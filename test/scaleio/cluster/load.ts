@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import type { Sim } from "../../helpers/sim.ts";
 import { call } from "../../helpers/plugin-client.ts";
+import type { Sim } from "../../helpers/sim.ts";
 import { randomOf } from "../sdc/simulation.ts";
 
 /** Small volumes, quick to make and to compare. */
@@ -39,13 +39,20 @@ export interface Layout {
 }
 
 /** A command that runs beside the test. Throws with its output when it fails. */
-export function running(file: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv; uid?: number; gid?: number } = {}) {
+export function running(
+  file: string,
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; uid?: number; gid?: number } = {},
+) {
   const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
   let said = "";
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (part: string) => (said += part));
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding("utf8").on("data", (part: string) => (said += part));
   const ended = new Promise<string>((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", (code) => (code === 0 ? resolve(said) : reject(new Error(`${file} ended with status ${code}:\n${said}`))));
+    child.once("close", (code) =>
+      code === 0 ? resolve(said) : reject(new Error(`${file} ended with status ${code}:\n${said}`)),
+    );
   });
   ended.catch(() => undefined);
   return { ended, child, over: () => child.exitCode !== null || child.signalCode !== null };

@@ -4,8 +4,8 @@ import path from "node:path";
 import t from "tap";
 import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
-import { startSim } from "../../helpers/sim.ts";
 import { output } from "../../helpers/run.ts";
+import { startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { CONFIG, dropCaches, fio, type Layout, mountAgain, mountVolume, random, type Status, seed } from "./load.ts";
 
@@ -14,58 +14,69 @@ const skip = requiresRoot() || requiresFuse();
 
 const hashOf = (file: string) => createHash("sha256").update(fs.readFileSync(file)).digest("hex");
 
-t.test("each node in turn is stopped under load, written past, and started: every byte reads back", { skip }, async (t) => {
-  const sim = await startSim(t, { config: CONFIG });
-  const directory = await mountVolume(sim, "nodes", { size: "128MB" });
-  for (const sds of ["sds-1", "sds-2", "sds-3", "sds-4"]) {
-    const load = fio(directory, 2);
-    await waitFor(() => fs.existsSync(path.join(directory, "fio")), { what: "the load to begin" });
-    t.equal((await sim.cli("sds", "stop", sds)).code, 0);
-    const file = path.join(directory, `written-without-${sds}`);
-    fs.writeFileSync(file, Buffer.from(Array.from({ length: 3_000_000 }, () => Math.floor(random() * 256))));
-    const before = hashOf(file);
-    await load.ended;
-    const status = await sim.json<Status>("status");
-    t.equal(status.health, "degraded");
-    t.match(status.reasons.join(), new RegExp(`${sds} is stopped`));
-    await output("sync", []);
-    t.equal((await sim.cli("sds", "start", sds, "--wait")).code, 0);
-    t.equal((await sim.json<Status>("status")).health, "ok");
+t.test(
+  "each node in turn is stopped under load, written past, and started: every byte reads back",
+  { skip },
+  async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    const directory = await mountVolume(sim, "nodes", { size: "128MB" });
+    for (const sds of ["sds-1", "sds-2", "sds-3", "sds-4"]) {
+      const load = fio(directory, 2);
+      await waitFor(() => fs.existsSync(path.join(directory, "fio")), { what: "the load to begin" });
+      t.equal((await sim.cli("sds", "stop", sds)).code, 0);
+      const file = path.join(directory, `written-without-${sds}`);
+      fs.writeFileSync(file, Buffer.from(Array.from({ length: 3_000_000 }, () => Math.floor(random() * 256))));
+      const before = hashOf(file);
+      await load.ended;
+      const status = await sim.json<Status>("status");
+      t.equal(status.health, "degraded");
+      t.match(status.reasons.join(), new RegExp(`${sds} is stopped`));
+      await output("sync", []);
+      t.equal((await sim.cli("sds", "start", sds, "--wait")).code, 0);
+      t.equal((await sim.json<Status>("status")).health, "ok");
 
-    // The only copy that is left for a quarter of the chunks is the one that was rebuilt.
-    const other = sds === "sds-1" ? "sds-2" : "sds-1";
-    await sim.cli("sds", "stop", other);
-    dropCaches();
-    t.equal(hashOf(file), before, `what was written without ${sds} reads back without ${other}`);
-    await sim.cli("sds", "start", other, "--wait");
-  }
-});
-
-t.test("the image rebuilt from the SDS files alone is what the device returns, from either copy", { skip }, async (t) => {
-  const sim = await startSim(t, { config: CONFIG });
-  const directory = await mountVolume(sim, "image", { size: "64MB" });
-  for (let i = 0; i < 12; i++) fs.writeFileSync(path.join(directory, `file-${i}`), Buffer.alloc(1_700_000, i + 1));
-  await output("sync", []);
-  const { device } = (await sim.json<Status>("status")).volumes[0] as Status["volumes"][number];
-  const layout = await sim.json<Layout>("volume", "inspect", "image", "--chunks");
-  const files = new Map(layout.devices.map(({ sds, file }) => [sds, fs.openSync(file, "r")]));
-  await output("blockdev", ["--flushbufs", device]);
-  const image = fs.openSync(device, "r");
-  for (const side of ["primary", "secondary"] as const) {
-    let different = 0;
-    const [copy, truth] = [Buffer.alloc(layout.chunkBytes), Buffer.alloc(layout.chunkBytes)];
-    for (const chunk of layout.chunks) {
-      const at = chunk.chunk * layout.chunkBytes;
-      fs.readSync(files.get(chunk[side]) as number, copy, 0, copy.length, at);
-      fs.readSync(image, truth, 0, truth.length, at);
-      if (!copy.equals(truth)) different++;
+      // The only copy that is left for a quarter of the chunks is the one that was rebuilt.
+      const other = sds === "sds-1" ? "sds-2" : "sds-1";
+      await sim.cli("sds", "stop", other);
+      dropCaches();
+      t.equal(hashOf(file), before, `what was written without ${sds} reads back without ${other}`);
+      await sim.cli("sds", "start", other, "--wait");
     }
-    t.equal(different, 0, `every chunk of the ${side} copy`);
-  }
-  t.equal(layout.chunks.length, 64);
-  t.ok(layout.chunks.every(({ primary, secondary }) => primary !== secondary), "the two copies lie on different nodes");
-  for (const fd of [...files.values(), image]) fs.closeSync(fd);
-});
+  },
+);
+
+t.test(
+  "the image rebuilt from the SDS files alone is what the device returns, from either copy",
+  { skip },
+  async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    const directory = await mountVolume(sim, "image", { size: "64MB" });
+    for (let i = 0; i < 12; i++) fs.writeFileSync(path.join(directory, `file-${i}`), Buffer.alloc(1_700_000, i + 1));
+    await output("sync", []);
+    const { device } = (await sim.json<Status>("status")).volumes[0] as Status["volumes"][number];
+    const layout = await sim.json<Layout>("volume", "inspect", "image", "--chunks");
+    const files = new Map(layout.devices.map(({ sds, file }) => [sds, fs.openSync(file, "r")]));
+    await output("blockdev", ["--flushbufs", device]);
+    const image = fs.openSync(device, "r");
+    for (const side of ["primary", "secondary"] as const) {
+      let different = 0;
+      const [copy, truth] = [Buffer.alloc(layout.chunkBytes), Buffer.alloc(layout.chunkBytes)];
+      for (const chunk of layout.chunks) {
+        const at = chunk.chunk * layout.chunkBytes;
+        fs.readSync(files.get(chunk[side]) as number, copy, 0, copy.length, at);
+        fs.readSync(image, truth, 0, truth.length, at);
+        if (!copy.equals(truth)) different++;
+      }
+      t.equal(different, 0, `every chunk of the ${side} copy`);
+    }
+    t.equal(layout.chunks.length, 64);
+    t.ok(
+      layout.chunks.every(({ primary, secondary }) => primary !== secondary),
+      "the two copies lie on different nodes",
+    );
+    for (const fd of [...files.values(), image]) fs.closeSync(fd);
+  },
+);
 
 t.test("everything is killed at once: after the restart all that was synced is there", { skip }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
@@ -83,7 +94,10 @@ t.test("everything is killed at once: after the restart all that was synced is t
     await sim.start();
     directory = await mountAgain(sim, "restart", `after-${round}`);
     t.equal(hashOf(file), before);
-    await waitFor(async () => (await sim.json<Status>("status")).health === "ok", { what: "the health to be ok", deadline: 30_000 });
+    await waitFor(async () => (await sim.json<Status>("status")).health === "ok", {
+      what: "the health to be ok",
+      deadline: 30_000,
+    });
   }
 });
 
@@ -113,7 +127,10 @@ t.test("a full disk below one node, and one whose directory is gone, cost no dat
   );
   t.match(status.reasons.join(), /sds-3.*(ENOSPC|no space)/);
   dropCaches();
-  t.ok(fs.readFileSync(file).every((byte) => byte === "x".charCodeAt(0)), "all of it reads back");
+  t.ok(
+    fs.readFileSync(file).every((byte) => byte === "x".charCodeAt(0)),
+    "all of it reads back",
+  );
   await call(sim.socket, "Unmount", { Name: "full", ID: "test" });
   await output("umount", [device]);
   fs.rmdirSync(device);
@@ -123,5 +140,8 @@ t.test("a full disk below one node, and one whose directory is gone, cost no dat
   await output("mv", [`${device}.kept`, device]);
   t.equal((await sim.cli("sds", "start", "sds-3", "--wait")).code, 0);
   await mountAgain(sim, "full", "again");
-  t.ok(fs.readFileSync(file).every((byte) => byte === "x".charCodeAt(0)), "and again after the device is back");
+  t.ok(
+    fs.readFileSync(file).every((byte) => byte === "x".charCodeAt(0)),
+    "and again after the device is back",
+  );
 });

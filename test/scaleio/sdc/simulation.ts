@@ -43,7 +43,8 @@ export class Simulation {
   constructor(readonly seed: number) {
     this.#random = randomOf(seed);
     this.#disk = new SimulatedDisk(this.#random);
-    for (let group = 0; group < 16; group++) this.#groups.push(group % 4, (group + 1 + (Math.floor(group / 4) % 3)) % 4);
+    for (let group = 0; group < 16; group++)
+      this.#groups.push(group % 4, (group + 1 + (Math.floor(group / 4) % 3)) % 4);
     createLedger(this.#disk, "/rec", "v", CHUNKS);
     Intent.create(this.#disk, "/rec");
     for (let device = 0; device < DEVICES; device++) {
@@ -171,7 +172,8 @@ export class Simulation {
     if (this.#down >= 0) this.#changeDevice();
     while (this.#live().work(64) > 0);
     const { staleCopies, unsyncedChunks } = this.#live().status();
-    if (staleCopies + unsyncedChunks > 0) throw new Error(`${staleCopies} stale copies and ${unsyncedChunks} unsynced chunks remain`);
+    if (staleCopies + unsyncedChunks > 0)
+      throw new Error(`${staleCopies} stale copies and ${unsyncedChunks} unsynced chunks remain`);
     this.#check(0, (CHUNKS * MIB) / SECTOR);
     this.#live().close();
     const layout = new Layout({ sizeBytes: CHUNKS * MIB, firstGroup: 0 }, this.#groups);
@@ -190,7 +192,10 @@ export class Simulation {
   #range(most: number): { sector: number; count: number } {
     const sectors = (CHUNKS * MIB) / SECTOR;
     // Near a chunk's border as often as not: that is where the arithmetic is.
-    const base = this.#random() < 0.5 ? Math.floor(this.#random() * sectors) : Math.floor(this.#random() * CHUNKS) * (MIB / SECTOR) - 8;
+    const base =
+      this.#random() < 0.5
+        ? Math.floor(this.#random() * sectors)
+        : Math.floor(this.#random() * CHUNKS) * (MIB / SECTOR) - 8;
     const sector = Math.min(Math.max(0, base), sectors - 1);
     return { sector, count: Math.min(1 + Math.floor(this.#random() * most), sectors - sector) };
   }

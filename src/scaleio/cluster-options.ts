@@ -1,0 +1,25 @@
+/** What the cluster needs of the configuration (config/ has the words for users). */
+export interface ClusterConfig {
+  readonly protectionDomain: string;
+  readonly pool: string;
+  readonly sparePercentage: number;
+  /** Volume sizes are multiples of this many bytes. */
+  readonly granularityBytes: number;
+  readonly sds: readonly {
+    readonly name: string;
+    readonly faultSet: string;
+    readonly devices: readonly { readonly name: string; readonly path: string; readonly sizeBytes: number }[];
+  }[];
+}
+
+export interface ClusterOptions {
+  readonly config: ClusterConfig;
+  readonly stateDir: string;
+  readonly runDir: string;
+  /** Where sdc-engine.js and sdc-supervisor.sh lie. */
+  readonly binDir: string;
+  /** Name of this host among the SDCs. */
+  readonly host: string;
+  /** A line for the log, for what happens without having been asked for. */
+  readonly log: (message: string) => void;
+}
