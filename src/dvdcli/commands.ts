@@ -13,7 +13,7 @@ class Failure extends Error {
   }
 }
 
-/** Something at which the original crashes: its exit status, with words (deviations.ts). */
+/** Something at which the original crashes: its exit status, with words. */
 export class Crash extends Error {}
 
 export interface Call {

@@ -63,7 +63,7 @@ function urlEndpoint(url: string): Endpoint {
   };
 }
 
-/** The original reads such a file and crashes; here it works (deviations.ts). */
+/** The original reads such a file and crashes; here it works. */
 function jsonEndpoint(content: string): Endpoint {
   const spec: unknown = JSON.parse(content);
   const endpoint = urlEndpoint(text(spec, "Addr"));
