@@ -33,6 +33,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     driver: new ScaleioDriver(cluster),
     fileSystems: kernelFileSystems,
     config: config.volumes,
+    profile: config.simulator.profile,
     stateDir,
     log: part("volumes"),
   });

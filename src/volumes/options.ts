@@ -25,13 +25,19 @@ const KNOWN = ["size", "type", "volumetype", "iops", "availabilityzone", "newfst
 
 /**
  * Reads the options of a create call (spec/rexray.md 4). Keys are case-insensitive. What REX-Ray would take silently, and
- * do nothing with, is refused: a typing error must not make a volume of the wrong size. Throws invalid_argument.
+ * do nothing with, is refused: a typing error must not make a volume of the wrong size. `strict`: unknown keys are taken
+ * silently, as upstream. Throws invalid_argument.
  */
-export function parseCreateOptions(options: Readonly<Record<string, string>>, defaults: CreateDefaults): CreateDefaults {
+export function parseCreateOptions(
+  options: Readonly<Record<string, string>>,
+  defaults: CreateDefaults,
+  { strict = false } = {},
+): CreateDefaults {
   const given = new Map<string, string>();
   for (const [key, value] of Object.entries(options)) {
     const lower = key.toLowerCase();
     if (given.has(lower)) throw refuse(`option "${key}" is given twice, in different cases: give it once`);
+    if (strict && !KNOWN.includes(lower)) continue;
     if (REFUSED[lower] !== undefined) throw refuse(`option "${key}" cannot be honoured: ${REFUSED[lower]}; leave it out`);
     if (!KNOWN.includes(lower)) throw refuse(`unknown option "${key}": known are ${KNOWN.join(", ")}`);
     given.set(lower, value.trim());

@@ -208,15 +208,14 @@ t.test("the engine has restarted", { skip }, async (t) => {
   const volumes = world.open();
   await volumes.mount("stale", "A");
   await volumes.mount("agents", "");
-  await volumes.mount("live", "B");
+  await volumes.mount("stale2", "B");
   world.clock += 200_000;
   await volumes.mount("new", "C");
   world.clock += 1;
   volumes.engineRestarted();
-  await waitFor(async () => !(await world.mounted("stale")), unused);
-  await waitFor(async () => !(await world.mounted("live")), unused);
-  const kept = (await volumes.list()).filter(({ mountpoint }) => mountpoint !== "").map(({ name }) => name);
-  t.same(kept, ["agents", "new"], "callers without id, and who has just been given a volume, keep theirs");
+  const kept = async () => (await volumes.list()).filter(({ mountpoint }) => mountpoint !== "").map(({ name }) => name);
+  await waitFor(async () => (await kept()).length <= 2, unused);
+  t.same(await kept(), ["agents", "new"], "callers without id, and who has just been given a volume, keep theirs");
   t.same(await world.traces("stale"), UNUSED);
 
   const container = await holdNamespace(t, world.dir);
