@@ -107,6 +107,7 @@ export class Sim {
         what: "the daemon to say that it is ready",
         deadline: START_LIMIT,
       });
+      if (!ready) throw new Error("it ended");
       for (const name of this.pluginNames) await connect(path.join(this.pluginDir, `${name}.sock`));
     } catch (error) {
       throw new Error(`the daemon did not start (status ${daemon.exitCode}): ${this.#said}`, { cause: error });
