@@ -89,7 +89,7 @@ export class ScaleioDriver implements StorageDriver {
 /** ScaleIO names have 31 characters (spec/scaleio.md 1.2): a longer one keeps its beginning and gets a hash of the whole. */
 const NAME_LENGTH = 31;
 
-export function scaleioName(name: string): string {
+function scaleioName(name: string): string {
   if (name.length <= NAME_LENGTH) return name;
   const hash = createHash("sha256").update(name).digest("hex").slice(0, 10);
   return `${name.slice(0, NAME_LENGTH - 11)}-${hash}`;

@@ -29,7 +29,7 @@ export class Log {
 }
 
 /** Bare when it is all letters, digits, dots and dashes; else as Go's %q writes it. */
-export function quote(text: string): string {
+function quote(text: string): string {
   if (/^[A-Za-z0-9.-]*$/.test(text)) return text;
   return `"${text.replace(/["\\\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, escaped)}"`;
 }

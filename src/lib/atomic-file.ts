@@ -4,7 +4,7 @@ import { ensureDir } from "fs-extra/esm";
 import { errnoOf } from "./errors.ts";
 
 /** Makes creations, renames and removals in a directory survive power loss. */
-export async function syncDirectory(directory: string): Promise<void> {
+async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, "r");
   try {
     await handle.sync();

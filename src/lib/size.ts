@@ -15,10 +15,3 @@ export function parseSize(text: string): number {
   if (bytes > LARGEST) throw refuse("is beyond the largest volume, 1 PB");
   return bytes;
 }
-
-/** Bytes for a person, in the largest unit that keeps it short: "16 GB", "1.5 GB", "0 GB". */
-export function formatSize(bytes: number): string {
-  const [name, unit] =
-    bytes >= UNITS.t ? ["TB", UNITS.t] : bytes >= UNITS.g || bytes === 0 ? ["GB", UNITS.g] : ["MB", UNITS.m];
-  return `${Number((bytes / unit).toFixed(1))} ${name}`;
-}

@@ -9,8 +9,15 @@ const LONGEST = 255 - ".json".length;
 export function checkVolumeName(name: string): void {
   const shown = JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
   if (name === "") throw new SimError("invalid_argument", "invalid volume name: it is empty; give the volume a name");
-  if (name.length > LONGEST) throw new SimError("invalid_argument", `invalid volume name ${shown}: it has ${name.length} characters; use at most ${LONGEST}`);
+  if (name.length > LONGEST)
+    throw new SimError(
+      "invalid_argument",
+      `invalid volume name ${shown}: it has ${name.length} characters; use at most ${LONGEST}`,
+    );
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name)) {
-    throw new SimError("invalid_argument", `invalid volume name ${shown}: use letters, digits, "_", "." and "-", beginning with a letter or digit`);
+    throw new SimError(
+      "invalid_argument",
+      `invalid volume name ${shown}: use letters, digits, "_", "." and "-", beginning with a letter or digit`,
+    );
   }
 }

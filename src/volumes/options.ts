@@ -21,7 +21,17 @@ const REFUSED: Readonly<Record<string, string>> = {
   encryptionkey: "encryption is not simulated",
 };
 
-const KNOWN = ["size", "type", "volumetype", "iops", "availabilityzone", "newfstype", "fstype", "overwritefs", "encrypted"];
+const KNOWN = [
+  "size",
+  "type",
+  "volumetype",
+  "iops",
+  "availabilityzone",
+  "newfstype",
+  "fstype",
+  "overwritefs",
+  "encrypted",
+];
 
 /**
  * Reads the options of a create call (spec/rexray.md 4). Keys are case-insensitive. What REX-Ray would take silently, and
@@ -38,19 +48,23 @@ export function parseCreateOptions(
     const lower = key.toLowerCase();
     if (given.has(lower)) throw refuse(`option "${key}" is given twice, in different cases: give it once`);
     if (strict && !KNOWN.includes(lower)) continue;
-    if (REFUSED[lower] !== undefined) throw refuse(`option "${key}" cannot be honoured: ${REFUSED[lower]}; leave it out`);
+    if (REFUSED[lower] !== undefined)
+      throw refuse(`option "${key}" cannot be honoured: ${REFUSED[lower]}; leave it out`);
     if (!KNOWN.includes(lower)) throw refuse(`unknown option "${key}": known are ${KNOWN.join(", ")}`);
     given.set(lower, value.trim());
   }
   const size = given.get("size");
   const fsType = given.get("newfstype") ?? given.get("fstype") ?? defaults.fsType;
-  if (!FS_TYPES.includes(fsType)) throw refuse(`file system "${fsType}" is not supported: use ${FS_TYPES.join(" or ")}`);
+  if (!FS_TYPES.includes(fsType))
+    throw refuse(`file system "${fsType}" is not supported: use ${FS_TYPES.join(" or ")}`);
   const iops = given.get("iops") ?? "";
   if (!/^[0-9]{0,9}$/.test(iops)) throw refuse(`iops "${iops}" is not a whole number: give one from 0 (no limit)`);
   for (const key of ["overwritefs", "encrypted"]) {
     const value = given.get(key);
     if (value !== undefined && !/^(false|f|0|)$/i.test(value)) {
-      throw refuse(`option "${key}=${value}" cannot be honoured: ${key === "encrypted" ? "encryption is not simulated" : "a new volume has nothing to overwrite"}; leave it out`);
+      throw refuse(
+        `option "${key}=${value}" cannot be honoured: ${key === "encrypted" ? "encryption is not simulated" : "a new volume has nothing to overwrite"}; leave it out`,
+      );
     }
   }
   return {

@@ -5,7 +5,7 @@ import type { SystemState } from "../model.ts";
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 /** Largest volume (spec/scaleio.md 1.2). */
-export const LARGEST_VOLUME_BYTES = 1024 ** 5;
+const LARGEST_VOLUME_BYTES = 1024 ** 5;
 /** Volumes in one protection domain. */
 const MOST_VOLUMES = 32_768;
 /** Thin volumes may be promised this many times what there is. */

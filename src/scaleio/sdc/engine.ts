@@ -11,7 +11,7 @@ import { type Control, type EngineStatus, readJson, replaceJson, type Session, s
 const FUSE_FD = 3;
 
 /** The supervisor runs a new engine on any status but these. */
-export const EXIT_UNMOUNTED = 0;
+const EXIT_UNMOUNTED = 0;
 export const EXIT_CANNOT_SERVE = 4;
 
 /**
