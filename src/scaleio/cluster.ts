@@ -149,7 +149,11 @@ export class Cluster implements ClusterApi {
     await this.#repairer.release(id);
     if (volume.mappedTo !== this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: this.host });
     try {
-      return await this.#sdc.attach(this.#session(volume));
+      const session = this.#session(volume);
+      const device = await this.#sdc.attach(session);
+      // A node may have gone or come while the engine started, when it could not be told.
+      if (this.state.pool.mapVersion !== session.mapVersion) await this.#sdc.reload(this.#session(volume));
+      return device;
     } catch (error) {
       await this.detach(id).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
       throw error;

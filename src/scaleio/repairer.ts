@@ -45,6 +45,7 @@ export class Repairer {
   readonly #queue = new Set<Id>();
   /** Attached volumes whose last step changed nothing, with the condition it left: what remains needs a device that is down. */
   readonly #stuck = new Map<Id, string>();
+  readonly #complaints = new Map<Id, string>();
   #running: { id: Id; abort: AbortController; done: Promise<void> } | undefined;
   #loop: Promise<void> | undefined;
 
@@ -114,23 +115,39 @@ export class Repairer {
 
   /** One step for every attached volume that needs it. True when some copy was made good. */
   async #attachedRound(): Promise<boolean> {
-    const { sdc, mdm } = this.#options;
     let worked = false;
-    for (const id of sdc.known()) {
-      const volume = mdm.state.volumes.get(id);
-      const status = sdc.status(id);
-      if (volume === undefined || status === undefined || this.repairing(id)) continue;
-      for (const { name, reason } of status.failedDevices) await this.#options.deviceFailed(name, reason);
-      if (status.staleCopies + status.unsyncedChunks === 0 || this.#stop.signal.aborted) continue;
-      if (this.#stuck.get(id) === fingerprint(status)) continue;
-      const began = Date.now();
-      const after = await sdc.work(id, STEP_CHUNKS);
-      if (fingerprint(after) === fingerprint(status)) this.#stuck.set(id, fingerprint(after));
-      else worked = true;
-      // Half of the engine's time stays the application's.
-      await pause(Date.now() - began, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    for (const id of this.#options.sdc.known()) {
+      if (this.#stop.signal.aborted || this.repairing(id)) continue;
+      try {
+        if (await this.#step(id)) worked = true;
+        this.#complaints.delete(id);
+      } catch (error) {
+        this.#complain(id, error);
+      }
     }
     return worked;
+  }
+
+  async #step(id: Id): Promise<boolean> {
+    const { sdc, mdm } = this.#options;
+    const status = sdc.status(id);
+    if (!mdm.state.volumes.has(id) || status === undefined) return false;
+    for (const { name, reason } of status.failedDevices) await this.#options.deviceFailed(name, reason);
+    if (status.staleCopies + status.unsyncedChunks === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
+    const began = Date.now();
+    const after = await sdc.work(id, STEP_CHUNKS);
+    // Half of the engine's time stays the application's.
+    await pause(Date.now() - began, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    if (fingerprint(after) !== fingerprint(status)) return true;
+    this.#stuck.set(id, fingerprint(after));
+    return false;
+  }
+
+  /** Says the same thing of a volume once, not every half second. */
+  #complain(id: Id, error: unknown): void {
+    const words = error instanceof Error ? error.message : String(error);
+    if (this.#complaints.get(id) !== words) this.#options.log(`volume ${id}: ${words}`);
+    this.#complaints.set(id, words);
   }
 
   async #unmountedRound(): Promise<void> {

@@ -14,18 +14,24 @@ export const SLOT_STALE = [1, 2] as const;
 const STALE_MASK = 3;
 const MAGIC = 0x474c5352; // "RSLG"
 const FORMAT = 1;
+/** Sectors written at creation; they cover 1 TB. */
+const MOST_PREALLOCATED = 256;
 
 const replicaPaths = (dir: string) => [path.join(dir, "ledger.1"), path.join(dir, "ledger.2")];
 
-/** Writes the two empty replicas of a new volume: a header sector, and holes, which mean that every copy is good. */
+/** Writes the two empty replicas of a new volume: a header sector, and zeros, which mean that every copy is good. */
 export function createLedger(files: Files, dir: string, volumeId: string, chunks: number): void {
   const header = Buffer.alloc(SECTOR_BYTES);
   payloadOf(header).write(JSON.stringify({ format: FORMAT, volumeId, chunks }));
   seal(header, MAGIC, 1);
   for (const file of replicaPaths(dir)) {
     const fd = files.open(file, { create: true, durable: true });
-    files.write(fd, header, 0, SECTOR_BYTES, 0);
-    files.resize(fd, SECTOR_BYTES * (1 + Math.ceil(chunks / PAYLOAD_BYTES)));
+    const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
+    files.resize(fd, SECTOR_BYTES * sectors);
+    // Real zeros rather than holes, within reason: marking a copy stale must not need space on a disk that is full.
+    const zeros = Buffer.alloc(SECTOR_BYTES * Math.min(sectors, MOST_PREALLOCATED));
+    header.copy(zeros);
+    files.write(fd, zeros, 0, zeros.length, 0);
     files.datasync(fd);
     files.close(fd);
   }
