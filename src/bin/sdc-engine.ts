@@ -1,14 +1,8 @@
 import fs from "node:fs";
-import { asSimError } from "../lib/errors.ts";
 import { Engine, EXIT_CANNOT_SERVE } from "../scaleio/sdc/engine.ts";
-import { replaceJson, sessionFiles } from "../scaleio/sdc/session.ts";
 
-// sdc-engine.js RUN_DIRECTORY [--repair]: serves a mounted volume from descriptor 3, or makes an unmounted one good.
-const [dir, mode] = process.argv.slice(2);
-if (dir === undefined) {
-  console.error("usage: sdc-engine.js RUN_DIRECTORY [--repair]; the rexray-sim daemon runs this, people need not");
-  process.exit(EXIT_CANNOT_SERVE);
-}
+// sdc-engine.js [--repair], in a volume's run directory: serves a mounted volume from descriptor 3, or makes an unmounted
+// one good. The daemon runs this, people need not.
 try {
   // The kernel must not pick the process through which it cleans its own caches.
   fs.writeFileSync("/proc/self/oom_score_adj", "-900");
@@ -16,14 +10,11 @@ try {
   // Needs privileges that a container may not have; it is a precaution only.
 }
 
-let engine: Engine | undefined;
+const engine = new Engine();
 try {
-  engine = new Engine(dir);
-  process.exitCode = mode === "--repair" ? engine.repair() : engine.serve();
+  process.exitCode = process.argv[2] === "--repair" ? engine.repair() : engine.serve();
 } catch (error) {
-  console.error(`${new Date().toISOString()} engine of ${dir}: ${error instanceof Error ? error.stack : error}`);
+  console.error(`${new Date().toISOString()} engine: ${error instanceof Error ? error.stack : error}`);
   // A volume that cannot be opened will not open the next time either; anything later deserves another try.
-  process.exitCode = engine === undefined ? EXIT_CANNOT_SERVE : 1;
-  const { code, message } = asSimError(error);
-  if (engine === undefined) replaceJson(sessionFiles(dir).failure, { code, message });
+  process.exitCode = engine.refused ? EXIT_CANNOT_SERVE : 1;
 }

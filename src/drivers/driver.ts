@@ -34,6 +34,13 @@ export interface CreateRequest {
   readonly iops: number;
 }
 
+export interface AttachedDevice {
+  /** Its path. */
+  readonly device: string;
+  /** It is certain that nothing was ever written to the volume: nobody need look. */
+  readonly blank: boolean;
+}
+
 export interface StorageDriver {
   readonly name: string;
 
@@ -51,11 +58,10 @@ export interface StorageDriver {
   remove(id: string): Promise<void>;
 
   /**
-   * Makes the volume a block device of this host and answers its path. Idempotent: an attached volume answers the
-   * same device. Throws in_use when another host has it and `preempt` is not set, or while a former attachment is
+   * Makes the volume a block device of this host. Idempotent: an attached volume answers the same device. Throws in_use when another host has it and `preempt` is not set, or while a former attachment is
    * still held by a foreign mount namespace.
    */
-  attach(id: string, options: { preempt: boolean }): Promise<string>;
+  attach(id: string, options: { preempt: boolean }): Promise<AttachedDevice>;
 
   /** The block device of an attached and served volume, undefined otherwise; a dead attachment counts as none. */
   device(id: string): Promise<string | undefined>;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { SimError } from "../lib/errors.ts";
 import type { Cluster } from "../scaleio/cluster.ts";
 import type { Id, VolumeRecord } from "../scaleio/model.ts";
-import type { CreateRequest, DriverVolume, StorageDriver } from "./driver.ts";
+import type { AttachedDevice, CreateRequest, DriverVolume, StorageDriver } from "./driver.ts";
 
 /** The embedded, simulated ScaleIO cluster as a storage driver (spec/rexray.md 9: how REX-Ray reports such volumes). */
 export class ScaleioDriver implements StorageDriver {
@@ -57,7 +57,7 @@ export class ScaleioDriver implements StorageDriver {
     this.#byName.delete(name);
   }
 
-  attach(id: Id, options: { preempt: boolean }): Promise<string> {
+  attach(id: Id, options: { preempt: boolean }): Promise<AttachedDevice> {
     return this.#cluster.attach(id, options);
   }
 

@@ -31,13 +31,18 @@ export async function probe(
 }
 
 /**
- * Makes a file system, whatever is on the device. What mkfs discards reads as zeros on our devices, so an ext4 journal need
- * not be written: that alone would take 128 MiB of a thin volume of 16 GiB.
+ * Makes a file system, whatever is on the device. What mkfs discards reads as zeros on our devices, and what is `blank` does
+ * already; so an ext4 journal need not be written: that alone would take 128 MiB of a thin volume of 16 GiB.
  */
-export async function makeFileSystem(device: string, type: FsType, options: RunOptions = {}): Promise<void> {
-  if (type === "ext4")
-    await run("mkfs.ext4", ["-F", "-q", "-E", "lazy_itable_init=1,lazy_journal_init=1", device], options);
-  else await run("mkfs.xfs", ["-f", "-q", device], options);
+export async function makeFileSystem(
+  device: string,
+  type: FsType,
+  { blank = false, ...options }: RunOptions & { blank?: boolean } = {},
+): Promise<void> {
+  if (type === "ext4") {
+    const features = `lazy_itable_init=1,lazy_journal_init=1${blank ? ",nodiscard" : ""}`;
+    await run("mkfs.ext4", ["-F", "-q", "-E", features, device], options);
+  } else await run("mkfs.xfs", ["-f", "-q", ...(blank ? ["-K"] : []), device], options);
 }
 
 /** Mounts it; a journal is replayed by that. xfs refuses a second file system of the same UUID, as a copy is, unless told not to. */

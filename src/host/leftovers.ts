@@ -1,5 +1,6 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
 import path from "node:path";
+import { loops } from "./loop.ts";
 import { mountsOf } from "./mountinfo.ts";
 
 /** What the kernel has of an instance: its attached volumes, whether or not a daemon runs. */
@@ -18,21 +19,10 @@ export interface Leftovers {
  */
 export async function leftoversOf(runDir: string): Promise<Leftovers> {
   const root = `${path.join(runDir, "sdc")}/`;
-  const loops = await loopsBelow(root);
-  const devices = new Set(loops.map(({ device }) => device));
-  const mounts = await mountsOf((mount) => mount.mountpoint.startsWith(root) || devices.has(mount.source));
-  return { mounts: mounts.map((mount) => mount.mountpoint), loops, processes: await processesBelow(root) };
-}
-
-async function loopsBelow(root: string): Promise<Leftovers["loops"]> {
-  const names = (await readdir("/sys/block")).filter((name) => name.startsWith("loop"));
-  const all = await Promise.all(
-    names.map(async (name) => {
-      const file = await readFile(`/sys/block/${name}/loop/backing_file`, "utf8").catch(() => "");
-      return { device: `/dev/${name}`, file: file.trimEnd().replace(/ \(deleted\)$/, "") };
-    }),
-  );
-  return all.filter(({ file }) => file.startsWith(root));
+  const attached = loops().filter(({ file }) => file.startsWith(root));
+  const devices = new Set(attached.map(({ device }) => device));
+  const mounts = mountsOf((mount) => mount.mountpoint.startsWith(root) || devices.has(mount.source));
+  return { mounts: mounts.map((mount) => mount.mountpoint), loops: attached, processes: await processesBelow(root) };
 }
 
 async function processesBelow(root: string): Promise<Leftovers["processes"]> {
@@ -41,10 +31,14 @@ async function processesBelow(root: string): Promise<Leftovers["processes"]> {
     pids.map(async (pid) => {
       // Empty for kernel threads, and when the process has ended meanwhile.
       const words = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
-      return { pid: Number(pid), words };
+      // An engine knows its volume by its working directory.
+      const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => "");
+      return {
+        pid: Number(pid),
+        words,
+        ours: cwd.startsWith(root) && words.some((word) => /\/sdc-\w+\.(?:js|sh)$/.test(word)),
+      };
     }),
   );
-  return all
-    .filter(({ words }) => words.some((word) => word.startsWith(root)))
-    .map(({ pid, words }) => ({ pid, command: words.join(" ").trim() }));
+  return all.filter(({ ours }) => ours).map(({ pid, words }) => ({ pid, command: words.join(" ").trim() }));
 }

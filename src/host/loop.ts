@@ -1,5 +1,5 @@
-import { constants } from "node:fs";
-import { open, readdir, readFile } from "node:fs/promises";
+import { constants, readdirSync, readFileSync } from "node:fs";
+import { open, readFile } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { errnoOf, SimError } from "../lib/errors.ts";
 import { run } from "./exec.ts";
@@ -25,14 +25,23 @@ export async function detachLoop(device: string): Promise<void> {
   await run("losetup", ["--detach", device]);
 }
 
-/** The loop device that a file is attached to. */
-export async function loopOf(file: string): Promise<string | undefined> {
-  for (const name of await readdir("/sys/block")) {
-    if (!name.startsWith("loop")) continue;
-    const backing = await readFile(`/sys/block/${name}/loop/backing_file`, "utf8").catch(() => "");
-    if (backing.replace(/ \(deleted\)$/m, "").trimEnd() === file) return `/dev/${name}`;
-  }
-  return undefined;
+/** The loop device that a file is attached to. Read in place, as the mount table is. */
+export function loopOf(file: string): string | undefined {
+  return loops().find((loop) => loop.file === file)?.device;
+}
+
+/** All loop devices with what each stands for. */
+export function loops(): { readonly device: string; readonly file: string }[] {
+  return readdirSync("/sys/block").flatMap((name) => {
+    if (!name.startsWith("loop")) return [];
+    try {
+      const backing = readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8").trimEnd();
+      return [{ device: `/dev/${name}`, file: backing.replace(/ \(deleted\)$/, "") }];
+    } catch {
+      // Free, or taken away meanwhile.
+      return [];
+    }
+  });
 }
 
 /** "major:minor" of a loop device, as mountinfo writes it. */

@@ -10,7 +10,7 @@ import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
 import { createRecords, recordDir, removeRecords } from "./sdc/books.ts";
-import { Sdc } from "./sdc/sdc.ts";
+import { type Attached, Sdc } from "./sdc/sdc.ts";
 import type { Session } from "./sdc/session.ts";
 import { checkLabel } from "./sds/device-label.ts";
 import { createVolumeFile, removeVolumeFile, syncDirectory, volumeFile } from "./sds/volume-files.ts";
@@ -66,12 +66,14 @@ export class Cluster implements ClusterApi {
     for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
     await cluster.#pushSessions();
     cluster.#repairer.start();
+    cluster.#sdc.start();
     return cluster;
   }
 
   /** Stops looking after the cluster. Attached volumes stay attached and served. */
   async close(): Promise<void> {
     await this.#repairer.stop();
+    await this.#sdc.close();
     await this.#mdm.close();
   }
 
@@ -127,49 +129,21 @@ export class Cluster implements ClusterApi {
   }
 
   /** Throws in_use while it is mapped, no_quorum. */
-  async removeVolume(id: Id): Promise<void> {
-    const volume = this.volume(id);
-    if (volume.mappedTo !== null)
-      throw new SimError("in_use", `volume ${volume.name} is mapped to ${volume.mappedTo}: unmount it there first`);
-    await this.#repairer.release(id);
-    await this.#mdm.commit({ type: "volume-removed", id });
-    this.#removeFiles(id);
-    this.#repairer.forget(id);
+  removeVolume(id: Id): Promise<void> {
+    return this.#repairer.without(id, () => this.#removeVolume(id));
   }
 
-  /** Maps the volume to this host and answers its block device. Throws in_use, no_quorum, state_corrupt, host_failed. */
-  async attach(id: Id, { preempt }: { preempt: boolean }): Promise<string> {
-    const volume = this.volume(id);
-    if (volume.mappedTo !== null && volume.mappedTo !== this.host && !preempt) {
-      throw new SimError(
-        "in_use",
-        `volume ${volume.name} is mapped to host ${volume.mappedTo}: unmount it there, or allow pre-emption`,
-      );
-    }
-    await this.#repairer.release(id);
-    if (volume.mappedTo !== this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: this.host });
-    try {
-      const session = this.#session(volume);
-      const device = await this.#sdc.attach(session);
-      // A node may have gone or come while the engine started, when it could not be told.
-      if (this.state.pool.mapVersion !== session.mapVersion) await this.#sdc.reload(this.#session(volume));
-      return device;
-    } catch (error) {
-      await this.detach(id).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
-      throw error;
-    }
+  /** Maps the volume to this host and makes it a block device. Throws in_use, no_quorum, state_corrupt, host_failed. */
+  attach(id: Id, { preempt }: { preempt: boolean }): Promise<Attached> {
+    return this.#repairer.without(id, () => this.#attach(id, preempt));
   }
 
   device(id: Id): Promise<string | undefined> {
     return this.#sdc.device(id);
   }
 
-  async detach(id: Id): Promise<{ released: boolean }> {
-    const result = await this.#sdc.detach(id);
-    if (!result.released) return result;
-    this.#repairer.look(id);
-    if (this.volume(id).mappedTo === this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: null });
-    return result;
+  detach(id: Id): Promise<{ released: boolean }> {
+    return this.#repairer.without(id, () => this.#detach(id));
   }
 
   async stopSds(name: string): Promise<void> {
@@ -200,6 +174,44 @@ export class Cluster implements ClusterApi {
     if (volume === undefined)
       throw new SimError("not_found", `no volume is called "${volumeName}": \`rexray-sim volume ls\` lists them`);
     return volumeLayout(this.#sources(), volume, chunks);
+  }
+
+  async #removeVolume(id: Id): Promise<void> {
+    const volume = this.volume(id);
+    if (volume.mappedTo !== null)
+      throw new SimError("in_use", `volume ${volume.name} is mapped to ${volume.mappedTo}: unmount it there first`);
+    await this.#mdm.commit({ type: "volume-removed", id });
+    this.#removeFiles(id);
+    this.#repairer.forget(id);
+  }
+
+  async #attach(id: Id, preempt: boolean): Promise<Attached> {
+    const volume = this.volume(id);
+    if (volume.mappedTo !== null && volume.mappedTo !== this.host && !preempt) {
+      throw new SimError(
+        "in_use",
+        `volume ${volume.name} is mapped to host ${volume.mappedTo}: unmount it there, or allow pre-emption`,
+      );
+    }
+    if (volume.mappedTo !== this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: this.host });
+    try {
+      const session = this.#session(volume);
+      const attached = await this.#sdc.attach(session);
+      // A node may have gone or come while the engine started, when it could not be told.
+      if (this.state.pool.mapVersion !== session.mapVersion) await this.#sdc.reload(this.#session(volume));
+      return attached;
+    } catch (error) {
+      await this.detach(id).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
+      throw error;
+    }
+  }
+
+  async #detach(id: Id): Promise<{ released: boolean }> {
+    const result = await this.#sdc.detach(id);
+    if (!result.released) return result;
+    this.#repairer.look(id);
+    if (this.volume(id).mappedTo === this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: null });
+    return result;
   }
 
   #sources(): ReportSources {

@@ -46,6 +46,8 @@ export class Repairer {
   /** Attached volumes whose last step changed nothing, with the condition it left: what remains needs a device that is down. */
   readonly #stuck = new Map<Id, string>();
   readonly #complaints = new Map<Id, string>();
+  /** Volumes that somebody is attaching, detaching or removing, and how many are at it. */
+  readonly #held = new Map<Id, number>();
   #running: { id: Id; abort: AbortController; done: Promise<void> } | undefined;
   #loop: Promise<void> | undefined;
 
@@ -84,12 +86,23 @@ export class Repairer {
     return this.#running?.id === id;
   }
 
-  /** Lets go of a volume that is about to be attached or removed. */
-  async release(id: Id): Promise<void> {
-    this.#queue.delete(id);
-    if (this.#running?.id !== id) return;
-    this.#running.abort.abort();
-    await this.#running.done;
+  /**
+   * Keeps the repairer off a volume while it is attached, detached or removed: two engines must never have one volume open.
+   * Runs the task when a repair that was under way has ended.
+   */
+  async without<T>(id: Id, task: () => Promise<T>): Promise<T> {
+    this.#held.set(id, (this.#held.get(id) ?? 0) + 1);
+    try {
+      if (this.#running?.id === id) {
+        this.#running.abort.abort();
+        await this.#running.done;
+      }
+      return await task();
+    } finally {
+      const holders = (this.#held.get(id) ?? 1) - 1;
+      if (holders > 0) this.#held.set(id, holders);
+      else this.#held.delete(id);
+    }
   }
 
   /** `status` is the engine's word on an attached volume. */
@@ -117,12 +130,13 @@ export class Repairer {
   async #attachedRound(): Promise<boolean> {
     let worked = false;
     for (const id of this.#options.sdc.known()) {
-      if (this.#stop.signal.aborted || this.repairing(id)) continue;
+      if (this.#stop.signal.aborted || this.repairing(id) || this.#held.has(id)) continue;
       try {
         if (await this.#step(id)) worked = true;
         this.#complaints.delete(id);
       } catch (error) {
-        this.#complain(id, error);
+        // An engine that is being taken away answers no order.
+        if (!this.#held.has(id)) this.#complain(id, error);
       }
     }
     return worked;
@@ -160,11 +174,12 @@ export class Repairer {
         this.#conditions.delete(id);
         continue;
       }
-      if (!this.#queue.delete(id)) continue;
+      if (this.#held.has(id) || !this.#queue.delete(id)) continue;
       const session = this.#options.session(volume);
       let condition = assess(stateDir, volume, session);
       this.#note(id, condition);
       if (condition.problem !== "" || condition.staleCopies + condition.unsyncedChunks === 0) continue;
+      // No wait since the look at who holds it: from here on, whoever wants it waits for us.
       await this.#repair(id, session);
       condition = assess(stateDir, volume, session);
       if (mdm.state.volumes.has(id)) this.#note(id, condition);

@@ -12,7 +12,7 @@ import { foreignHolders, type Holder, type Mount, mountsOf } from "../host/mount
 /** What the volume service asks of the kernel. A port, so that the service's rules can be tested without one. */
 export interface FileSystems {
   /** This namespace's mounts at a directory, in order of mounting. */
-  mountsAt(directory: string): Promise<Mount[]>;
+  mountsAt(directory: string): Mount[];
   probe: typeof probe;
   make: typeof makeFileSystem;
   mount: typeof mountFileSystem;

@@ -1,4 +1,4 @@
-import { rmdir } from "node:fs/promises";
+import { mkdir, rmdir } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { DriverVolume, StorageDriver } from "../drivers/driver.ts";
@@ -48,6 +48,8 @@ export interface Prepared {
   readonly fsType: string;
   /** There is no file system yet. */
   readonly format: boolean;
+  /** There is nothing at all yet. */
+  readonly blank: boolean;
 }
 
 /** What came of taking a volume down. */
@@ -79,7 +81,7 @@ export class Mounter {
   async state(volume: DriverVolume): Promise<MountState> {
     const device = await this.#driver.device(volume.id);
     if (device === undefined) return { device, mounted: false };
-    const mounts = await this.#fileSystems.mountsAt(this.#directory(volume.name));
+    const mounts = this.#fileSystems.mountsAt(this.#directory(volume.name));
     return { device, mounted: mounts.some(({ source }) => source === device) };
   }
 
@@ -90,31 +92,35 @@ export class Mounter {
   async attach(volume: DriverVolume, { preempt, formatting, remembered, signal }: AttachRequest): Promise<Prepared> {
     await this.clear(volume.name, remembered);
     const directory = this.#directory(volume.name);
-    const [other] = await this.#fileSystems.mountsAt(directory);
+    const [other] = this.#fileSystems.mountsAt(directory);
     if (other !== undefined) {
       throw new SimError(
         "host_failed",
         `volume ${volume.name} cannot be mounted: ${directory} is the mount point of something else (${other.source}); \`umount ${directory}\``,
       );
     }
-    const device = await this.#driver.attach(volume.id, { preempt });
+    const { device, blank } = await this.#driver.attach(volume.id, { preempt });
     // A mkfs that did not end leaves what looks like anything.
-    const found = formatting ? "empty" : await this.#fileSystems.probe(device, { signal });
+    const found = formatting || blank ? "empty" : await this.#fileSystems.probe(device, { signal });
     if (found === "unknown") {
       throw new SimError(
         "host_failed",
         `volume ${volume.name} holds data that is no file system known here, so it is neither mounted nor formatted: remove the volume if the data is of no use`,
       );
     }
-    return { device, fsType: found === "empty" ? volume.fsType : found, format: found === "empty" };
+    return { device, fsType: found === "empty" ? volume.fsType : found, format: found === "empty", blank };
   }
 
   /** Formats if need be, mounts, makes the root directory. Undoing is for the caller. */
-  async mount(name: string, { device, fsType, format }: Prepared, signal: AbortSignal | undefined): Promise<void> {
+  async mount(
+    name: string,
+    { device, fsType, format, blank }: Prepared,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const directory = this.#directory(name);
     const mountpoint = this.mountpoint(name);
-    if (format) await this.#fileSystems.make(device, fsType as FsType, { signal });
-    await this.#fileSystems.makeDirectory(directory, 0o755, { signal });
+    if (format) await this.#fileSystems.make(device, fsType as FsType, { signal, blank });
+    await mkdir(directory, { recursive: true, mode: 0o755 });
     await this.#fileSystems.mount(device, directory, fsType, { signal });
     if (mountpoint === directory) return;
     await this.#fileSystems.makeDirectory(mountpoint, this.#settings.fileMode, { signal });
@@ -153,7 +159,7 @@ export class Mounter {
    */
   async clear(name: string, remembered: string | undefined): Promise<void> {
     const directory = this.#directory(name);
-    for (const { source } of (await this.#fileSystems.mountsAt(directory)).toReversed()) {
+    for (const { source } of this.#fileSystems.mountsAt(directory).toReversed()) {
       if (source !== remembered) return;
       await this.#fileSystems.unmount(directory, { lazy: true });
     }
@@ -172,7 +178,7 @@ export class Mounter {
   /** Answers who keeps the file system, undefined when nobody does and it is unmounted. */
   async #unmount(volume: DriverVolume, device: string, force: boolean): Promise<string[] | undefined> {
     const directory = this.#directory(volume.name);
-    for (const { source } of (await this.#fileSystems.mountsAt(directory)).toReversed()) {
+    for (const { source } of this.#fileSystems.mountsAt(directory).toReversed()) {
       if (source !== device) continue;
       try {
         await this.#fileSystems.unmount(directory, { lazy: force });

@@ -41,16 +41,16 @@ function image(dir: string, bytes: number, name = "image"): string {
 
 t.test("loop devices", { skip }, async (t) => {
   const file = image(place(t), GIB);
-  t.equal(await loopOf(file), undefined);
+  t.equal(loopOf(file), undefined);
   const device = await attachLoop(file);
   t.match(device, /^\/dev\/loop\d+$/);
-  t.equal(await loopOf(file), device);
+  t.equal(loopOf(file), device);
   t.equal(fs.readFileSync(`/sys/block/${path.basename(device)}/loop/dio`, "utf8").trim(), "1", "direct I/O");
   t.match(await deviceNumber(device), /^7:\d+$/);
   fs.rmSync(file);
-  t.equal(await loopOf(file), device, "also when the file has been deleted");
+  t.equal(loopOf(file), device, "also when the file has been deleted");
   await detachLoop(device);
-  await waitFor(async () => (await loopOf(file)) === undefined, { what: "the device to go" });
+  await waitFor(async () => loopOf(file) === undefined, { what: "the device to go" });
   await t.rejects(attachLoop(file), { code: "host_failed", message: "No such file" });
 });
 
@@ -59,7 +59,7 @@ t.test("many loop devices at once", { skip }, async (t) => {
   const files = Array.from({ length: 12 }, (_, index) => image(dir, GIB, `image${index}`));
   const devices = await Promise.all(files.map(attachLoop));
   t.equal(new Set(devices).size, files.length);
-  for (const [index, file] of files.entries()) t.equal(await loopOf(file), devices[index]);
+  for (const [index, file] of files.entries()) t.equal(loopOf(file), devices[index]);
   await Promise.all(devices.map(detachLoop));
 });
 
@@ -111,7 +111,10 @@ for (const type of ["ext4", "xfs"] as const) {
     await new Promise((resolve) => inside.once("spawn", resolve));
     await t.rejects(unmountFileSystem(directory, { lazy: false }), { code: "in_use", message: "fuser" });
     await unmountFileSystem(directory, { lazy: true });
-    t.same(await mountsOf(({ mountpoint }) => mountpoint === directory), []);
+    t.same(
+      mountsOf(({ mountpoint }) => mountpoint === directory),
+      [],
+    );
     t.ok(await isBusy(device), "its user still has it");
     inside.kill("SIGKILL");
     await ended;

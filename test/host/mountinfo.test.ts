@@ -59,7 +59,7 @@ t.test("who else has a mount", { skip: requiresFuse() }, async (t) => {
   await output("mount", ["--make-shared", dir]);
   fs.mkdirSync(place);
   await output("mount", ["-t", "tmpfs", "it", place]);
-  const [mount] = await mountsOf(({ mountpoint }) => mountpoint === place);
+  const [mount] = mountsOf(({ mountpoint }) => mountpoint === place);
   t.match(mount, { source: "it", fsType: "tmpfs", root: "/" });
   const device = mount?.device as string;
   t.same(await foreignHolders(device), []);

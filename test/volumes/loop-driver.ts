@@ -1,6 +1,6 @@
 import { truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type { CreateRequest, DriverVolume, StorageDriver } from "../../src/drivers/driver.ts";
+import type { AttachedDevice, CreateRequest, DriverVolume, StorageDriver } from "../../src/drivers/driver.ts";
 import { attachLoop, detachLoop, loopOf } from "../../src/host/loop.ts";
 import { SimError } from "../../src/lib/errors.ts";
 import { waitFor } from "../helpers/wait.ts";
@@ -43,19 +43,19 @@ export class LoopDriver implements StorageDriver {
   }
 
   async remove(id: string): Promise<void> {
-    if ((await loopOf(this.file(id))) !== undefined) throw new SimError("in_use", `${id} is attached`);
+    if (loopOf(this.file(id)) !== undefined) throw new SimError("in_use", `${id} is attached`);
     this.#volumes.delete(id);
   }
 
-  async attach(id: string): Promise<string> {
+  async attach(id: string): Promise<AttachedDevice> {
     const { attachedTo } = this.#volume(id);
     if (attachedTo !== null && attachedTo !== this.host) throw new SimError("in_use", `${id} is on host ${attachedTo}`);
     const device = await this.device(id);
-    if (device !== undefined) return device;
+    if (device !== undefined) return { device, blank: false };
     if (!(await this.detach(id)).released) throw new SimError("in_use", `${id} is still held`);
     this.attachments++;
     this.give(id, this.host);
-    return attachLoop(this.file(id));
+    return { device: await attachLoop(this.file(id)), blank: false };
   }
 
   async device(id: string): Promise<string | undefined> {
@@ -63,10 +63,10 @@ export class LoopDriver implements StorageDriver {
   }
 
   async detach(id: string): Promise<{ released: boolean }> {
-    const device = await loopOf(this.file(id));
+    const device = loopOf(this.file(id));
     if (device !== undefined) {
       await detachLoop(device);
-      const gone = async () => (await loopOf(this.file(id))) === undefined;
+      const gone = async () => loopOf(this.file(id)) === undefined;
       const released = await waitFor(gone, { what: "the device to go", deadline: 1000 }).catch(() => false);
       if (!released) return { released: false };
     }

@@ -79,7 +79,7 @@ export class World {
   }
 
   async mounted(name: string): Promise<boolean> {
-    return (await mountsOf(({ mountpoint }) => mountpoint === path.join(this.mountPath, name))).length > 0;
+    return mountsOf(({ mountpoint }) => mountpoint === path.join(this.mountPath, name)).length > 0;
   }
 
   async device(name: string): Promise<string | undefined> {

@@ -9,6 +9,9 @@ import type { EngineStatus, Session } from "./session.ts";
 
 /** In memory only: the chunk's region was being written when the engine stopped, so its copies may differ. */
 const UNSYNCED = 0x80;
+const STALE_MASK = SLOT_STALE[0] | SLOT_STALE[1];
+/** How many copies the stale bits of a state stand for. */
+const STALE_COPIES = [0, 1, 1, 2] as const;
 const SLOTS: readonly Slot[] = [0, 1];
 /** Shorter ranges are zeroed by writing; punching costs a process. */
 const PUNCH_FROM_BYTES = 64 * 1024;
@@ -29,6 +32,9 @@ export class BlockStore {
   readonly #states: Uint8Array;
   readonly #scratch = [Buffer.alloc(CHUNK_BYTES), Buffer.alloc(CHUNK_BYTES)] as const;
   readonly #short = Buffer.alloc(PUNCH_FROM_BYTES);
+  /** Counted as states change, so that a report costs nothing. */
+  #staleCopies = 0;
+  #unsyncedChunks = 0;
   /** Chunks whose stale bits are ahead of the ledger. */
   #unrecorded: { first: number; last: number } | undefined;
 
@@ -44,11 +50,11 @@ export class BlockStore {
     this.#intent = new Intent(files, session.recordDir, session.sizeBytes);
     this.#copies = new Copies(files, session);
 
+    for (const state of this.#states) this.#staleCopies += STALE_COPIES[state] as number;
     const perRegion = this.#intent.regionBytes / CHUNK_BYTES;
     for (const region of this.#intent.activeRegions()) {
       const end = Math.min((region + 1) * perRegion, chunks);
-      for (let chunk = region * perRegion; chunk < end; chunk++)
-        this.#states[chunk] = (this.#states[chunk] ?? 0) | UNSYNCED;
+      for (let chunk = region * perRegion; chunk < end; chunk++) this.#change(chunk, this.#state(chunk) | UNSYNCED);
     }
     this.#adoptNewFiles();
   }
@@ -116,10 +122,11 @@ export class BlockStore {
    * that nothing is left to do, or that what is left needs a device that is down.
    */
   work(budget: number): number {
+    if (this.#staleCopies + this.#unsyncedChunks === 0) return 0;
     const rebuilt: number[] = [];
     let touched = 0;
     for (let chunk = 0; chunk < this.#states.length && touched < budget; chunk++) {
-      const state = this.#states[chunk] ?? 0;
+      const state = this.#state(chunk);
       if (state === 0) continue;
       if ((state & UNSYNCED) !== 0 && this.#settleChunk(chunk)) touched++;
       if (this.#rebuildCopy(chunk)) {
@@ -145,15 +152,24 @@ export class BlockStore {
     return this.#copies.failures;
   }
 
-  status(): Pick<EngineStatus, "staleCopies" | "unsyncedChunks" | "failedDevices"> {
-    let staleCopies = 0;
-    let unsyncedChunks = 0;
-    for (const state of this.#states) {
-      if (state === 0) continue;
-      for (const slot of SLOTS) if ((state & SLOT_STALE[slot]) !== 0) staleCopies++;
-      if ((state & UNSYNCED) !== 0) unsyncedChunks++;
-    }
-    return { staleCopies, unsyncedChunks, failedDevices: this.#copies.failed() };
+  status(): Pick<EngineStatus, "staleCopies" | "unsyncedChunks" | "failedDevices" | "blank"> {
+    return {
+      staleCopies: this.#staleCopies,
+      unsyncedChunks: this.#unsyncedChunks,
+      failedDevices: this.#copies.failed(),
+      blank: this.#copies.blank(),
+    };
+  }
+
+  #state(chunk: number): number {
+    return this.#states[chunk] as number;
+  }
+
+  #change(chunk: number, state: number): void {
+    const before = this.#state(chunk);
+    this.#staleCopies += (STALE_COPIES[state & STALE_MASK] as number) - (STALE_COPIES[before & STALE_MASK] as number);
+    this.#unsyncedChunks += (state >> 7) - (before >> 7);
+    this.#states[chunk] = state;
   }
 
   #readPiece(chunk: number, into: Buffer, at: number, offset: number, length: number): void {
@@ -205,7 +221,7 @@ export class BlockStore {
   }
 
   #isStale(chunk: number, slot: Slot): boolean {
-    return ((this.#states[chunk] as number) & SLOT_STALE[slot]) !== 0;
+    return (this.#state(chunk) & SLOT_STALE[slot]) !== 0;
   }
 
   /**
@@ -215,7 +231,7 @@ export class BlockStore {
   #markStale(chunk: number, slot: Slot): void {
     if (this.#isStale(chunk, slot)) return;
     if (this.#isStale(chunk, slot === 0 ? 1 : 0)) throw noGoodCopy(chunk);
-    this.#states[chunk] = (this.#states[chunk] as number) | SLOT_STALE[slot];
+    this.#change(chunk, this.#state(chunk) | SLOT_STALE[slot]);
     const { first, last } = this.#unrecorded ?? { first: chunk, last: chunk };
     this.#unrecorded = { first: Math.min(first, chunk), last: Math.max(last, chunk) };
   }
@@ -229,7 +245,7 @@ export class BlockStore {
 
   /** Makes the two copies of an unsynced chunk equal, or marks one of them stale. True when that has been settled. */
   #settleChunk(chunk: number): boolean {
-    const state = this.#states[chunk] ?? 0;
+    const state = this.#state(chunk);
     if ((state & UNSYNCED) === 0) return false;
     if ((state & ~UNSYNCED) === 0) {
       if (!this.#copies.reachable(chunk, 0) && !this.#copies.reachable(chunk, 1)) return false;
@@ -240,13 +256,13 @@ export class BlockStore {
       if (!this.#mirror(chunk, source, target)) this.#markStale(chunk, target);
       this.#record();
     }
-    this.#states[chunk] = (this.#states[chunk] ?? 0) & ~UNSYNCED;
+    this.#change(chunk, this.#state(chunk) & ~UNSYNCED);
     return true;
   }
 
   /** Copies the good copy of a chunk over its stale one. The bit stays until the copy has been synced. */
   #rebuildCopy(chunk: number): boolean {
-    const state = this.#states[chunk] ?? 0;
+    const state = this.#state(chunk);
     if ((state & UNSYNCED) !== 0) return false;
     const target = SLOTS.find((slot) => (state & SLOT_STALE[slot]) !== 0);
     if (target === undefined) return false;
@@ -261,7 +277,7 @@ export class BlockStore {
     for (const chunk of chunks) {
       for (const slot of SLOTS) {
         if (this.#isStale(chunk, slot) && !distrusted.has(this.#copies.deviceOf(chunk, slot))) {
-          this.#states[chunk] = (this.#states[chunk] ?? 0) & ~SLOT_STALE[slot];
+          this.#change(chunk, this.#state(chunk) & ~SLOT_STALE[slot]);
         }
       }
     }
@@ -301,8 +317,7 @@ export class BlockStore {
     for (const device of this.#copies.takeNewFiles()) {
       for (let chunk = 0; chunk < this.#states.length; chunk++) {
         for (const slot of SLOTS) {
-          if (this.#copies.deviceOf(chunk, slot) === device)
-            this.#states[chunk] = (this.#states[chunk] as number) | SLOT_STALE[slot];
+          if (this.#copies.deviceOf(chunk, slot) === device) this.#change(chunk, this.#state(chunk) | SLOT_STALE[slot]);
         }
       }
       this.#ledger.persist(0, this.#states.length - 1);
@@ -324,7 +339,7 @@ export class BlockStore {
   #regionUnsynced(region: number): boolean {
     const perRegion = this.#intent.regionBytes / CHUNK_BYTES;
     for (let chunk = region * perRegion; chunk < Math.min((region + 1) * perRegion, this.#states.length); chunk++) {
-      if (((this.#states[chunk] ?? 0) & UNSYNCED) !== 0) return true;
+      if ((this.#state(chunk) & UNSYNCED) !== 0) return true;
     }
     return false;
   }

@@ -154,6 +154,15 @@ export class Copies {
     }
   }
 
+  /** Whether it is certain that nothing was ever written: every device is there, and none holds a single block. */
+  blank(): boolean {
+    try {
+      return this.#fds.every((fd, device) => this.#modes[device] === HEALTHY && this.#files.allocated(fd) === 0);
+    } catch {
+      return false;
+    }
+  }
+
   failed(): EngineStatus["failedDevices"] {
     return this.#session.devices.flatMap(({ name }, index) =>
       this.#modes[index] === FAILED ? [{ name, reason: this.#reasons[index] || "failed before" }] : [],

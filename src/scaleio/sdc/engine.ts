@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import { asSimError } from "../../lib/errors.ts";
 import { BlockStore } from "./block-store.ts";
 import { nodeFiles } from "./files.ts";
-import { FuseLoop } from "./fuse-loop.ts";
+import { FuseLoop, type ServedFile } from "./fuse-loop.ts";
 import type { Negotiated } from "./fuse-protocol.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
 
@@ -15,73 +16,84 @@ const EXIT_UNMOUNTED = 0;
 export const EXIT_CANNOT_SERVE = 4;
 
 /**
- * A volume's engine process. Serves the FUSE descriptor 3 until the volume is unmounted; an engine that finds a former
- * one's terms takes over from it. With no mount (`mounted: false`) it makes the volume's copies good as far as it can and ends.
+ * A volume's engine process; the volume's run directory is its working directory. Serves the FUSE descriptor 3 until the
+ * volume is unmounted; an engine that finds a former one's terms takes over from it. An engine without a session is a spare
+ * one: it opens the volume when the session is there and the first request for it comes.
  */
 export class Engine {
-  readonly #files: ReturnType<typeof sessionFiles>;
-  readonly #store: BlockStore;
+  readonly #files = sessionFiles(".");
   readonly #parent = process.ppid;
-  readonly #dir: string;
-  #session: Session;
-  #negotiated: Negotiated | undefined;
+  #opened: (ServedFile & { session: Session; readonly store: BlockStore }) | undefined;
+  #negotiated = readJson<Negotiated>(this.#files.negotiated);
   #ack = 0;
   #ticks = 0;
   #failedDevices = 0;
+  /** The volume could not be opened; the reason has been left for the daemon. */
+  refused = false;
 
-  /** @param dir the volume's run directory. Throws what BlockStore throws. */
-  constructor(dir: string) {
-    this.#dir = dir;
-    this.#files = sessionFiles(dir);
-    this.#session = this.#readSession();
-    this.#store = new BlockStore(nodeFiles, this.#session, Date.now);
-    this.#negotiated = readJson<Negotiated>(this.#files.negotiated);
-  }
-
+  /** Throws what BlockStore throws, and errors of the descriptor. */
   serve(): number {
-    const loop = new FuseLoop(FUSE_FD, this.#session.sizeBytes, this.#store, {
+    const loop = new FuseLoop(FUSE_FD, {
+      open: () => this.#open(),
       negotiated: (terms) => {
         replaceJson(this.#files.negotiated, terms);
         this.#negotiated = terms;
-        this.#report();
       },
       doorbell: () => this.#obey(),
       tick: () => this.#tick(),
       failed: (what, error) =>
         console.error(`${new Date().toISOString()} ${what}: ${error instanceof Error ? error.message : error}`),
     });
+    // At once, if it can be: the daemon is to see who serves the volume now.
+    this.#open();
     if (this.#negotiated !== undefined) {
       // Without resending, what the dead engine had read is lost and its callers would wait for ever.
       if (!this.#negotiated.resend) return EXIT_CANNOT_SERVE;
       loop.takeOver();
     }
-    this.#report();
     loop.run();
-    this.#store.close();
+    this.#opened?.store.close();
     return EXIT_UNMOUNTED;
   }
 
+  /** With no mount: makes the copies of the volume good as far as the devices allow. Throws what BlockStore throws. */
   repair(): number {
-    while (this.#store.work(64) > 0);
+    this.#open();
+    if (this.#opened === undefined) throw new Error(`${this.#files.session} is missing`);
+    const { store } = this.#opened;
+    while (store.work(64) > 0);
     this.#report();
-    this.#store.close();
+    store.close();
     return EXIT_UNMOUNTED;
   }
 
-  #readSession(): Session {
-    const session = readJson<Session>(this.#files.session);
-    if (session === undefined) throw new Error(`${this.#files.session} is missing`);
-    return session;
+  #open(): ServedFile | undefined {
+    if (this.#opened !== undefined) return this.#opened;
+    try {
+      const session = readJson<Session>(this.#files.session);
+      if (session === undefined) return undefined;
+      const store = new BlockStore(nodeFiles, session, Date.now);
+      this.#opened = { session, store, sizeBytes: session.sizeBytes };
+      this.#report();
+      return this.#opened;
+    } catch (error) {
+      this.refused = true;
+      const { code, message } = asSimError(error);
+      replaceJson(this.#files.failure, { code, message });
+      throw error;
+    }
   }
 
   #obey(): void {
     this.#watchSupervisor();
+    if (this.#opened === undefined) return;
     const order = readJson<Control>(this.#files.control);
     if (order !== undefined && order.seq !== this.#ack) {
-      if (order.action === "work") this.#store.work(order.chunks ?? 1);
+      const { store } = this.#opened;
+      if (order.action === "work") store.work(order.chunks ?? 1);
       else {
-        this.#session = this.#readSession();
-        this.#store.reload(this.#session);
+        this.#opened.session = readJson<Session>(this.#files.session) ?? this.#opened.session;
+        store.reload(this.#opened.session);
       }
       this.#ack = order.seq;
     }
@@ -91,8 +103,7 @@ export class Engine {
   #tick(): void {
     if (++this.#ticks % 16 !== 0) return;
     this.#watchSupervisor();
-    const failed = this.#store.failures;
-    if (failed !== this.#failedDevices) this.#report();
+    if (this.#opened !== undefined && this.#opened.store.failures !== this.#failedDevices) this.#report();
   }
 
   /**
@@ -103,19 +114,21 @@ export class Engine {
     if (process.ppid === this.#parent) return;
     const log = fs.openSync(this.#files.log, "a");
     const script = path.join(import.meta.dirname, "sdc-supervisor.sh");
-    spawn("sh", [script, process.execPath, this.#dir], { stdio: ["pipe", log, log, FUSE_FD], detached: true });
+    spawn("sh", [script, process.execPath], { stdio: ["pipe", log, log, FUSE_FD], detached: true });
     process.exit(1);
   }
 
   #report(): void {
-    this.#failedDevices = this.#store.failures;
+    if (this.#opened === undefined) return;
+    const { session, store } = this.#opened;
+    this.#failedDevices = store.failures;
     const status: EngineStatus = {
       pid: process.pid,
       supervisorPid: process.ppid,
       ack: this.#ack,
-      mapVersion: this.#session.mapVersion,
+      mapVersion: session.mapVersion,
       resend: this.#negotiated?.resend ?? false,
-      ...this.#store.status(),
+      ...store.status(),
     };
     replaceJson(this.#files.status, status);
   }

@@ -27,7 +27,15 @@ export interface BlockFile {
   zero(offset: number, length: number): void;
 }
 
+/** A volume that has been opened. */
+export interface ServedFile {
+  readonly store: BlockFile;
+  readonly sizeBytes: number;
+}
+
 export interface LoopHooks {
+  /** Opens the volume, at the first request that needs it; undefined while there is none. What it throws ends the loop. */
+  open(): ServedFile | undefined;
   /** The kernel's terms; to be kept for the engine that takes over, before they are acknowledged. */
   negotiated(terms: Negotiated): void;
   /** Somebody called stat(): look for orders. */
@@ -46,10 +54,10 @@ export class FuseLoop {
   readonly #request = Buffer.alloc(REQUEST_BYTES);
   readonly #reply = Buffer.alloc(OUT_HEADER + MAX_IO_BYTES);
 
+  #file: ServedFile | undefined;
+
   constructor(
     readonly fd: number,
-    readonly sizeBytes: number,
-    readonly file: BlockFile,
     readonly hooks: LoopHooks,
   ) {}
 
@@ -76,6 +84,7 @@ export class FuseLoop {
       this.hooks.tick();
       const opcode = this.#request.readUInt32LE(4);
       if (opcode === Opcode.FORGET || opcode === Opcode.BATCH_FORGET || opcode === Opcode.INTERRUPT) continue;
+      if (this.#file === undefined && opcode !== Opcode.INIT) this.#file = this.hooks.open();
       let result: number;
       try {
         result = this.#serve(opcode);
@@ -92,29 +101,11 @@ export class FuseLoop {
     const request = this.#request;
     const reply = this.#reply;
     switch (opcode) {
-      case Opcode.READ: {
-        const offset = u64(request, IN_HEADER + 8);
-        const length = Math.min(request.readUInt32LE(IN_HEADER + 16), Math.max(0, this.sizeBytes - offset));
-        if (length > 0) this.file.read(reply, OUT_HEADER, offset, length);
-        return length;
-      }
-      case Opcode.WRITE: {
-        const offset = u64(request, IN_HEADER + 8);
-        const length = request.readUInt32LE(IN_HEADER + 16);
-        if (offset + length > this.sizeBytes) return -Errno.EINVAL;
-        if (length > 0) this.file.write(request, WRITE_DATA, offset, length);
-        return answerWrite(reply, length);
-      }
+      case Opcode.READ:
+      case Opcode.WRITE:
       case Opcode.FSYNC:
-        this.file.flush();
-        return 0;
-      case Opcode.FALLOCATE: {
-        const offset = u64(request, IN_HEADER + 8);
-        const length = Math.min(u64(request, IN_HEADER + 16), Math.max(0, this.sizeBytes - offset));
-        if (!zeroes(request.readUInt32LE(IN_HEADER + 24))) return -Errno.EOPNOTSUPP;
-        if (length > 0) this.file.zero(offset, length);
-        return 0;
-      }
+      case Opcode.FALLOCATE:
+        return this.#file === undefined ? -Errno.EIO : this.#transfer(opcode, this.#file);
       case Opcode.INIT: {
         const { length, negotiated } = answerInit(request, reply);
         this.hooks.negotiated(negotiated);
@@ -122,9 +113,9 @@ export class FuseLoop {
       }
       case Opcode.GETATTR:
         this.hooks.doorbell();
-        return answerAttributes(reply, this.sizeBytes);
+        return answerAttributes(reply, this.#file?.sizeBytes ?? 0);
       case Opcode.SETATTR:
-        return answerAttributes(reply, this.sizeBytes);
+        return answerAttributes(reply, this.#file?.sizeBytes ?? 0);
       case Opcode.OPEN:
         return answerOpen(reply);
       case Opcode.STATFS:
@@ -135,6 +126,35 @@ export class FuseLoop {
         return 0;
       default:
         return -Errno.ENOSYS;
+    }
+  }
+
+  #transfer(opcode: number, { store, sizeBytes }: ServedFile): number {
+    const request = this.#request;
+    const reply = this.#reply;
+    if (opcode === Opcode.FSYNC) {
+      store.flush();
+      return 0;
+    }
+    const offset = u64(request, IN_HEADER + 8);
+    switch (opcode) {
+      case Opcode.READ: {
+        const length = Math.min(request.readUInt32LE(IN_HEADER + 16), Math.max(0, sizeBytes - offset));
+        if (length > 0) store.read(reply, OUT_HEADER, offset, length);
+        return length;
+      }
+      case Opcode.WRITE: {
+        const length = request.readUInt32LE(IN_HEADER + 16);
+        if (offset + length > sizeBytes) return -Errno.EINVAL;
+        if (length > 0) store.write(request, WRITE_DATA, offset, length);
+        return answerWrite(reply, length);
+      }
+      default: {
+        const length = Math.min(u64(request, IN_HEADER + 16), Math.max(0, sizeBytes - offset));
+        if (!zeroes(request.readUInt32LE(IN_HEADER + 24))) return -Errno.EOPNOTSUPP;
+        if (length > 0) store.zero(offset, length);
+        return 0;
+      }
     }
   }
 

@@ -3,18 +3,17 @@
 # kernel keeps the mount and the new engine goes on where the old one stopped. It does nothing else, on purpose: what
 # does nothing seldom dies and never needs an upgrade. Should it be killed, the engine starts another one.
 #
-#   sdc-supervisor.sh NODE RUN_DIRECTORY_OF_THE_VOLUME
+#   cd RUN_DIRECTORY_OF_THE_VOLUME; sdc-supervisor.sh NODE
 #
 # Standard input: empty, or a pipe held by the engine that is being replaced; its end means that that engine is gone.
 node=$1
-dir=$2
-engine=$(dirname "$0")/sdc-engine.js
+engine=${0%/*}/sdc-engine.js
 
 read -r _
 exec </dev/null
 
 while :; do
-  "$node" --max-semi-space-size=1 --max-old-space-size=64 "$engine" "$dir"
+  "$node" --max-semi-space-size=1 --max-old-space-size=64 "$engine"
   status=$?
   # 0: unmounted. 4: it cannot go on; giving up the descriptor makes the kernel answer errors instead of waiting for ever.
   case $status in 0 | 4) exit $status ;; esac

@@ -1,19 +1,27 @@
-import { spawn } from "node:child_process";
 import fs from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { mountFuseFile, unmountFuseFile } from "../../host/fuse.ts";
+import { unmountFuseFile } from "../../host/fuse.ts";
 import { attachLoop, detachLoop, loopOf } from "../../host/loop.ts";
 import { mountsOf } from "../../host/mountinfo.ts";
 import { type ErrorCode, SimError } from "../../lib/errors.ts";
+import { type EnginePrograms, enginePrograms, runRepair, startEngine, worksIn } from "./engine-process.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
+import { Spare } from "./spare.ts";
 
 /** How long an engine may take to answer an order; a rebuild step on a slow disk is the longest. */
 const ORDER_MS = 10_000;
 /** How long the kernel may take to let go of a device that nobody uses. */
 const RELEASE_MS = 3_000;
-const POLL_MS = 10;
+const POLL_MS = 2;
+
+/** A volume's block device on this host. */
+export interface Attached {
+  readonly device: string;
+  /** It is certain that nothing was ever written to the volume. */
+  readonly blank: boolean;
+}
 
 /**
  * The SDC of this host, seen from the daemon: makes volumes block devices and takes them away. It holds nothing in memory
@@ -22,7 +30,8 @@ const POLL_MS = 10;
  */
 export class Sdc {
   readonly #root: string;
-  readonly #supervisor: string;
+  readonly #programs: EnginePrograms;
+  readonly #spare: Spare;
   /** Orders in flight: an engine takes one at a time. */
   readonly #orders = new Map<string, Promise<unknown>>();
 
@@ -31,14 +40,26 @@ export class Sdc {
    * @param binDir where sdc-supervisor.sh and sdc-engine.js lie
    */
   constructor(runDir: string, binDir: string) {
-    this.#root = path.join(runDir, "sdc");
-    this.#supervisor = path.join(binDir, "sdc-supervisor.sh");
-    fs.mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+    fs.mkdirSync(path.join(runDir, "sdc"), { recursive: true, mode: 0o700 });
+    // As the kernel writes it in its tables.
+    this.#root = fs.realpathSync(path.join(runDir, "sdc"));
+    this.#programs = enginePrograms(binDir);
+    this.#spare = new Spare(this.#root, this.#programs, (dir) => this.#unmount(dir));
+  }
+
+  /** Gets ready for the first volume. */
+  start(): void {
+    void this.#spare.refill();
+  }
+
+  /** Attached volumes stay attached and served. */
+  close(): Promise<void> {
+    return this.#spare.close();
   }
 
   /** Ids of volumes that have a run directory: attached, dead or being repaired. */
   known(): string[] {
-    return fs.readdirSync(this.#root);
+    return fs.readdirSync(this.#root).filter((name) => !name.startsWith("."));
   }
 
   status(volumeId: string): EngineStatus | undefined {
@@ -52,34 +73,30 @@ export class Sdc {
   }
 
   /**
-   * Makes the volume of this session a block device and answers its path. Idempotent; what a dead run left is cleared away
+   * Makes the volume of this session a block device. Idempotent; what a dead run left is cleared away
    * first. Throws in_use when the kernel still holds a former attachment, the engine's own error when it cannot open the
    * volume, host_failed.
    */
-  async attach(session: Session): Promise<string> {
+  async attach(session: Session): Promise<Attached> {
     const { volumeId } = session;
     const files = this.#files(volumeId);
-    if (await this.#served(volumeId)) return (await loopOf(files.volume)) ?? attachLoop(files.volume);
+    if (await this.#served(volumeId)) {
+      return { device: loopOf(files.volume) ?? (await attachLoop(files.volume)), blank: false };
+    }
     if (!(await this.detach(volumeId)).released) {
       throw new SimError(
         "in_use",
         `volume ${volumeId} is still held by a former attachment: another mount namespace (a container?) uses its device; stop it, then try again`,
       );
     }
-    fs.mkdirSync(files.dir, { recursive: true, mode: 0o700 });
-    replaceJson(files.session, session);
-    fs.writeFileSync(files.volume, "", { mode: 0o600 });
-    const fuse = await mountFuseFile(files.volume, `rexray-sim:${volumeId}`);
-    const log = fs.openSync(files.log, "a", 0o600);
-    try {
-      const args = [this.#supervisor, process.execPath, files.dir];
-      spawn("sh", args, { stdio: ["ignore", log, log, fuse], detached: true, cwd: "/" }).unref();
-    } finally {
-      fs.closeSync(fuse);
-      fs.closeSync(log);
+    if (!this.#spare.take(files.dir, (dir) => replaceJson(sessionFiles(dir).session, session))) {
+      fs.mkdirSync(files.dir, { mode: 0o700 });
+      replaceJson(files.session, session);
+      await startEngine(this.#programs, files.dir);
     }
     try {
-      return await attachLoop(files.volume);
+      const device = await attachLoop(files.volume);
+      return { device, blank: this.status(volumeId)?.blank ?? false };
     } catch (error) {
       const failure = readJson<{ code: ErrorCode; message: string }>(files.failure);
       await this.detach(volumeId);
@@ -94,21 +111,12 @@ export class Sdc {
   async detach(volumeId: string): Promise<{ released: boolean }> {
     const files = this.#files(volumeId);
     if (!fs.existsSync(files.dir)) return { released: true };
-    const loop = await loopOf(files.volume);
+    const loop = loopOf(files.volume);
     if (loop !== undefined) {
       await detachLoop(loop);
-      if (!(await until(async () => (await loopOf(files.volume)) === undefined, RELEASE_MS)))
-        return { released: false };
+      if (!(await until(() => loopOf(files.volume) === undefined, RELEASE_MS))) return { released: false };
     }
-    const mounted = async () => (await mountsOf((mount) => mount.mountpoint === files.volume)).length > 0;
-    while (await mounted()) {
-      // Lazily: the mount may have been copied into namespaces of others, and goes when the last one does.
-      await unmountFuseFile(files.volume, { lazy: true });
-    }
-    if (!(await until(async () => (await this.#processes(volumeId)).length === 0, RELEASE_MS)))
-      return { released: false };
-    fs.rmSync(files.dir, { recursive: true, force: true });
-    return { released: true };
+    return { released: await this.#unmount(files.dir) };
   }
 
   /** Hands a changed session to an attached volume's engine; returns when it is in force. Throws timed_out, unavailable. */
@@ -124,22 +132,16 @@ export class Sdc {
 
   /**
    * Makes an unmounted volume's copies good in a process of its own, as far as the devices allow. Aborting kills it, which
-   * is harmless: it is the same crash-proof logic.
+   * is harmless: it is the same crash-proof logic. Must not overlap with {@link attach} or {@link detach} of the volume.
    */
   async repair(session: Session, signal: AbortSignal): Promise<EngineStatus | undefined> {
     const files = this.#files(session.volumeId);
-    fs.mkdirSync(files.dir, { recursive: true, mode: 0o700 });
+    // What a dead engine left, held by somebody, is in the way of it all; the next look finds it gone or served.
+    if (!(await this.detach(session.volumeId)).released) return undefined;
+    fs.mkdirSync(files.dir, { mode: 0o700 });
     try {
       replaceJson(files.session, session);
-      const log = fs.openSync(files.log, "a", 0o600);
-      const engine = path.join(path.dirname(this.#supervisor), "sdc-engine.js");
-      const child = spawn(process.execPath, [engine, files.dir, "--repair"], { stdio: ["ignore", log, log], cwd: "/" });
-      fs.closeSync(log);
-      const stop = () => child.kill("SIGKILL");
-      signal.addEventListener("abort", stop, { once: true });
-      if (signal.aborted) stop();
-      await new Promise((resolve, reject) => child.once("exit", resolve).once("error", reject));
-      signal.removeEventListener("abort", stop);
+      await runRepair(this.#programs, files.dir, signal);
       const failure = readJson<{ code: ErrorCode; message: string }>(files.failure);
       if (failure !== undefined) throw new SimError(failure.code, failure.message);
       return this.status(session.volumeId);
@@ -180,29 +182,31 @@ export class Sdc {
   /** Whether the volume is mounted as a file and somebody serves it: while an engine is being replaced, its supervisor lives. */
   async #served(volumeId: string): Promise<boolean> {
     const files = this.#files(volumeId);
-    const mounts = await mountsOf((mount) => mount.mountpoint === files.volume);
-    return mounts.length > 0 && (await this.#processes(volumeId)).length > 0;
+    const mounts = mountsOf((mount) => mount.mountpoint === files.volume);
+    return mounts.length > 0 && this.#processes(files.dir).length > 0;
   }
 
-  /**
-   * Supervisor and engine that live, by their command lines: process ids are used again, run directories are not. The
-   * status names them in the usual case; all processes are looked through when it does not.
-   */
-  async #processes(volumeId: string): Promise<number[]> {
-    const status = this.status(volumeId);
-    const named = await this.#mine(volumeId, status === undefined ? [] : [status.pid, status.supervisorPid]);
-    if (named.length > 0) return named;
-    return this.#mine(volumeId, fs.readdirSync("/proc").map(Number).filter(Number.isInteger));
-  }
-
-  async #mine(volumeId: string, pids: readonly number[]): Promise<number[]> {
-    const { dir } = this.#files(volumeId);
-    const found: number[] = [];
-    for (const pid of pids) {
-      const args = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-      if (args.split("\0").includes(dir)) found.push(pid);
+  /** Ends what serves a run directory and removes it. False when its processes do not end. */
+  async #unmount(dir: string): Promise<boolean> {
+    const { volume } = sessionFiles(dir);
+    while (mountsOf((mount) => mount.mountpoint === volume).length > 0) {
+      // Lazily: the mount may have been copied into namespaces of others, and goes when the last one does.
+      await unmountFuseFile(volume, { lazy: true });
     }
-    return found;
+    if (!(await until(() => this.#processes(dir).length === 0, RELEASE_MS))) return false;
+    fs.rmSync(dir, { recursive: true, force: true });
+    return true;
+  }
+
+  /** The status names them in the usual case; all processes are looked through when it does not. */
+  #processes(dir: string): number[] {
+    const status = readJson<EngineStatus>(sessionFiles(dir).status);
+    const named = status === undefined ? [] : [status.pid, status.supervisorPid].filter((pid) => worksIn(pid, dir));
+    if (named.length > 0) return named;
+    return fs
+      .readdirSync("/proc")
+      .map(Number)
+      .filter((pid) => Number.isInteger(pid) && worksIn(pid, dir));
   }
 
   #files(volumeId: string) {
@@ -211,9 +215,9 @@ export class Sdc {
   }
 }
 
-async function until(condition: () => Promise<boolean>, limitMs: number): Promise<boolean> {
+async function until(condition: () => boolean, limitMs: number): Promise<boolean> {
   const end = Date.now() + limitMs;
-  while (!(await condition())) {
+  while (!condition()) {
     if (Date.now() > end) return false;
     await pause(POLL_MS);
   }

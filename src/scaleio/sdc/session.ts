@@ -40,6 +40,8 @@ export interface EngineStatus {
   /** Copies known to be stale, and chunks whose copies still have to be compared after an unclean stop. */
   readonly staleCopies: number;
   readonly unsyncedChunks: number;
+  /** Nothing was ever written to the volume. */
+  readonly blank: boolean;
   /** Devices that failed under this engine, by name. */
   readonly failedDevices: readonly { readonly name: string; readonly reason: string }[];
 }

@@ -52,7 +52,9 @@ t.test(
     const sim = await startSim(t, { config: CONFIG });
     const directory = await mountVolume(sim, "image", { size: "64MB" });
     for (let i = 0; i < 12; i++) fs.writeFileSync(path.join(directory, `file-${i}`), Buffer.alloc(1_700_000, i + 1));
-    await output("sync", []);
+    // ext4 initialises its inode tables in the background: nothing may be written between the looks at the two copies.
+    await output("fsfreeze", ["--freeze", directory]);
+    t.teardown(() => output("fsfreeze", ["--unfreeze", directory]).catch(() => undefined));
     const { device } = (await sim.json<Status>("status")).volumes[0] as Status["volumes"][number];
     const layout = await sim.json<Layout>("volume", "inspect", "image", "--chunks");
     const files = new Map(layout.devices.map(({ sds, file }) => [sds, fs.openSync(file, "r")]));
@@ -75,6 +77,7 @@ t.test(
       "the two copies lie on different nodes",
     );
     for (const fd of [...files.values(), image]) fs.closeSync(fd);
+    await output("fsfreeze", ["--unfreeze", directory]);
   },
 );
 
