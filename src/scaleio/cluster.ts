@@ -10,6 +10,7 @@ import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
 import { createRecords, recordDir, removeRecords } from "./sdc/books.ts";
+import { Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
 import type { Session } from "./sdc/session.ts";
 import { checkLabel } from "./sds/device-label.ts";
@@ -104,8 +105,9 @@ export class Cluster implements ClusterApi {
     }
     const number = ++this.#lastId;
     const id = idOf(this.state.systemId, number);
+    const firstGroup = (number * 37) % this.state.pool.groups.length;
     try {
-      createRecords(stateDir, id, sizeBytes);
+      createRecords(stateDir, id, new Layout({ sizeBytes, firstGroup }, this.state.pool.groups.flat()));
       for (const { device } of devices) createVolumeFile(device, id, sizeBytes);
       for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)])
         syncDirectory(directory);
@@ -117,7 +119,7 @@ export class Cluster implements ClusterApi {
         createdAt: new Date().toISOString(),
         fsType: request.fsType,
         iops: request.iops,
-        firstGroup: (number * 37) % this.state.pool.groups.length,
+        firstGroup,
         mappedTo: null,
       };
       await this.#mdm.commit({ type: "volume-created", volume });

@@ -33,8 +33,14 @@ export interface Sds {
   readonly devices: readonly Device[];
 }
 
-/** Group number -> [primary, secondary], as indexes into the pool's flat device list. Versioned; never computed by a hash. */
-export type GroupTable = readonly (readonly [number, number])[];
+/**
+ * The slots of a placement group: the devices of its copies as indexes into the pool's device list, and the mask of the
+ * slots that are being given up. Two slots are taken, -1 is an empty one; while copies move, the third one is taken too.
+ */
+export type Group = readonly [number, number, number, number];
+
+/** Group number -> slots. Versioned; never computed by a hash. */
+export type GroupTable = readonly Group[];
 
 export interface Pool {
   readonly id: Id;
@@ -43,7 +49,7 @@ export interface Pool {
   /** Percentage of the raw capacity kept free for rebuilds. */
   readonly sparePercent: number;
   readonly mapVersion: number;
-  /** Device ids in index order: the order is part of the map. */
+  /** Device ids in index order: the order is part of the map. "" is a place that a removed device left. */
   readonly deviceIds: readonly Id[];
   readonly groups: GroupTable;
 }
@@ -170,6 +176,8 @@ export interface VolumeLayout extends ClusterVolumeStatus {
     readonly chunk: number;
     readonly primary: string;
     readonly secondary: string;
+    /** While the copies move: the third place. */
+    readonly third?: string;
     readonly stale: readonly string[];
   }[];
 }

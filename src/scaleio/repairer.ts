@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Mdm } from "./mdm/mdm.ts";
 import type { Id, VolumeRecord } from "./model.ts";
 import { type Books, readBooks } from "./sdc/books.ts";
+import { Layout } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import type { EngineStatus, Session } from "./sdc/session.ts";
 
@@ -27,10 +28,13 @@ export interface RepairerOptions {
 export interface Condition {
   readonly staleCopies: number;
   readonly unsyncedChunks: number;
+  readonly garbage: number;
   readonly problem: string;
 }
 
-const GOOD: Condition = { staleCopies: 0, unsyncedChunks: 0, problem: "" };
+const GOOD: Condition = { staleCopies: 0, unsyncedChunks: 0, garbage: 0, problem: "" };
+const toDo = (condition: Pick<Condition, "staleCopies" | "unsyncedChunks" | "garbage">) =>
+  condition.staleCopies + condition.unsyncedChunks + condition.garbage;
 
 /**
  * Makes copies good again in the background: lets the engines of attached volumes work in small steps, and runs an engine
@@ -108,7 +112,12 @@ export class Repairer {
   /** `status` is the engine's word on an attached volume. */
   condition(id: Id, status: EngineStatus | undefined): Condition {
     if (status !== undefined)
-      return { ...GOOD, staleCopies: status.staleCopies, unsyncedChunks: status.unsyncedChunks };
+      return {
+        staleCopies: status.staleCopies,
+        unsyncedChunks: status.unsyncedChunks,
+        garbage: status.garbage,
+        problem: "",
+      };
     return this.#conditions.get(id) ?? GOOD;
   }
 
@@ -147,7 +156,7 @@ export class Repairer {
     const status = sdc.status(id);
     if (!mdm.state.volumes.has(id) || status === undefined) return false;
     for (const { name, reason } of status.failedDevices) await this.#options.deviceFailed(name, reason);
-    if (status.staleCopies + status.unsyncedChunks === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
+    if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
     const began = Date.now();
     const after = await sdc.work(id, STEP_CHUNKS);
     // Half of the engine's time stays the application's.
@@ -178,7 +187,7 @@ export class Repairer {
       const session = this.#options.session(volume);
       let condition = assess(stateDir, volume, session);
       this.#note(id, condition);
-      if (condition.problem !== "" || condition.staleCopies + condition.unsyncedChunks === 0) continue;
+      if (condition.problem !== "" || toDo(condition) === 0) continue;
       // No wait since the look at who holds it: from here on, whoever wants it waits for us.
       await this.#repair(id, session);
       condition = assess(stateDir, volume, session);
@@ -200,21 +209,23 @@ export class Repairer {
   }
 
   #note(id: Id, condition: Condition): void {
-    if (condition.problem === "" && condition.staleCopies + condition.unsyncedChunks === 0) this.#conditions.delete(id);
+    if (condition.problem === "" && toDo(condition) === 0) this.#conditions.delete(id);
     else this.#conditions.set(id, condition);
   }
 }
 
-const fingerprint = (status: EngineStatus) => `${status.staleCopies}/${status.unsyncedChunks}/${status.mapVersion}`;
+const fingerprint = (status: EngineStatus) =>
+  `${status.staleCopies}/${status.unsyncedChunks}/${status.garbage}/${status.mapVersion}`;
 
 /** Reads an unmounted volume's records. A device that should have its file and has not holds no good copy. */
 function assess(stateDir: string, volume: VolumeRecord, session: Session): Condition {
   let books: Books;
   try {
-    books = readBooks(stateDir, volume.id, volume.sizeBytes, false);
+    books = readBooks(stateDir, volume.id, new Layout(volume, session.groups), false);
   } catch (error) {
     return { ...GOOD, problem: error instanceof Error ? error.message : String(error) };
   }
   const missing = session.devices.filter(({ state, file }) => state === "up" && !fs.existsSync(file)).length;
-  return { staleCopies: books.staleCopies + missing, unsyncedChunks: books.unsyncedChunks, problem: "" };
+  const { staleCopies, unsyncedChunks, garbage } = books;
+  return { staleCopies: staleCopies + missing, unsyncedChunks, garbage, problem: "" };
 }

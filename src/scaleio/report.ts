@@ -11,8 +11,7 @@ import {
 import { availableBytes, spareBytes } from "./pool/capacity.ts";
 import type { Condition, Repairer } from "./repairer.ts";
 import { readBooks } from "./sdc/books.ts";
-import { Layout, type Slot } from "./sdc/layout.ts";
-import { SLOT_STALE } from "./sdc/ledger.ts";
+import { BIT, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import { usedBytes, volumeFile } from "./sds/volume-files.ts";
 
@@ -24,8 +23,6 @@ export interface ReportSources {
   readonly stateDir: string;
   readonly granularityBytes: number;
 }
-
-const SLOTS: readonly Slot[] = [0, 1];
 
 /** A device with its place in the map. */
 const flatDevices = (state: SystemState) => {
@@ -111,8 +108,8 @@ export async function volumeLayout(
   const { state } = sources.mdm;
   const devices = flatDevices(state);
   const { status } = await volumeStatus(sources, volume, devices);
-  const { states } = readBooks(sources.stateDir, volume.id, volume.sizeBytes, status.enginePid !== null);
   const layout = new Layout(volume, state.pool.groups.flat());
+  const { states } = readBooks(sources.stateDir, volume.id, layout, status.enginePid !== null);
   const rows = devices.map(({ sds, device }) => ({
     sds: sds.name,
     device: device.name,
@@ -124,18 +121,25 @@ export async function volumeLayout(
   }));
   const chunks = [];
   for (let chunk = 0; chunk < layout.chunks; chunk++) {
-    const [primary, secondary] = SLOTS.map((slot) => rows[layout.device(chunk, slot)]) as [
-      (typeof rows)[number],
-      (typeof rows)[number],
-    ];
-    primary.primaryChunks++;
-    secondary.secondaryChunks++;
-    const stale = SLOTS.filter((slot) => ((states[chunk] ?? 0) & SLOT_STALE[slot]) !== 0).map((slot) =>
-      slot === 0 ? primary : secondary,
-    );
+    // The first two copies that count; a third one is on its way to take the place of one of them.
+    const active = layout.active(chunk);
+    const held = SLOTS.filter((slot) => (active & BIT[slot]) !== 0);
+    const [primary, secondary, third] = held.map((slot) => rows[layout.device(chunk, slot)]) as (typeof rows)[number][];
+    if (primary !== undefined) primary.primaryChunks++;
+    if (secondary !== undefined) secondary.secondaryChunks++;
+    const stale = held
+      .filter((slot) => ((states[chunk] ?? 0) & BIT[slot]) !== 0)
+      .flatMap((slot) => rows[layout.device(chunk, slot)] ?? []);
     for (const row of stale) row.staleChunks++;
-    if (withChunks)
-      chunks.push({ chunk, primary: primary.sds, secondary: secondary.sds, stale: stale.map((row) => row.sds) });
+    if (withChunks) {
+      chunks.push({
+        chunk,
+        primary: primary?.sds ?? "",
+        secondary: secondary?.sds ?? "",
+        ...(third === undefined ? {} : { third: third.sds }),
+        stale: stale.map((row) => row.sds),
+      });
+    }
   }
   return {
     ...status,
@@ -162,12 +166,11 @@ async function volumeStatus(
   let { degraded, failed } = { degraded: condition.unsyncedChunks, failed: 0 };
   // Only a volume that is not plainly good is worth the walk over its chunks.
   if (condition.problem === "" && (condition.staleCopies > 0 || !devices.every(isUp))) {
-    const { states } = readBooks(stateDir, volume.id, volume.sizeBytes, true);
     const layout = new Layout(volume, sources.mdm.state.pool.groups.flat());
+    const { states } = readBooks(stateDir, volume.id, layout, true);
     for (let chunk = 0; chunk < layout.chunks; chunk++) {
       const good = SLOTS.filter(
-        (slot) =>
-          ((states[chunk] ?? 0) & SLOT_STALE[slot]) === 0 && isUp(devices[layout.device(chunk, slot)] as FlatDevice),
+        (slot) => ((states[chunk] ?? 0) & BIT[slot]) === 0 && isUp(devices[layout.device(chunk, slot)] as FlatDevice),
       ).length;
       if (good < 2) degraded++;
       if (good === 0) failed++;

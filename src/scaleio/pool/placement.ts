@@ -1,5 +1,5 @@
 import { SimError } from "../../lib/errors.ts";
-import type { GroupTable } from "../model.ts";
+import type { Group, GroupTable } from "../model.ts";
 
 export interface PlacementDevice {
   readonly capacityBytes: number;
@@ -36,7 +36,7 @@ export function placeGroups(devices: readonly PlacementDevice[], groupCount: num
   const shares = devices.map((device) => device.capacityBytes / capacity);
   const credits = [shares.map(() => 0), shares.map(() => 0)] as const;
   const pairs = new Map<number, number>();
-  const table: [number, number][] = [];
+  const table: Group[] = [];
 
   for (let group = 0; group < groupCount; group++) {
     for (const slot of credits)
@@ -52,7 +52,7 @@ export function placeGroups(devices: readonly PlacementDevice[], groupCount: num
     credits[0][primary] = (credits[0][primary] as number) - 1;
     credits[1][secondary] = (credits[1][secondary] as number) - 1;
     pairs.set(primary * devices.length + secondary, paired(secondary) + 1);
-    table.push([primary, secondary]);
+    table.push([primary, secondary, -1, 0]);
   }
   return table;
 }

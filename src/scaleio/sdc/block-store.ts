@@ -3,16 +3,13 @@ import { CHUNK_BYTES } from "../model.ts";
 import { Copies } from "./copies.ts";
 import type { Files } from "./files.ts";
 import { Intent } from "./intent.ts";
-import type { Slot } from "./layout.ts";
-import { Ledger, SLOT_STALE } from "./ledger.ts";
+import { ALL_SLOTS, BIT, COUNT, SLOTS, type Slot } from "./layout.ts";
+import { Ledger } from "./ledger.ts";
 import type { EngineStatus, Session } from "./session.ts";
 
 /** In memory only: the chunk's region was being written when the engine stopped, so its copies may differ. */
 const UNSYNCED = 0x80;
-const STALE_MASK = SLOT_STALE[0] | SLOT_STALE[1];
-/** How many copies the stale bits of a state stand for. */
-const STALE_COPIES = [0, 1, 1, 2] as const;
-const SLOTS: readonly Slot[] = [0, 1];
+const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Shorter ranges are zeroed by writing; punching costs a process. */
 const PUNCH_FROM_BYTES = 64 * 1024;
 
@@ -21,8 +18,8 @@ const PUNCH_FROM_BYTES = 64 * 1024;
  * invariants of design.md 3. Synchronous, single-threaded, owns no clock and no disk of its own; the engine's thread is
  * its lock. Offsets and lengths are bytes of any alignment inside the volume.
  *
- * Every chunk has a state byte. Zero, the common case, means that both copies are good; the bits of ledger.ts say which
- * copy is stale; UNSYNCED says that the copies must be compared before either is used.
+ * Every chunk has a state byte: the bits of ledger.ts say which slots hold no good copy, UNSYNCED says that the copies must
+ * be compared before one is used.
  */
 export class BlockStore {
   readonly #now: () => number;
@@ -30,11 +27,14 @@ export class BlockStore {
   readonly #intent: Intent;
   readonly #copies: Copies;
   readonly #states: Uint8Array;
-  readonly #scratch = [Buffer.alloc(CHUNK_BYTES), Buffer.alloc(CHUNK_BYTES)] as const;
+  readonly #source = Buffer.alloc(CHUNK_BYTES);
+  readonly #target = Buffer.alloc(CHUNK_BYTES);
   readonly #short = Buffer.alloc(PUNCH_FROM_BYTES);
   /** Counted as states change, so that a report costs nothing. */
   #staleCopies = 0;
   #unsyncedChunks = 0;
+  /** Chunks with a retired slot, whose copy there has to be given up and its space returned. */
+  #garbage = new Set<number>();
   /** Chunks whose stale bits are ahead of the ledger. */
   #unrecorded: { first: number; last: number } | undefined;
 
@@ -50,13 +50,14 @@ export class BlockStore {
     this.#intent = new Intent(files, session.recordDir, session.sizeBytes);
     this.#copies = new Copies(files, session);
 
-    for (const state of this.#states) this.#staleCopies += STALE_COPIES[state] as number;
+    this.#count();
     const perRegion = this.#intent.regionBytes / CHUNK_BYTES;
     for (const region of this.#intent.activeRegions()) {
       const end = Math.min((region + 1) * perRegion, chunks);
       for (let chunk = region * perRegion; chunk < end; chunk++) this.#change(chunk, this.#state(chunk) | UNSYNCED);
     }
     this.#adoptNewFiles();
+    this.#followMap();
   }
 
   /** Fills into[at, at + length). Throws when some chunk has no good copy that can be read. */
@@ -98,43 +99,40 @@ export class BlockStore {
     const devices = new Set<number>();
     for (let chunk = first; chunk <= last; chunk++) {
       this.#settleChunk(chunk);
-      for (const slot of this.#targets(chunk)) devices.add(this.#copies.deviceOf(chunk, slot));
+      const targets = this.#targets(chunk);
+      for (const slot of SLOTS) if ((targets & BIT[slot]) !== 0) devices.add(this.#copies.deviceOf(chunk, slot));
     }
     this.#record();
-    // A device's file holds only its own chunks: one punch over the whole range does them all.
+    // One punch over the whole range does all chunks of a device's file; what others lie there are not good ones.
     for (const device of devices) {
       if (this.#copies.punch(device, offset, length)) continue;
-      for (let chunk = first; chunk <= last; chunk++) {
-        for (const slot of SLOTS) if (this.#copies.deviceOf(chunk, slot) === device) this.#markStale(chunk, slot);
-      }
+      for (let chunk = first; chunk <= last; chunk++) this.#markDevice(chunk, device);
     }
     this.#record();
   }
 
   /** Takes over a changed session: device states, map version. What goes down is synced first, so that flushes stay honest. */
   reload(session: Session): void {
-    for (const device of this.#copies.reload(session)) this.#distrust(device);
+    const unsynced = this.#copies.reload(session);
+    this.#count();
+    for (const device of unsynced) this.#distrust(device);
     this.#adoptNewFiles();
+    this.#followMap();
   }
 
   /**
-   * Makes up to `budget` chunks good again: compares unsynced ones, copies stale ones. Answers how many it touched; 0 means
-   * that nothing is left to do, or that what is left needs a device that is down.
+   * Makes up to `budget` chunks good again: compares unsynced ones, copies stale ones, those with a single good copy first,
+   * and gives up what lies in retired slots. Answers how many it touched; 0 means that nothing is left to do, or that what
+   * is left needs a device that is down.
    */
   work(budget: number): number {
-    if (this.#staleCopies + this.#unsyncedChunks === 0) return 0;
-    const rebuilt: number[] = [];
-    let touched = 0;
-    for (let chunk = 0; chunk < this.#states.length && touched < budget; chunk++) {
-      const state = this.#state(chunk);
-      if (state === 0) continue;
-      if ((state & UNSYNCED) !== 0 && this.#settleChunk(chunk)) touched++;
-      if (this.#rebuildCopy(chunk)) {
-        rebuilt.push(chunk);
-        touched++;
-      }
+    if (this.#staleCopies + this.#unsyncedChunks + this.#garbage.size === 0) return 0;
+    let touched = this.#rebuild(budget, (good) => good < 2);
+    if (touched < budget) touched += this.#rebuild(budget - touched, () => true);
+    for (const chunk of this.#garbage) {
+      if (touched >= budget) break;
+      if (this.#giveUp(chunk)) touched++;
     }
-    if (rebuilt.length > 0) this.#declareGood(rebuilt);
     return touched;
   }
 
@@ -152,10 +150,11 @@ export class BlockStore {
     return this.#copies.failures;
   }
 
-  status(): Pick<EngineStatus, "staleCopies" | "unsyncedChunks" | "failedDevices" | "blank"> {
+  status(): Pick<EngineStatus, "staleCopies" | "unsyncedChunks" | "garbage" | "failedDevices" | "blank"> {
     return {
       staleCopies: this.#staleCopies,
       unsyncedChunks: this.#unsyncedChunks,
+      garbage: this.#garbage.size,
       failedDevices: this.#copies.failed(),
       blank: this.#copies.blank(),
     };
@@ -167,61 +166,73 @@ export class BlockStore {
 
   #change(chunk: number, state: number): void {
     const before = this.#state(chunk);
-    this.#staleCopies += (STALE_COPIES[state & STALE_MASK] as number) - (STALE_COPIES[before & STALE_MASK] as number);
+    const active = this.#copies.layout.active(chunk);
+    this.#staleCopies += (COUNT[state & active] as number) - (COUNT[before & active] as number);
     this.#unsyncedChunks += (state >> 7) - (before >> 7);
     this.#states[chunk] = state;
   }
 
+  /** Counts anew: at the beginning, and when the map has changed. */
+  #count(): void {
+    this.#staleCopies = 0;
+    this.#unsyncedChunks = 0;
+    for (let chunk = 0; chunk < this.#states.length; chunk++) {
+      this.#staleCopies += COUNT[this.#state(chunk) & this.#copies.layout.active(chunk)] as number;
+      this.#unsyncedChunks += this.#state(chunk) >> 7;
+    }
+  }
+
   #readPiece(chunk: number, into: Buffer, at: number, offset: number, length: number): void {
-    if (this.#states[chunk] !== 0) this.#settleChunk(chunk);
-    if (this.#readSlot(chunk, 0, false, into, at, offset, length)) return;
-    if (this.#readSlot(chunk, 1, false, into, at, offset, length)) return;
+    if ((this.#state(chunk) & UNSYNCED) !== 0) this.#settleChunk(chunk);
     // A device that failed is asked only when nothing else has the data.
-    if (this.#readSlot(chunk, 0, true, into, at, offset, length)) return;
-    if (this.#readSlot(chunk, 1, true, into, at, offset, length)) return;
+    if (this.#readAny(chunk, false, into, at, offset, length)) return;
+    if (this.#readAny(chunk, true, into, at, offset, length)) return;
     throw noGoodCopy(chunk);
   }
 
-  #readSlot(
-    chunk: number,
-    slot: Slot,
-    failed: boolean,
-    into: Buffer,
-    at: number,
-    offset: number,
-    length: number,
-  ): boolean {
-    return !this.#isStale(chunk, slot) && this.#copies.read(chunk, slot, failed, into, at, offset, length);
+  #readAny(chunk: number, failed: boolean, into: Buffer, at: number, offset: number, length: number): boolean {
+    for (let slot: Slot = 0; slot < 3; slot++) {
+      if (this.#isStale(chunk, slot as Slot)) continue;
+      if (this.#copies.read(chunk, slot as Slot, failed, into, at, offset, length)) return true;
+    }
+    return false;
   }
 
   #writePiece(chunk: number, from: Buffer, at: number, offset: number, length: number): void {
-    if (this.#states[chunk] !== 0) this.#settleChunk(chunk);
+    if ((this.#state(chunk) & UNSYNCED) !== 0) this.#settleChunk(chunk);
     const targets = this.#targets(chunk);
     this.#record();
-    for (let i = 0; i < targets.length; i++) {
-      const slot = targets[i] as Slot;
-      if (!this.#copies.write(chunk, slot, from, at, offset, length)) this.#markStale(chunk, slot);
+    for (let slot = 0; slot < 3; slot++) {
+      if ((targets & (1 << slot)) === 0) continue;
+      if (!this.#copies.write(chunk, slot as Slot, from, at, offset, length)) this.#markStale(chunk, slot as Slot);
     }
     this.#record();
   }
 
   /**
-   * The slots that a change must reach: good copies on healthy devices. Good copies elsewhere are marked stale, to be
-   * recorded before the change. When no healthy device has a good copy, one on a failed device is the only hope.
+   * Mask of the slots that a change must reach: good copies on healthy devices, in retired slots only if there are no
+   * others. Good copies elsewhere are marked stale, to be recorded before the change. When no healthy device has a good copy,
+   * one on a failed device is the only hope.
    */
-  #targets(chunk: number): readonly Slot[] {
-    if (this.#states[chunk] === 0 && this.#copies.healthy(chunk, 0) && this.#copies.healthy(chunk, 1)) return SLOTS;
-    const good = SLOTS.filter((slot) => !this.#isStale(chunk, slot));
-    const healthy = good.filter((slot) => this.#copies.healthy(chunk, slot));
-    const targets =
-      healthy.length > 0 ? healthy : good.filter((slot) => this.#copies.reachable(chunk, slot)).slice(0, 1);
-    if (targets.length === 0) throw noGoodCopy(chunk);
-    for (const slot of good) if (!targets.includes(slot)) this.#markStale(chunk, slot);
+  #targets(chunk: number): number {
+    const good = ~this.#state(chunk) & ALL_SLOTS;
+    let healthy = 0;
+    for (let slot = 0; slot < 3; slot++) {
+      if ((good & (1 << slot)) !== 0 && this.#copies.healthy(chunk, slot as Slot)) healthy |= 1 << slot;
+    }
+    let targets = healthy & ~this.#copies.layout.retired(chunk) || healthy;
+    if (targets === good) return targets;
+    if (targets === 0) {
+      const last = SLOTS.find((slot) => (good & BIT[slot]) !== 0 && this.#copies.reachable(chunk, slot));
+      if (last === undefined) throw noGoodCopy(chunk);
+      targets = BIT[last];
+    }
+    for (const slot of SLOTS) if ((good & ~targets & BIT[slot]) !== 0) this.#markStale(chunk, slot);
     return targets;
   }
 
   #isStale(chunk: number, slot: Slot): boolean {
-    return (this.#state(chunk) & SLOT_STALE[slot]) !== 0;
+    return (this.#state(chunk) & BIT[slot]) !== 0;
   }
 
   /**
@@ -230,10 +241,18 @@ export class BlockStore {
    */
   #markStale(chunk: number, slot: Slot): void {
     if (this.#isStale(chunk, slot)) return;
-    if (this.#isStale(chunk, slot === 0 ? 1 : 0)) throw noGoodCopy(chunk);
-    this.#change(chunk, this.#state(chunk) | SLOT_STALE[slot]);
+    if ((this.#state(chunk) & ALL_SLOTS) === (ALL_SLOTS & ~BIT[slot])) throw noGoodCopy(chunk);
+    this.#change(chunk, this.#state(chunk) | BIT[slot]);
+    this.#unrecordedFrom(chunk);
+  }
+
+  #unrecordedFrom(chunk: number): void {
     const { first, last } = this.#unrecorded ?? { first: chunk, last: chunk };
     this.#unrecorded = { first: Math.min(first, chunk), last: Math.max(last, chunk) };
+  }
+
+  #markDevice(chunk: number, device: number): void {
+    for (const slot of SLOTS) if (this.#copies.deviceOf(chunk, slot) === device) this.#markStale(chunk, slot);
   }
 
   /** Makes stale marks durable. */
@@ -243,68 +262,128 @@ export class BlockStore {
     this.#unrecorded = undefined;
   }
 
-  /** Makes the two copies of an unsynced chunk equal, or marks one of them stale. True when that has been settled. */
+  /** Makes the good copies of an unsynced chunk equal, or marks some of them stale. True when that has been settled. */
   #settleChunk(chunk: number): boolean {
-    const state = this.#state(chunk);
-    if ((state & UNSYNCED) === 0) return false;
-    if ((state & ~UNSYNCED) === 0) {
-      if (!this.#copies.reachable(chunk, 0) && !this.#copies.reachable(chunk, 1)) return false;
-      const source: Slot = this.#load(chunk, 0) ? 0 : 1;
-      const target: Slot = source === 0 ? 1 : 0;
-      if (source === 1 && !this.#load(chunk, 1)) return false;
+    if ((this.#state(chunk) & UNSYNCED) === 0) return false;
+    const good = SLOTS.filter((slot) => !this.#isStale(chunk, slot));
+    if (good.length > 1) {
+      const source = good.find((slot) => this.#load(chunk, slot, this.#source));
+      if (source === undefined) return false;
       this.#intent.cover(chunk * CHUNK_BYTES, CHUNK_BYTES, this.#now());
-      if (!this.#mirror(chunk, source, target)) this.#markStale(chunk, target);
+      for (const slot of good) if (slot !== source && !this.#mirror(chunk, slot)) this.#markStale(chunk, slot);
       this.#record();
     }
     this.#change(chunk, this.#state(chunk) & ~UNSYNCED);
     return true;
   }
 
-  /** Copies the good copy of a chunk over its stale one. The bit stays until the copy has been synced. */
-  #rebuildCopy(chunk: number): boolean {
-    const state = this.#state(chunk);
-    if ((state & UNSYNCED) !== 0) return false;
-    const target = SLOTS.find((slot) => (state & SLOT_STALE[slot]) !== 0);
-    if (target === undefined) return false;
-    const source: Slot = target === 0 ? 1 : 0;
-    if (this.#isStale(chunk, source) || !this.#copies.healthy(chunk, target)) return false;
-    return this.#load(chunk, source) && this.#mirror(chunk, source, target);
+  /** One pass over the chunks whose number of good copies is as wanted. Answers how many it touched. */
+  #rebuild(budget: number, wanted: (goodCopies: number) => boolean): number {
+    const rebuilt: { chunk: number; slot: Slot }[] = [];
+    let touched = 0;
+    for (let chunk = 0; chunk < this.#states.length && touched < budget; chunk++) {
+      const state = this.#state(chunk);
+      const stale = state & this.#copies.layout.active(chunk);
+      if (stale === 0 && (state & UNSYNCED) === 0) continue;
+      if (!wanted(3 - (COUNT[state & ALL_SLOTS] as number)) && (state & UNSYNCED) === 0) continue;
+      if ((state & UNSYNCED) !== 0) {
+        if (!this.#settleChunk(chunk)) continue;
+        touched++;
+      }
+      const before = rebuilt.length;
+      for (const slot of SLOTS)
+        if ((stale & BIT[slot]) !== 0 && this.#rebuildCopy(chunk, slot)) rebuilt.push({ chunk, slot });
+      if (rebuilt.length > before) touched++;
+    }
+    if (rebuilt.length > 0) this.#declareGood(rebuilt);
+    return touched;
   }
 
-  #declareGood(chunks: readonly number[]): void {
+  /** Copies a good copy of a chunk over a stale one. The bit stays until the copy has been synced. */
+  #rebuildCopy(chunk: number, target: Slot): boolean {
+    if (!this.#copies.healthy(chunk, target)) return false;
+    const loaded = SLOTS.some((slot) => !this.#isStale(chunk, slot) && this.#load(chunk, slot, this.#source));
+    return loaded && this.#mirror(chunk, target);
+  }
+
+  #declareGood(copies: readonly { chunk: number; slot: Slot }[]): void {
     const distrusted = new Set(this.#copies.syncAll());
     for (const device of distrusted) this.#distrust(device);
-    for (const chunk of chunks) {
-      for (const slot of SLOTS) {
-        if (this.#isStale(chunk, slot) && !distrusted.has(this.#copies.deviceOf(chunk, slot))) {
-          this.#change(chunk, this.#state(chunk) & ~SLOT_STALE[slot]);
-        }
-      }
+    for (const { chunk, slot } of copies) {
+      if (!distrusted.has(this.#copies.deviceOf(chunk, slot))) this.#change(chunk, this.#state(chunk) & ~BIT[slot]);
     }
+    const chunks = copies.map(({ chunk }) => chunk);
     this.#ledger.persist(Math.min(...chunks), Math.max(...chunks));
   }
 
-  /** Reads a whole copy into its scratch buffer. */
-  #load(chunk: number, slot: Slot): boolean {
-    const into = this.#scratch[slot];
+  /**
+   * The map may have changed since the ledger was written. A slot without a device holds nothing: that is on record before
+   * somebody puts another device there. A copy in a retired slot is given up where a healthy device has another good one.
+   */
+  #followMap(): void {
+    const { layout } = this.#copies;
+    this.#garbage.clear();
+    for (let chunk = 0; chunk < this.#states.length; chunk++) {
+      const retired = layout.retired(chunk);
+      const empty = ALL_SLOTS & ~layout.active(chunk) & ~retired;
+      if ((this.#state(chunk) & empty) !== empty) {
+        this.#change(chunk, this.#state(chunk) | empty);
+        this.#unrecordedFrom(chunk);
+      }
+      if (retired === 0) continue;
+      this.#garbage.add(chunk);
+      this.#relinquish(chunk);
+    }
+    this.#record();
+  }
+
+  /** To be followed by {@link #record}. Whether a chunk's retired slots hold nothing that counts any more. */
+  #relinquish(chunk: number): boolean {
+    const retired = this.#copies.layout.retired(chunk);
+    if ((this.#state(chunk) & retired) === retired) return true;
+    if ((this.#state(chunk) & UNSYNCED) !== 0 && !this.#settleChunk(chunk)) return false;
+    const kept = SLOTS.some(
+      (slot) => (retired & BIT[slot]) === 0 && !this.#isStale(chunk, slot) && this.#copies.healthy(chunk, slot),
+    );
+    if (!kept) return false;
+    for (const slot of SLOTS) if ((retired & BIT[slot]) !== 0) this.#markStale(chunk, slot);
+    return true;
+  }
+
+  /** Returns the space of what lies in a chunk's retired slots. True when it was given up. */
+  #giveUp(chunk: number): boolean {
+    const given = this.#relinquish(chunk);
+    this.#record();
+    if (!given) return false;
+    const retired = this.#copies.layout.retired(chunk);
+    for (const slot of SLOTS) {
+      if ((retired & BIT[slot]) === 0 || !this.#copies.healthy(chunk, slot)) continue;
+      // Holes need no punching, which costs a process.
+      if (this.#load(chunk, slot, this.#target) && this.#target.equals(ZEROS)) continue;
+      this.#copies.punch(this.#copies.deviceOf(chunk, slot), chunk * CHUNK_BYTES, CHUNK_BYTES);
+    }
+    return this.#garbage.delete(chunk);
+  }
+
+  /** Reads a whole copy. */
+  #load(chunk: number, slot: Slot, into: Buffer): boolean {
     for (const lastResort of [false, true]) {
       if (this.#copies.read(chunk, slot, lastResort, into, 0, chunk * CHUNK_BYTES, CHUNK_BYTES)) return true;
     }
     return false;
   }
 
-  /** Writes the loaded source over the target where they differ: comparing keeps holes holes. */
-  #mirror(chunk: number, source: Slot, target: Slot): boolean {
-    if (!this.#copies.healthy(chunk, target)) return false;
-    if (this.#load(chunk, target) && this.#scratch[0].equals(this.#scratch[1])) return true;
-    return this.#copies.write(chunk, target, this.#scratch[source], 0, chunk * CHUNK_BYTES, CHUNK_BYTES);
+  /** Writes the loaded source over a copy where they differ: comparing keeps holes holes. */
+  #mirror(chunk: number, slot: Slot): boolean {
+    if (!this.#copies.healthy(chunk, slot)) return false;
+    if (this.#load(chunk, slot, this.#target) && this.#source.equals(this.#target)) return true;
+    return this.#copies.write(chunk, slot, this.#source, 0, chunk * CHUNK_BYTES, CHUNK_BYTES);
   }
 
   /** A device could not be synced: nothing it took since the last flush counts (the write-intent record says where). */
   #distrust(device: number): void {
     for (let chunk = 0; chunk < this.#states.length; chunk++) {
-      if (!this.#intent.isActive(chunk * CHUNK_BYTES)) continue;
-      for (const slot of SLOTS) if (this.#copies.deviceOf(chunk, slot) === device) this.#markStale(chunk, slot);
+      if (this.#intent.isActive(chunk * CHUNK_BYTES)) this.#markDevice(chunk, device);
     }
     this.#record();
   }
@@ -317,7 +396,7 @@ export class BlockStore {
     for (const device of this.#copies.takeNewFiles()) {
       for (let chunk = 0; chunk < this.#states.length; chunk++) {
         for (const slot of SLOTS) {
-          if (this.#copies.deviceOf(chunk, slot) === device) this.#change(chunk, this.#state(chunk) | SLOT_STALE[slot]);
+          if (this.#copies.deviceOf(chunk, slot) === device) this.#change(chunk, this.#state(chunk) | BIT[slot]);
         }
       }
       this.#ledger.persist(0, this.#states.length - 1);

@@ -19,11 +19,11 @@ const LABEL = "device.json";
  */
 export class Copies {
   readonly #files: Files;
-  readonly #layout: Layout;
+  #layout: Layout;
   readonly #sizeBytes: number;
-  readonly #fds: Int32Array;
-  readonly #modes: Uint8Array;
-  readonly #dirty: Uint8Array;
+  #fds: Int32Array;
+  #modes: Uint8Array;
+  #dirty: Uint8Array;
   readonly #reasons: string[];
   readonly #newFiles = new Set<number>();
   /** Rises with every device error. */
@@ -46,18 +46,23 @@ export class Copies {
     });
   }
 
+  get layout(): Layout {
+    return this.#layout;
+  }
+
   deviceOf(chunk: number, slot: Slot): number {
     return this.#layout.device(chunk, slot);
   }
 
   healthy(chunk: number, slot: Slot): boolean {
-    return this.#modes[this.#layout.device(chunk, slot)] === HEALTHY;
+    const device = this.#layout.device(chunk, slot);
+    return device >= 0 && this.#modes[device] === HEALTHY;
   }
 
   /** Whether the copy can be tried at all. */
   reachable(chunk: number, slot: Slot): boolean {
     const device = this.#layout.device(chunk, slot);
-    return this.#modes[device] !== DOWN && (this.#fds[device] as number) >= 0;
+    return device >= 0 && this.#modes[device] !== DOWN && (this.#fds[device] as number) >= 0;
   }
 
   /** `failedOnes`: ask the device only if it has failed before (the last resort), else only if it has not. */
@@ -71,6 +76,7 @@ export class Copies {
     length: number,
   ): boolean {
     const device = this.#layout.device(chunk, slot);
+    if (device < 0) return false;
     const fd = this.#fds[device] as number;
     if (this.#modes[device] !== (failedOnes ? FAILED : HEALTHY) || fd < 0) return false;
     try {
@@ -121,14 +127,28 @@ export class Copies {
   reload(session: Session): number[] {
     const before = this.#session;
     const unsynced: number[] = [];
-    this.#session = session;
+    // A flush that comes later must not pass over what a device took that is leaving now.
     session.devices.forEach((device, index) => {
-      const was = before.devices[index]?.state;
+      const old = before.devices[index];
+      const changed = old !== undefined && (old.state !== device.state || old.file !== device.file);
+      if (changed && this.#dirty[index] === 1 && !this.#sync(index)) unsynced.push(index);
+    });
+    this.#session = session;
+    this.#layout = new Layout(session, session.groups);
+    const count = session.devices.length;
+    if (count > this.#fds.length) {
+      this.#fds = grown(this.#fds, new Int32Array(count).fill(-1));
+      this.#modes = grown(this.#modes, new Uint8Array(count));
+      this.#dirty = grown(this.#dirty, new Uint8Array(count));
+    }
+    session.devices.forEach((device, index) => {
+      const old = before.devices[index];
+      const same = old?.file === device.file;
       // A state that the map repeats tells nothing new: what the engine found out itself stands.
-      if (was === device.state) return;
-      if (this.#dirty[index] === 1 && !this.#sync(index)) unsynced.push(index);
+      if (same && old?.state === device.state) return;
+      if (!same) this.#reasons[index] = "";
       if (device.state === "up") this.#open(index);
-      else if (device.state === "failed") this.#modes[index] = Math.min(this.#modes[index] as number, FAILED);
+      else if (device.state === "failed" && same) this.#modes[index] = Math.min(this.#modes[index] as number, FAILED);
       else this.#close(index);
     });
     return unsynced;
@@ -218,4 +238,9 @@ export class Copies {
     this.#reasons[device] =
       `cannot ${what} ${this.#file(device)}: ${error instanceof Error ? error.message : String(error)}`;
   }
+}
+
+function grown<T extends Int32Array | Uint8Array>(old: T, larger: T): T {
+  larger.set(old);
+  return larger;
 }

@@ -1,25 +1,49 @@
 import { CHUNK_BYTES, type VolumeRecord } from "../model.ts";
 
-/** The two copies of a chunk: 0 is the primary, 1 the secondary. */
-export type Slot = 0 | 1;
+/** The places of a chunk's copies. Two are taken; the third is for a copy that is being made elsewhere. */
+export type Slot = 0 | 1 | 2;
+export const SLOTS: readonly Slot[] = [0, 1, 2];
+/** As a bit of a mask of slots. */
+export const BIT = [1, 2, 4] as const;
+export const ALL_SLOTS = 7;
+/** How many slots are in a mask. */
+export const COUNT = [0, 1, 1, 2, 1, 2, 2, 3] as const;
 
-/** Where a volume's chunks lie: chunk -> group -> the pair of devices. Pure arithmetic over the map. */
+/** Where a volume's chunks lie: chunk -> group -> slots -> devices. Pure arithmetic over the map. */
 export class Layout {
   readonly chunks: number;
-  readonly #groups: Uint16Array;
+  /** Four a group: the device of each slot, -1 for none, and the mask of the slots that are being given up. */
+  readonly #groups: Int16Array;
   readonly #count: number;
   readonly #first: number;
 
-  /** @param groups the pool's table, flat: primary and secondary device index of each group in turn */
+  /** @param groups the pool's table, flat */
   constructor(volume: Pick<VolumeRecord, "sizeBytes" | "firstGroup">, groups: readonly number[]) {
     this.chunks = volume.sizeBytes / CHUNK_BYTES;
-    this.#groups = Uint16Array.from(groups);
-    this.#count = groups.length / 2;
+    this.#groups = Int16Array.from(groups);
+    this.#count = groups.length / 4;
     this.#first = volume.firstGroup;
   }
 
-  /** Index of the device that holds this copy of the chunk, at byte chunk * CHUNK_BYTES of the volume's file there. */
+  group(chunk: number): number {
+    return (this.#first + chunk) % this.#count;
+  }
+
+  /** Index of the device that holds this copy of the chunk, at byte chunk * CHUNK_BYTES of the volume's file there; -1: none. */
   device(chunk: number, slot: Slot): number {
-    return this.#groups[((this.#first + chunk) % this.#count) * 2 + slot] as number;
+    return this.#groups[this.group(chunk) * 4 + slot] as number;
+  }
+
+  /** Mask of the slots whose copies are not to be kept: new data goes there only if there is no other place. */
+  retired(chunk: number): number {
+    return this.#groups[this.group(chunk) * 4 + 3] as number;
+  }
+
+  /** Mask of the slots whose copies are kept. */
+  active(chunk: number): number {
+    const at = this.group(chunk) * 4;
+    let mask = 0;
+    for (let slot = 0; slot < 3; slot++) if ((this.#groups[at + slot] as number) >= 0) mask |= 1 << slot;
+    return mask & ~(this.#groups[at + 3] as number);
   }
 }

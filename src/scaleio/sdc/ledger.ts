@@ -1,17 +1,19 @@
 import path from "node:path";
 import { SimError } from "../../lib/errors.ts";
 import type { Files } from "./files.ts";
+import { ALL_SLOTS, BIT } from "./layout.ts";
 import { numberOf, PAYLOAD_BYTES, payloadOf, SECTOR_BYTES, seal } from "./sector.ts";
 
 /**
- * Which copies of a volume's chunks are stale: one byte a chunk, bit 0 for the primary slot, bit 1 for the secondary.
+ * Which copies of a volume's chunks are stale: one byte a chunk, one bit a slot (layout.ts). A slot without a device counts
+ * as stale, so that a device that is put there later is not believed to hold anything. On disk the third slot's bit is the
+ * other way round: zeros are a chunk with two good copies.
  * Two replicas, so that a damaged sector of one is mended from the other. A bit is on disk before the write that it is
  * about is acknowledged (design.md, invariant 2), and is cleared only after the copy has been made good and synced
  * (invariant 3). It does not live with the MDM, because I/O must survive the loss of all MDM members (invariant 7), nor
  * on the SDSs, because it must be readable when they are not.
  */
-export const SLOT_STALE = [1, 2] as const;
-const STALE_MASK = 3;
+const ON_DISK = BIT[2];
 const MAGIC = 0x474c5352; // "RSLG"
 const FORMAT = 1;
 /** Sectors written at creation; they cover 1 TB. */
@@ -19,7 +21,7 @@ const MOST_PREALLOCATED = 256;
 
 const replicaPaths = (dir: string) => [path.join(dir, "ledger.1"), path.join(dir, "ledger.2")];
 
-/** Writes the two empty replicas of a new volume: a header sector, and zeros, which mean that every copy is good. */
+/** Writes the two replicas of a new volume with a usual map: a header sector, and zeros, which mean two good copies. */
 export function createLedger(files: Files, dir: string, volumeId: string, chunks: number): void {
   const header = Buffer.alloc(SECTOR_BYTES);
   payloadOf(header).write(JSON.stringify({ format: FORMAT, volumeId, chunks }));
@@ -77,7 +79,8 @@ export class Ledger {
       const payload = payloadOf(this.#sector).fill(0);
       const from = (i - 1) * PAYLOAD_BYTES;
       const to = Math.min(from + PAYLOAD_BYTES, this.states.length);
-      for (let chunk = from; chunk < to; chunk++) payload[chunk - from] = (this.states[chunk] ?? 0) & STALE_MASK;
+      for (let chunk = from; chunk < to; chunk++)
+        payload[chunk - from] = ((this.states[chunk] ?? 0) & ALL_SLOTS) ^ ON_DISK;
       const number = (this.#numbers[i] ?? 0) + 1;
       seal(this.#sector, MAGIC, number);
       this.#write(i);
@@ -134,11 +137,11 @@ export class Ledger {
     if (uneven && this.#mend) this.#write(index);
     this.#numbers[index] = best;
     if (index === 0) checkHeader(this.#sector, dir, volumeId, chunks);
-    else
-      this.states.set(
-        payloadOf(this.#sector).subarray(0, chunks - (index - 1) * PAYLOAD_BYTES),
-        (index - 1) * PAYLOAD_BYTES,
-      );
+    else {
+      const from = (index - 1) * PAYLOAD_BYTES;
+      const payload = payloadOf(this.#sector).subarray(0, chunks - from);
+      for (let i = 0; i < payload.length; i++) this.states[from + i] = (payload[i] as number) ^ ON_DISK;
+    }
   }
 }
 

@@ -14,7 +14,7 @@ export interface Session {
   readonly mapVersion: number;
   /** The pool's devices in index order. `file` is the volume's file on that device. */
   readonly devices: readonly { readonly name: string; readonly file: string; readonly state: ServiceState }[];
-  /** Group table, flat: primary and secondary device index of group 0, of group 1, ... */
+  /** Group table, flat (layout.ts): three device indexes and a mask of retired slots a group. */
   readonly groups: readonly number[];
   readonly firstGroup: number;
   /** Where the volume's ledger and intent record are. */
@@ -40,6 +40,8 @@ export interface EngineStatus {
   /** Copies known to be stale, and chunks whose copies still have to be compared after an unclean stop. */
   readonly staleCopies: number;
   readonly unsyncedChunks: number;
+  /** Copies in retired slots that have not been given up yet. */
+  readonly garbage: number;
   /** Nothing was ever written to the volume. */
   readonly blank: boolean;
   /** Devices that failed under this engine, by name. */

@@ -34,6 +34,8 @@ export class SimulatedDisk implements Files {
   /** Paths on which reads or writes answer EIO. */
   readonly brokenReads = new Set<string>();
   readonly brokenWrites = new Set<string>();
+  /** Paths that take writes and then cannot make them durable. */
+  readonly brokenSyncs = new Set<string>();
   /** Prefixes of paths that are labelled device directories. */
   readonly labels = new Set<string>();
 
@@ -90,7 +92,7 @@ export class SimulatedDisk implements Files {
   datasync(fd: number): void {
     this.#step();
     const { path, file } = this.#file(fd);
-    if (this.brokenWrites.has(path)) throw errno("EIO", path);
+    if (this.brokenWrites.has(path) || this.brokenSyncs.has(path)) throw errno("EIO", path);
     this.#harden(file);
   }
 

@@ -1,7 +1,7 @@
 import { BlockStore } from "../../../src/scaleio/sdc/block-store.ts";
 import { Intent } from "../../../src/scaleio/sdc/intent.ts";
-import { Layout, type Slot } from "../../../src/scaleio/sdc/layout.ts";
-import { createLedger } from "../../../src/scaleio/sdc/ledger.ts";
+import { BIT, COUNT, SLOTS, type Slot } from "../../../src/scaleio/sdc/layout.ts";
+import { createLedger, Ledger } from "../../../src/scaleio/sdc/ledger.ts";
 import type { Session } from "../../../src/scaleio/sdc/session.ts";
 import { Model } from "./model.ts";
 import { Killed, SimulatedDisk } from "./simulated-disk.ts";
@@ -33,7 +33,8 @@ export class Simulation {
   readonly #disk: SimulatedDisk;
   readonly #model = new Model();
   readonly #states: State[] = Array.from({ length: DEVICES }, () => "up");
-  readonly #groups: number[] = [];
+  /** One group a chunk. */
+  readonly #groups: [number, number, number, number][] = [];
   #store: BlockStore | undefined;
   #now = 1_000_000;
   #tag = 0;
@@ -43,8 +44,8 @@ export class Simulation {
   constructor(readonly seed: number) {
     this.#random = randomOf(seed);
     this.#disk = new SimulatedDisk(this.#random);
-    for (let group = 0; group < 16; group++)
-      this.#groups.push(group % 4, (group + 1 + (Math.floor(group / 4) % 3)) % 4);
+    for (let group = 0; group < CHUNKS; group++)
+      this.#groups.push([group % 4, (group + 1 + (Math.floor(group / 4) % 3)) % 4, -1, 0]);
     createLedger(this.#disk, "/rec", "v", CHUNKS);
     Intent.create(this.#disk, "/rec");
     for (let device = 0; device < DEVICES; device++) {
@@ -81,8 +82,9 @@ export class Simulation {
     else if (dice < 0.7) this.#read();
     else if (dice < 0.78) this.#flush();
     else if (dice < 0.84) this.#discard();
-    else if (dice < 0.9) this.#work();
-    else if (dice < 0.96) this.#changeDevice();
+    else if (dice < 0.89) this.#work();
+    else if (dice < 0.93) this.#moveCopies();
+    else if (dice < 0.97) this.#changeDevice();
     else {
       this.#disk.powerLoss();
       this.#model.powerLoss();
@@ -136,25 +138,31 @@ export class Simulation {
     this.#live().work(1 + Math.floor(this.#random() * 6));
   }
 
-  /** One device at a time is away; it may be replaced by another only when everything is good again. */
+  /** One device at a time is away, and only one without which every chunk has a good copy. */
   #changeDevice(): void {
     if (this.#down >= 0) {
       const device = this.#down;
       this.#disk.brokenReads.delete(this.#file(device));
       this.#disk.brokenWrites.delete(this.#file(device));
+      this.#disk.brokenSyncs.delete(this.#file(device));
       // The MDM heard of a failure before the device is declared well.
       if (this.#states[device] === "up") this.#announce(device, "failed");
       this.#announce(device, "up");
       this.#down = -1;
       return;
     }
-    const { staleCopies, unsyncedChunks } = this.#live().status();
-    if (staleCopies + unsyncedChunks > 0) return;
+    if (this.#live().status().unsyncedChunks > 0) return;
     const device = Math.floor(this.#random() * DEVICES);
+    const states = this.#ledger();
+    const enough = this.#groups.every((group, chunk) =>
+      SLOTS.some((slot) => group[slot] !== device && ((states[chunk] as number) & BIT[slot]) === 0),
+    );
+    if (!enough) return;
     const how = this.#random();
     this.#down = device;
     if (how < 0.5) this.#announce(device, "stopped");
-    else if (how < 0.75) this.#disk.brokenWrites.add(this.#file(device));
+    else if (how < 0.65) this.#disk.brokenSyncs.add(this.#file(device));
+    else if (how < 0.8) this.#disk.brokenWrites.add(this.#file(device));
     else {
       this.#disk.brokenReads.add(this.#file(device));
       this.#disk.brokenWrites.add(this.#file(device));
@@ -167,25 +175,73 @@ export class Simulation {
     this.#live().reload(this.#session());
   }
 
+  /** What the MDM's planner does, at random: takes a third place for some groups, gives a place up, frees it. */
+  #moveCopies(): void {
+    const states = this.#ledger();
+    const { garbage } = this.#live().status();
+    for (const [chunk, group] of this.#groups.entries()) {
+      if (this.#random() < 0.5) continue;
+      const state = states[chunk] as number;
+      const active = this.#active(chunk);
+      const good = SLOTS.filter((slot) => (active & ~state & BIT[slot]) !== 0);
+      const empty = SLOTS.find((slot) => group[slot] === -1);
+      const spare = [0, 1, 2, 3].filter((device) => !group.slice(0, 3).includes(device));
+      if (group[3] !== 0) {
+        if ((state & group[3]) === group[3] && garbage === 0) {
+          for (const slot of SLOTS) if ((group[3] & BIT[slot]) !== 0) group[slot] = -1;
+          group[3] = 0;
+        }
+      } else if (COUNT[active] === 2 && empty !== undefined) {
+        group[empty as Slot] = spare[Math.floor(this.#random() * spare.length)] as number;
+      } else if (good.length >= 2) {
+        const stale = this.#random() < 0.7 ? SLOTS.find((slot) => (active & state & BIT[slot]) !== 0) : undefined;
+        group[3] = BIT[stale ?? (good[Math.floor(this.#random() * good.length)] as Slot)];
+      }
+    }
+    this.#version++;
+    this.#live().reload(this.#session());
+  }
+
+  #active(chunk: number): number {
+    const group = this.#groups[chunk] as [number, number, number, number];
+    return SLOTS.reduce<number>((mask, slot) => mask | (group[slot] >= 0 ? BIT[slot] : 0), 0) & ~group[3];
+  }
+
+  /** As the daemon reads it, beside the engine. It is not the daemon that is killed here. */
+  #ledger(): Uint8Array {
+    const { killAfter } = this.#disk;
+    this.#disk.killAfter = undefined;
+    const ledger = new Ledger(this.#disk, "/rec", "v", CHUNKS, { mend: false });
+    ledger.close();
+    this.#disk.killAfter = killAfter;
+    return ledger.states;
+  }
+
   /** All devices back, everything rebuilt: every sector as the model says, and both copies equal byte for byte. */
   #finish(): void {
     if (this.#down >= 0) this.#changeDevice();
     while (this.#live().work(64) > 0);
-    const { staleCopies, unsyncedChunks } = this.#live().status();
-    if (staleCopies + unsyncedChunks > 0)
-      throw new Error(`${staleCopies} stale copies and ${unsyncedChunks} unsynced chunks remain`);
+    const { staleCopies, unsyncedChunks, garbage } = this.#live().status();
+    if (staleCopies + unsyncedChunks + garbage > 0)
+      throw new Error(
+        `${staleCopies} stale copies, ${unsyncedChunks} unsynced chunks and ${garbage} retired ones remain`,
+      );
     this.#check(0, (CHUNKS * MIB) / SECTOR);
     this.#live().close();
-    const layout = new Layout({ sizeBytes: CHUNKS * MIB, firstGroup: 0 }, this.#groups);
     const copy = (chunk: number, slot: Slot) => {
-      const fd = this.#disk.open(this.#file(layout.device(chunk, slot)));
+      const fd = this.#disk.open(this.#file(this.#groups[chunk]?.[slot] as number));
       const data = Buffer.alloc(MIB);
       this.#disk.read(fd, data, 0, MIB, chunk * MIB);
       this.#disk.close(fd);
       return data;
     };
     for (let chunk = 0; chunk < CHUNKS; chunk++) {
-      if (!copy(chunk, 0).equals(copy(chunk, 1))) throw new Error(`the copies of chunk ${chunk} differ`);
+      const [first, ...others] = SLOTS.filter((slot) => (this.#active(chunk) & BIT[slot]) !== 0);
+      if (others.length === 0) throw new Error(`chunk ${chunk} has one copy`);
+      for (const other of others) {
+        if (!copy(chunk, first as Slot).equals(copy(chunk, other)))
+          throw new Error(`the copies of chunk ${chunk} differ`);
+      }
     }
   }
 
@@ -223,7 +279,7 @@ export class Simulation {
       sizeBytes: CHUNKS * MIB,
       mapVersion: this.#version,
       devices: this.#states.map((state, device) => ({ name: String(device), file: this.#file(device), state })),
-      groups: this.#groups,
+      groups: this.#groups.flat(),
       firstGroup: 0,
       recordDir: "/rec",
     };
