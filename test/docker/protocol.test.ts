@@ -41,6 +41,15 @@ t.test("protocol", { skip, timeout: 120_000 }, async (t) => {
     t.same(JSON.parse(body), { Implements: ["VolumeDriver"] });
   });
 
+  await t.test("2 Activate is answered while the nodes are down", async (t) => {
+    const nodes = ["sds-1", "sds-2", "sds-3", "sds-4"];
+    for (const node of nodes) t.equal((await sim.cli("sds", "stop", node)).code, 0);
+    t.equal((await post(sim.socket, "/Plugin.Activate")).status, 200);
+    t.match(await error(sim, "Create", { Name: "v" }), { err: /sds/i });
+    t.same(await names(sim), []);
+    for (const node of nodes) t.equal((await sim.cli("sds", "start", node)).code, 0);
+  });
+
   await t.test("3, 16, 17 create without a content type, with any kind of options; List and Get show it", async (t) => {
     for (const [name, Opts] of [
       ["plain", null],

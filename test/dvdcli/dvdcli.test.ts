@@ -1,7 +1,10 @@
 import fs from "node:fs";
+import https from "node:https";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
 import t from "tap";
-import { run } from "../helpers/run.ts";
+import { requiresRoot } from "../helpers/requires.ts";
+import { output, run } from "../helpers/run.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { type Behaviour, FakePlugin } from "./fake-plugin.ts";
 import { ROWS } from "./rows.ts";
@@ -101,8 +104,8 @@ t.test("8.19 names in logs", async (t) => {
 });
 
 t.test(
-  "7.33 and 8.25 a stale socket is chosen, and given up after 15 s; a late one is used",
-  { jobs: 2 },
+  "8.25, 8.26 patience: a stale socket is chosen, and given up after 15 s; a late one is used; a slow one is waited for",
+  { jobs: 4 },
   async (t) => {
     t.test("stale", { timeout: 60_000 }, async (t) => {
       const { dir, plugin, dvdcli } = await world();
@@ -122,6 +125,21 @@ t.test(
         stderr,
         /Error looking up volume plugin stale: Post \\"http:\/\/%2F.*%2Fstale\.sock\/Plugin\.Activate\\": dial unix .*connection refused/,
       );
+    });
+    t.test("7.38, 8.26 a plugin that answers after 35 seconds", { timeout: 60_000 }, async (t) => {
+      const answer = { body: '{"Mountpoint":"/late"}', afterMs: 35_000 };
+      const { plugin, dvdcli } = await world({ Mount: answer });
+      t.teardown(() => plugin.close());
+      const { code, stdout } = await dvdcli(["mount", "--volumedriver=fake", "--volumename=vol1"]);
+      t.same([code, stdout, plugin.calls], [0, "/late\n", "A G M"]);
+    });
+    t.test("7.39 a plugin that never answers is waited for", { timeout: 60_000 }, async (t) => {
+      const { dir, plugin } = await world({ Mount: "silence" });
+      t.teardown(() => plugin.close());
+      const args = [DVDCLI, "mount", "--volumedriver=fake", "--volumename=vol1"];
+      const env = { ...process.env, REXRAY_SIM_PLUGIN_DIR: dir };
+      const { signal } = await run(process.execPath, args, { env, timeout: 40_000 });
+      t.same([signal, plugin.calls], ["SIGKILL", "A G M"], "beyond every time-out that the original has");
     });
     t.test("7.37 late", async (t) => {
       const { dir, plugin, dvdcli } = await world();
@@ -148,6 +166,98 @@ t.test("8.14 a socket in a directory of its name; a file of a socket's name is p
   t.teardown(() => inside.close());
   fs.writeFileSync(path.join(dir, "sub.sock"), "");
   t.equal((await dvdcli(["get", "--volumedriver=sub", "--volumename=vol1"])).stdout, "vol1\n");
+});
+
+t.test(".spec and .json files", { skip: requiresRoot() }, async (t) => {
+  const existed = fs.existsSync("/etc/docker");
+  fs.mkdirSync("/etc/docker", { recursive: true });
+  t.teardown(() => {
+    if (!existed) fs.rmSync("/etc/docker", { recursive: true });
+  });
+  /** dvdcli in a mount namespace in which /etc/docker/plugins has these files. */
+  const withSpecs = (dir: string, files: Record<string, string>, ...args: string[]) => {
+    const specs = path.join(dir, "etc/plugins");
+    fs.mkdirSync(specs, { recursive: true });
+    for (const [name, content] of Object.entries(files)) {
+      fs.mkdirSync(path.dirname(path.join(specs, name)), { recursive: true });
+      fs.writeFileSync(path.join(specs, name), content);
+    }
+    const script = 'mount --bind "$1" /etc/docker && shift && exec "$@"';
+    const command = [process.execPath, DVDCLI, ...args];
+    return run("unshare", ["--mount", "sh", "-c", script, "sh", path.join(dir, "etc"), ...command], {
+      env: { ...process.env, REXRAY_SIM_PLUGIN_DIR: dir, TZ: "Asia/Kolkata" },
+    });
+  };
+  const get = (driver: string) => ["get", `--volumedriver=${driver}`, "--volumename=vol1"];
+
+  await t.test("8.14, 8.15 a socket beats .spec, .spec beats .json, blanks around the address are fine", async (t) => {
+    const { dir, plugin } = await world();
+    t.teardown(() => plugin.close());
+    const unix = `unix://${path.join(dir, "fake.sock")}`;
+    const files = {
+      "one.spec": `  ${unix}\n\n`,
+      "one.json": "not even JSON",
+      "two/two.spec": unix,
+      "three.json": JSON.stringify({ Name: "three", Addr: unix }),
+      "fake.spec": "tcp://127.0.0.1:1",
+    };
+    for (const driver of ["one", "two", "three", "fake"]) {
+      const { code, stdout, stderr } = await withSpecs(dir, files, ...get(driver));
+      t.equal(code, 0, stderr);
+      t.equal(stdout, "vol1\n", driver);
+    }
+  });
+
+  await t.test("8.15 a .spec without a scheme", { timeout: 60_000 }, async (t) => {
+    const { dir, plugin } = await world();
+    t.teardown(() => plugin.close());
+    const { code, stderr } = await withSpecs(dir, { "bare.spec": "/some/path.sock" }, ...get("bare"));
+    t.equal(code, 1);
+    t.match(stderr, /Unknown protocol/);
+  });
+
+  await t.test("8.16 tcp:// and https:// with a certificate that nobody signed", async (t) => {
+    const { dir, plugin } = await world();
+    const tcp = new FakePlugin();
+    const port = await tcp.listen(0);
+    const [key, cert] = [path.join(dir, "key.pem"), path.join(dir, "cert.pem")];
+    const subject = ["-subj", "/CN=elsewhere", "-days", "2"];
+    await output("openssl", [
+      "req",
+      "-x509",
+      "-newkey",
+      "rsa:2048",
+      "-nodes",
+      "-keyout",
+      key,
+      "-out",
+      cert,
+      ...subject,
+    ]);
+    const secure = https.createServer({ key: fs.readFileSync(key), cert: fs.readFileSync(cert) }, (_, response) =>
+      response.end('{"Implements":["VolumeDriver"],"Volume":{"Name":"vol1"}}'),
+    );
+    await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
+    t.teardown(() => {
+      plugin.close();
+      tcp.close();
+      secure.close();
+    });
+    const files = {
+      "tcp.spec": `tcp://127.0.0.1:${port}`,
+      "tls.spec": `https://127.0.0.1:${(secure.address() as AddressInfo).port}`,
+    };
+    t.equal((await withSpecs(dir, files, ...get("tcp"))).stdout, "vol1\n");
+    t.match(tcp.requests[0]?.raw, `Host: 127.0.0.1:${port}\r\n`);
+    t.equal((await withSpecs(dir, files, ...get("tls"))).stdout, "vol1\n");
+  });
+
+  await t.test("8.27 the times in the log are local ones", async (t) => {
+    const { dir, plugin } = await world();
+    t.teardown(() => plugin.close());
+    const { stderr } = await withSpecs(dir, {}, "mount", "--volumedriver=fake", "--volumename=vol1");
+    t.match(stderr, /^time="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+05:30" level=info .* \n/);
+  });
 });
 
 t.test("7.47 a terminal on stdout colours stderr", async (t) => {

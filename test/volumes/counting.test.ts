@@ -37,7 +37,7 @@ t.test("docker cp beside a running container: the same id again", { skip }, asyn
 });
 
 t.test(
-  "an Unmount was lost (or the engine killed), the container starts again with its old id",
+  "40 an Unmount was lost (or the engine killed), the container starts again with its old id",
   { skip },
   async (t) => {
     const world = new World(t);

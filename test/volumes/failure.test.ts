@@ -28,7 +28,7 @@ const gate = () => {
   return { opened, open };
 };
 
-t.test("a mount that fails leaves nothing, and the next one works", { skip }, async (t) => {
+t.test("42 a mount that fails leaves nothing, and the next one works", { skip }, async (t) => {
   const broken = () => Promise.reject(new Error("broken"));
   for (const step of STEPS) {
     await t.test(`at ${step}`, async (t) => {

@@ -37,7 +37,7 @@ t.test("it works without reconciling, too", { skip }, async (t) => {
   t.same(world.uses("v"), { A: 1, B: 1 });
 });
 
-t.test("the machine was restarted", { skip }, async (t) => {
+t.test("53 the machine was restarted", { skip }, async (t) => {
   const world = new World(t);
   fs.writeFileSync(path.join(await world.open().mount("v", "A"), "f"), "hi");
   await reboot(world, "v");
