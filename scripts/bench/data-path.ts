@@ -1,6 +1,7 @@
 /**
  * Our volume (two copies) beside nbdkit+nbdfuse and a plain file (one copy each), all as ext4 on a direct-I/O loop device,
- * in turns in one run. Exit status 1 when a floor is missed. `--quick`: one round of two seconds.
+ * in turns in one run. Exit status 1 when a floor is missed. `--quick`: one round of two seconds. `--only TEXT`: the jobs
+ * with this in their name.
  */
 import path from "node:path";
 import { dir, ext4On, median, nbdfuse, sh, startProduct } from "./tools.ts";
@@ -18,6 +19,8 @@ const JOBS = [
   { name: "4 KiB random write, depth 16", rw: "randwrite", bs: "4k", depth: 16, floor: 1.2 },
   { name: "4 KiB random read, depth 16", rw: "randread", bs: "4k", depth: 16, floor: 3 },
 ] as const;
+const only = process.argv[process.argv.indexOf("--only") + 1] ?? "";
+const jobs = process.argv.includes("--only") ? JOBS.filter(({ name }) => name.includes(only)) : JOBS;
 
 function fio(directory: string, { rw, bs, depth }: { rw: string; bs: string; depth: number }, runtime: number): number {
   const args = [
@@ -56,7 +59,7 @@ for (const directory of Object.values(contestants)) fio(directory, { rw: "write"
 
 console.log(`job${" ".repeat(27)}ours, IOPS   nbdfuse    plain   ours/nbdfuse  floor   ours/plain`);
 let missed = 0;
-for (const job of JOBS) {
+for (const job of jobs) {
   const results = { ours: [] as number[], nbd: [] as number[], plain: [] as number[] };
   for (let round = 0; round < rounds; round++) {
     for (const name of ["ours", "nbd", "plain"] as const) results[name].push(fio(contestants[name], job, seconds));

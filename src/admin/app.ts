@@ -36,6 +36,28 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
 };
 
 const downBody = z.strictObject({ force: z.boolean().default(false) });
+const deviceBody = z.strictObject({
+  name: z.string(),
+  path: z.string().optional(),
+  sizeBytes: z.int().positive().optional(),
+});
+const sdsBody = deviceBody.extend({ faultSet: z.string().optional() });
+
+/** Throws invalid_argument, in words that say what is wrong where. */
+function understood<T>(route: string, schema: z.ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body ?? {});
+  if (parsed.success) return parsed.data;
+  throw new SimError("invalid_argument", `the body of ${route} is wrong: ${z.prettifyError(parsed.error)}`);
+}
+
+/** What can be ordered of a node, by name. */
+const sdsOrders = (cluster: ClusterApi): Readonly<Record<string, (name: string) => Promise<void>>> => ({
+  stop: (name) => cluster.stopSds(name),
+  start: (name) => cluster.startSds(name),
+  maintenance: (name) => cluster.maintainSds(name),
+  remove: (name) => cluster.removeSds(name),
+  "abort-removal": (name) => cluster.abortRemoval(name),
+});
 
 /** The administration interface: JSON over HTTP, one route a question or order, errors as {code, message}. */
 export function adminApp(parts: AdminParts): Express {
@@ -55,25 +77,30 @@ export function adminApp(parts: AdminParts): Express {
     response.json(inspection);
   });
 
-  app.post("/sds/:name/stop", async (request, response) => {
-    await cluster.stopSds(request.params.name);
+  for (const [order, carryOut] of Object.entries(sdsOrders(cluster))) {
+    app.post(`/sds/:name/${order}`, async (request, response) => {
+      await carryOut(request.params["name"] as string);
+      response.json({});
+    });
+  }
+
+  app.post("/sds", async (request, response) => {
+    await cluster.addSds(understood("/sds", sdsBody, request.body));
     response.json({});
   });
 
-  app.post("/sds/:name/start", async (request, response) => {
-    await cluster.startSds(request.params.name);
+  app.post("/sds/:name/devices", async (request, response) => {
+    await cluster.addDevice(request.params.name, understood("/sds/NAME/devices", deviceBody, request.body));
+    response.json({});
+  });
+
+  app.delete("/sds/:name/devices/:device", async (request, response) => {
+    await cluster.removeDevice(request.params.name, request.params.device);
     response.json({});
   });
 
   app.post("/down", async (request, response) => {
-    const body = downBody.safeParse(request.body ?? {});
-    if (!body.success) {
-      throw new SimError(
-        "invalid_argument",
-        `the body of /down is wrong: ${z.prettifyError(body.error)}; send {"force": true} or {}`,
-      );
-    }
-    response.json(await parts.down(body.data));
+    response.json(await parts.down(understood("/down", downBody, request.body)));
   });
 
   app.use((request) => {

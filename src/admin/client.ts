@@ -1,6 +1,7 @@
 import http from "node:http";
 import { runFiles } from "../lib/dirs.ts";
 import { ERROR_CODES, type ErrorCode, errnoOf, SimError } from "../lib/errors.ts";
+import type { DeviceRequest, SdsRequest } from "../scaleio/cluster-api.ts";
 import type { DownReport, StatusReport, VolumeInspection } from "./report.ts";
 
 /** Questions are answered from memory; a daemon that needs longer than this (ms) is in trouble, and the caller should know. */
@@ -27,8 +28,21 @@ export class AdminClient {
     return this.#call("GET", `/volumes/${encodeURIComponent(name)}${options.chunks ? "?chunks=1" : ""}`);
   }
 
-  async sds(name: string, action: "stop" | "start"): Promise<void> {
-    await this.#call("POST", `/sds/${encodeURIComponent(name)}/${action}`);
+  /** Orders of admin/app.ts: stop, start, maintenance, remove, abort-removal. */
+  async sds(name: string, order: string): Promise<void> {
+    await this.#call("POST", `/sds/${encodeURIComponent(name)}/${order}`);
+  }
+
+  async addSds(request: SdsRequest): Promise<void> {
+    await this.#call("POST", "/sds", request);
+  }
+
+  async addDevice(sds: string, request: DeviceRequest): Promise<void> {
+    await this.#call("POST", `/sds/${encodeURIComponent(sds)}/devices`, request);
+  }
+
+  async removeDevice(sds: string, device: string): Promise<void> {
+    await this.#call("DELETE", `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}`);
   }
 
   down(options: { force: boolean }): Promise<DownReport> {

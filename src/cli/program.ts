@@ -3,6 +3,8 @@ import { type DirFlags, resolveDirs } from "../lib/dirs.ts";
 import { SimError } from "../lib/errors.ts";
 import { VERSION } from "../lib/version.ts";
 import { type Context, EXIT } from "./context.ts";
+import type { DeviceFlags } from "./device.ts";
+import { SDS_ORDERS, type SdsOrder } from "./sds-orders.ts";
 
 const EXAMPLES = `
 Examples:
@@ -115,24 +117,42 @@ function build(context: Context, done: (status: number) => void): Command {
       done(await (await import("./volume-inspect.ts")).volumeInspect(context, options));
     });
 
-  const sds = program.command("sds").description("look at storage nodes, stop and start them");
+  const sds = program.command("sds").description("look at storage nodes, stop, start, add and remove them");
   withJson(sds.command("ls"))
     .description("list the nodes")
     .action(async (flags: JsonFlag) => {
       done(await (await import("./sds-ls.ts")).sdsLs(context, { runDir: runDirOf(flags), json: flags.json === true }));
     });
-  for (const [action, description] of [
-    ["stop", "take a node down, as a power cut would"],
-    ["start", "bring a node back; what it missed is copied to it"],
-  ] as const) {
-    withRunDir(sds.command(`${action} <name>`))
-      .description(description)
-      .option("--wait", "return when the health is ok")
+  for (const [order, { help }] of Object.entries(SDS_ORDERS) as [SdsOrder, { help: string }][]) {
+    withRunDir(sds.command(`${order} <name>`))
+      .description(help)
+      .option("--wait", "return when that is done and every chunk has two good copies")
       .action(async (name: string, flags: RunDirFlag & { wait?: boolean }) => {
-        const options = { runDir: runDirOf(flags), name, action, wait: flags.wait === true };
-        done(await (await import("./sds-power.ts")).sdsPower(context, options));
+        const options = { runDir: runDirOf(flags), name, order, wait: flags.wait === true };
+        done(await (await import("./sds-order.ts")).sdsOrder(context, options));
       });
   }
+  withDevice(sds.command("add <name>"))
+    .description("add a node with one device")
+    .option("--fault-set <name>", "its fault set (default: one of its own)")
+    .action(async (name: string, flags: RunDirFlag & DeviceFlags & { faultSet?: string }) => {
+      const options = { runDir: runDirOf(flags), name, faultSet: flags.faultSet, device: flags };
+      done(await (await import("./device.ts")).addSds(context, options));
+    });
+
+  const device = program.command("device").description("add devices to nodes and remove them");
+  withDevice(device.command("add <sds> <name>"))
+    .description("add a device to a node")
+    .action(async (sdsName: string, name: string, flags: RunDirFlag & DeviceFlags) => {
+      const options = { runDir: runDirOf(flags), sds: sdsName, name, device: flags };
+      done(await (await import("./device.ts")).addDevice(context, options));
+    });
+  withRunDir(device.command("remove <sds> <name>"))
+    .description("move all copies away from a device, then remove it")
+    .action(async (sdsName: string, name: string, flags: RunDirFlag) => {
+      const options = { runDir: runDirOf(flags), sds: sdsName, name };
+      done(await (await import("./device.ts")).removeDevice(context, options));
+    });
 
   withDirs(program.command("doctor"))
     .description("check this machine, with a fix for each failure")
@@ -153,6 +173,11 @@ const withRunDir = (command: Command): Command =>
   command.option("--run-dir <dir>", "run directory (REXRAY_SIM_RUN_DIR; default /run/rexray-sim)");
 
 const withJson = (command: Command): Command => withRunDir(command).option("--json", "print JSON");
+
+const withDevice = (command: Command): Command =>
+  withRunDir(command)
+    .option("--path <dir>", "the device's directory (default: one in the state directory)")
+    .option("--size <size>", "its simulated capacity (default: as the first device)");
 
 const withDirs = (command: Command): Command =>
   withRunDir(command)

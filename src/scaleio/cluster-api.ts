@@ -1,6 +1,19 @@
 /** What the rest of the daemon may ask of the simulated cluster, besides the storage-driver interface. */
 import type { ClusterStatus, VolumeLayout } from "./model.ts";
 
+/** A new device; its directory defaults to one in the state directory, its size to that of the first device. */
+export interface DeviceRequest {
+  readonly name: string;
+  /** Absolute. */
+  readonly path?: string | undefined;
+  readonly sizeBytes?: number | undefined;
+}
+
+/** A new node with one device; it is a fault unit of its own when no fault set is named. */
+export interface SdsRequest extends DeviceRequest {
+  readonly faultSet?: string | undefined;
+}
+
 export interface ClusterApi {
   status(): Promise<ClusterStatus>;
   /** Throws not_found. `chunks`: include the row per chunk. */
@@ -9,4 +22,14 @@ export interface ClusterApi {
   stopSds(name: string): Promise<void>;
   /** Brings it back; its stale copies are rebuilt in the background. Idempotent. Throws not_found, no_quorum, unavailable. */
   startSds(name: string): Promise<void>;
+  /** Takes an SDS out for a while without rebuilding what it holds elsewhere. Throws not_found, unavailable, no_quorum. */
+  maintainSds(name: string): Promise<void>;
+  /** Adds an SDS; copies are moved to it in the background. Throws already_exists, invalid_argument, in_use, no_quorum. */
+  addSds(request: SdsRequest): Promise<void>;
+  /** Empties an SDS in the background and then removes it. Throws not_found, no_capacity, no_quorum. */
+  removeSds(name: string): Promise<void>;
+  /** Takes back a removal, of the SDS or of devices of it, that has not ended. Throws not_found, no_quorum. */
+  abortRemoval(name: string): Promise<void>;
+  addDevice(sds: string, request: DeviceRequest): Promise<void>;
+  removeDevice(sds: string, device: string): Promise<void>;
 }

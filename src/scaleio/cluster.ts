@@ -1,11 +1,13 @@
 import path from "node:path";
 import { SimError } from "../lib/errors.ts";
-import type { ClusterApi } from "./cluster-api.ts";
+import type { ClusterApi, DeviceRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { found, idOf } from "./founding.ts";
 import { leftovers } from "./leftovers.ts";
 import { Mdm } from "./mdm/mdm.ts";
+import { findSds, Membership } from "./membership.ts";
 import type { ClusterStatus, Device, Id, Sds, SystemState, VolumeLayout, VolumeRecord } from "./model.ts";
+import { Mover } from "./mover.ts";
 import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
@@ -33,6 +35,8 @@ export class Cluster implements ClusterApi {
   readonly #mdm: Mdm;
   readonly #sdc: Sdc;
   readonly #repairer: Repairer;
+  readonly #mover: Mover;
+  readonly #membership: Membership;
   /** Numbers handed out but not yet recorded. */
   #lastId: number;
 
@@ -48,7 +52,21 @@ export class Cluster implements ClusterApi {
       mdm,
       session: (volume) => this.#session(volume),
       deviceFailed: (name, reason) => this.#deviceFailed(name, reason),
+      move: () => this.#mover.round(),
       log: options.log,
+    });
+    const { stateDir, log } = options;
+    this.#membership = new Membership({ stateDir, mdm, nextNumber: () => ++this.#lastId, log });
+    this.#mover = new Mover({
+      stateDir,
+      mdm,
+      sdc: this.#sdc,
+      repairer: this.#repairer,
+      changed: () => this.#mapChanged(),
+      emptied: async (devices) => {
+        await this.#membership.finishRemovals(devices);
+        await this.#mapChanged();
+      },
     });
   }
 
@@ -149,22 +167,62 @@ export class Cluster implements ClusterApi {
   }
 
   async stopSds(name: string): Promise<void> {
-    const sds = this.#sds(name);
-    if (sds.state === "stopped") return;
-    await this.#mdm.commit({ type: "sds-state", name, state: "stopped" });
+    const sds = findSds(this.state, name);
+    if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
+    if (sds.state !== "stopped") await this.#mdm.commit({ type: "sds-state", name, state: "stopped" });
     await this.#pushSessions();
   }
 
   async startSds(name: string): Promise<void> {
-    const sds = this.#sds(name);
+    const sds = findSds(this.state, name);
     for (const device of sds.devices) this.#checkLabel(sds, device);
     for (const device of sds.devices) {
       if (device.state !== "up")
         await this.#mdm.commit({ type: "device-state", id: device.id, state: "up", reason: "" });
     }
     if (sds.state !== "up") await this.#mdm.commit({ type: "sds-state", name, state: "up" });
+    if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
+    await this.#mapChanged();
+  }
+
+  async maintainSds(name: string): Promise<void> {
+    const sds = findSds(this.state, name);
+    if (sds.maintenance === true && sds.state !== "up") return;
+    const { health, reasons } = await this.status();
+    if (health !== "ok") {
+      throw new SimError(
+        "unavailable",
+        `${name} cannot go into maintenance while the health is ${health} (${reasons.join("; ")}): wait for the rebuild, or mend that first`,
+      );
+    }
+    await this.#mdm.commit({ type: "sds-maintenance", name, on: true });
+    await this.#mdm.commit({ type: "sds-state", name, state: "stopped" });
     await this.#pushSessions();
-    this.#repairer.lookAtAll();
+  }
+
+  async addSds(request: SdsRequest): Promise<void> {
+    await this.#membership.addSds(request);
+    await this.#mapChanged();
+  }
+
+  async removeSds(name: string): Promise<void> {
+    await this.#membership.removeSds(name);
+    await this.#mapChanged();
+  }
+
+  async abortRemoval(name: string): Promise<void> {
+    await this.#membership.abortRemoval(name);
+    await this.#mapChanged();
+  }
+
+  async addDevice(sds: string, request: DeviceRequest): Promise<void> {
+    await this.#membership.addDevice(sds, request);
+    await this.#mapChanged();
+  }
+
+  async removeDevice(sds: string, device: string): Promise<void> {
+    await this.#membership.removeDevice(sds, device);
+    await this.#mapChanged();
   }
 
   status(): Promise<ClusterStatus> {
@@ -236,7 +294,9 @@ export class Cluster implements ClusterApi {
       sizeBytes: volume.sizeBytes,
       mapVersion: pool.mapVersion,
       devices: pool.deviceIds.map((id) => {
-        const { node, device } = byId.get(id) as { node: Sds; device: Device };
+        const found = byId.get(id);
+        if (found === undefined) return { name: "", file: "", state: "stopped" };
+        const { node, device } = found;
         const state = node.state === "up" ? device.state : node.state;
         return { name: `${node.name}/${device.name}`, file: volumeFile(device, volume.id), state };
       }),
@@ -244,6 +304,11 @@ export class Cluster implements ClusterApi {
       firstGroup: volume.firstGroup,
       recordDir: recordDir(this.#options.stateDir, volume.id),
     };
+  }
+
+  async #mapChanged(): Promise<void> {
+    await this.#pushSessions();
+    this.#repairer.lookAtAll();
   }
 
   /** Tells every attached volume's engine how things stand. One that does not answer learns it when it is run again. */
@@ -267,15 +332,6 @@ export class Cluster implements ClusterApi {
     this.#options.log(`device ${name} failed: ${reason}; mend it, then \`rexray-sim sds start ${found.sds.name}\``);
     await this.#mdm.commit({ type: "device-state", id: found.device.id, state: "failed", reason });
     await this.#pushSessions();
-  }
-
-  #sds(name: string): Sds {
-    const sds = this.state.sds.find((candidate) => candidate.name === name);
-    if (sds !== undefined) return sds;
-    throw new SimError(
-      "not_found",
-      `no SDS is called "${name}"; there are ${this.state.sds.map((candidate) => candidate.name).join(", ")}`,
-    );
   }
 
   #checkLabel(sds: Sds, device: Device): void {

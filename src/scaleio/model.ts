@@ -22,6 +22,8 @@ export interface Device {
   readonly state: ServiceState;
   /** Why it is not up; "" when up. */
   readonly reason: string;
+  /** It is being emptied, to be removed then. */
+  readonly leaving?: boolean;
 }
 
 export interface Sds {
@@ -31,6 +33,10 @@ export interface Sds {
   readonly faultSet: string;
   readonly state: ServiceState;
   readonly devices: readonly Device[];
+  /** Down, but to be back soon: nothing is rebuilt elsewhere meanwhile. */
+  readonly maintenance?: boolean;
+  /** It is removed when its devices are. */
+  readonly leaving?: boolean;
 }
 
 /**
@@ -91,6 +97,15 @@ export type Change =
   | { readonly type: "volume-created"; readonly volume: VolumeRecord }
   | { readonly type: "volume-removed"; readonly id: Id }
   | { readonly type: "volume-mapped"; readonly id: Id; readonly to: string | null }
+  /** Groups whose slots have changed, by number. */
+  | { readonly type: "groups-changed"; readonly groups: readonly (readonly [number, Group])[] }
+  | { readonly type: "sds-added"; readonly sds: Sds; readonly lastId: number }
+  | { readonly type: "sds-removed"; readonly name: string }
+  | { readonly type: "sds-maintenance"; readonly name: string; readonly on: boolean }
+  | { readonly type: "device-added"; readonly sds: string; readonly device: Device; readonly lastId: number }
+  | { readonly type: "sds-leaving"; readonly name: string; readonly leaving: boolean }
+  | { readonly type: "device-leaving"; readonly id: Id; readonly leaving: boolean }
+  | { readonly type: "device-removed"; readonly id: Id }
   | { readonly type: "sds-state"; readonly name: string; readonly state: ServiceState }
   | { readonly type: "device-state"; readonly id: Id; readonly state: ServiceState; readonly reason: string };
 

@@ -21,6 +21,8 @@ export interface RepairerOptions {
   readonly session: (volume: VolumeRecord) => Session;
   /** An engine found out that a device does not work. `name` is SDS/device. */
   readonly deviceFailed: (name: string, reason: string) => Promise<void>;
+  /** Moves copies about, at a time when no unmounted volume is being repaired. True when it changed something. */
+  readonly move: () => Promise<boolean>;
   readonly log: (message: string) => void;
 }
 
@@ -45,6 +47,8 @@ export class Repairer {
   readonly #stop = new AbortController();
   /** Conditions of unmounted volumes that are not good. */
   readonly #conditions = new Map<Id, Condition>();
+  /** Unmounted volumes whose retired copies have all been given up, and the map that said which those are. */
+  readonly #cleared = new Map<Id, number>();
   /** Unmounted volumes to be looked at. */
   readonly #queue = new Set<Id>();
   /** Attached volumes whose last step changed nothing, with the condition it left: what remains needs a device that is down. */
@@ -83,7 +87,13 @@ export class Repairer {
   forget(id: Id): void {
     this.#queue.delete(id);
     this.#conditions.delete(id);
+    this.#cleared.delete(id);
     this.#stuck.delete(id);
+  }
+
+  /** Version of the newest map by which an unmounted volume has given up its retired copies; 0 when none is known. */
+  clearedBy(id: Id): number {
+    return this.#cleared.get(id) ?? 0;
   }
 
   repairing(id: Id): boolean {
@@ -124,8 +134,9 @@ export class Repairer {
   async #run(): Promise<void> {
     for (let round = 1; !this.#stop.signal.aborted; round++) {
       try {
-        const worked = await this.#attachedRound();
+        let worked = await this.#attachedRound();
         await this.#unmountedRound();
+        if (await this.#options.move()) worked = true;
         if (round % MDM_ROUNDS === 0) await this.#options.mdm.repair();
         if (worked) continue;
       } catch (error) {
@@ -185,27 +196,35 @@ export class Repairer {
       }
       if (this.#held.has(id) || !this.#queue.delete(id)) continue;
       const session = this.#options.session(volume);
-      let condition = assess(stateDir, volume, session);
+      const condition = assess(stateDir, volume, session);
       this.#note(id, condition);
       if (condition.problem !== "" || toDo(condition) === 0) continue;
       // No wait since the look at who holds it: from here on, whoever wants it waits for us.
-      await this.#repair(id, session);
-      condition = assess(stateDir, volume, session);
-      if (mdm.state.volumes.has(id)) this.#note(id, condition);
+      const status = await this.#repair(id, session);
+      for (const { name, reason } of status?.failedDevices ?? []) await this.#options.deviceFailed(name, reason);
+      if (!mdm.state.volumes.has(id)) return;
+      if (status?.garbage === 0) this.#cleared.set(id, session.mapVersion);
+      const garbage = status?.garbage ?? condition.garbage;
+      this.#note(id, { ...assess(stateDir, volume, session), garbage });
       // Volumes that are attached must not wait for a long queue of others.
       return;
     }
   }
 
-  async #repair(id: Id, session: Session): Promise<void> {
+  /** Undefined: it failed or was broken off. */
+  async #repair(id: Id, session: Session): Promise<EngineStatus | undefined> {
     const abort = new AbortController();
+    let status: EngineStatus | undefined;
     const done = this.#options.sdc.repair(session, abort.signal).then(
-      () => undefined,
+      (last) => {
+        status = last;
+      },
       (error) => this.#options.log(`repair of volume ${id}: ${error instanceof Error ? error.message : String(error)}`),
     );
     this.#running = { id, abort, done };
     await done;
     this.#running = undefined;
+    return abort.signal.aborted ? undefined : status;
   }
 
   #note(id: Id, condition: Condition): void {

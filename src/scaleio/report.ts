@@ -24,23 +24,24 @@ export interface ReportSources {
   readonly granularityBytes: number;
 }
 
-/** A device with its place in the map. */
-const flatDevices = (state: SystemState) => {
+/** The map's places in index order, with the device of each; undefined where one was removed. */
+const placesOf = (state: SystemState) => {
   const all = state.sds.flatMap((sds) => sds.devices.map((device) => ({ sds, device })));
-  return state.pool.deviceIds.map((id) => all.find(({ device }) => device.id === id) as (typeof all)[number]);
+  const byId = new Map(all.map((entry) => [entry.device.id, entry]));
+  return state.pool.deviceIds.map((id) => byId.get(id));
 };
 
-type FlatDevice = ReturnType<typeof flatDevices>[number];
-const isUp = ({ sds, device }: FlatDevice) => sds.state === "up" && device.state === "up";
+type Place = ReturnType<typeof placesOf>[number];
+const isThere = (place: Place) => place !== undefined;
+const isUp = (place: Place) => place?.sds.state === "up" && place.device.state === "up";
 
 /** `rexray-sim status`, as far as the cluster knows. */
 export async function clusterStatus(sources: ReportSources): Promise<ClusterStatus> {
   const { mdm } = sources;
   const { state } = mdm;
-  const devices = flatDevices(state);
-  const volumes = await Promise.all(
-    [...state.volumes.values()].map((volume) => volumeStatus(sources, volume, devices)),
-  );
+  const places = placesOf(state);
+  const devices = places.filter(isThere);
+  const volumes = await Promise.all([...state.volumes.values()].map((volume) => volumeStatus(sources, volume, places)));
   const used = devices.map(({ device }) =>
     [...state.volumes.keys()].reduce((sum, id) => sum + usedBytes(device, id), 0),
   );
@@ -48,11 +49,14 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const provisionedBytes = sum([...state.volumes.values()].map((volume) => volume.sizeBytes));
   const members = mdm.members();
   const down = devices.filter((device) => !isUp(device));
-  const poolHealth = worst([...volumes.map(({ status }) => status.health), down.length > 0 ? "degraded" : "ok"]);
+  const poolHealth = worst(volumes.map(({ status }) => status.health));
   const reasons = [
     ...state.sds
       .filter((sds) => sds.state !== "up")
-      .map((sds) => `${sds.name} is ${sds.state}: \`rexray-sim sds start ${sds.name}\``),
+      .map((sds) => {
+        const state = sds.maintenance === true ? "in maintenance" : sds.state;
+        return `${sds.name} is ${state}: \`rexray-sim sds start ${sds.name}\``;
+      }),
     ...devices
       .filter(({ sds, device }) => sds.state === "up" && device.state !== "up")
       .map(({ sds, device }) => `device ${sds.name}/${device.name} ${device.state}: ${device.reason}`),
@@ -62,7 +66,10 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
     ...volumes.flatMap(({ status, condition }) => volumeReasons(status, condition)),
   ];
   return {
-    health: worst([poolHealth, members.some((member) => member.state !== "normal") ? "degraded" : "ok"]),
+    health: worst([
+      poolHealth,
+      down.length > 0 || members.some((member) => member.state !== "normal") ? "degraded" : "ok",
+    ]),
     reasons,
     mdm: members,
     sds: state.sds.map((sds) => {
@@ -106,30 +113,34 @@ export async function volumeLayout(
   withChunks: boolean,
 ): Promise<VolumeLayout> {
   const { state } = sources.mdm;
-  const devices = flatDevices(state);
-  const { status } = await volumeStatus(sources, volume, devices);
+  const places = placesOf(state);
+  const { status } = await volumeStatus(sources, volume, places);
   const layout = new Layout(volume, state.pool.groups.flat());
   const { states } = readBooks(sources.stateDir, volume.id, layout, status.enginePid !== null);
-  const rows = devices.map(({ sds, device }) => ({
-    sds: sds.name,
-    device: device.name,
-    file: volumeFile(device, volume.id),
-    primaryChunks: 0,
-    secondaryChunks: 0,
-    usedBytes: usedBytes(device, volume.id),
-    staleChunks: 0,
-  }));
+  const rowAt = places.map(
+    (place) =>
+      place && {
+        sds: place.sds.name,
+        device: place.device.name,
+        file: volumeFile(place.device, volume.id),
+        primaryChunks: 0,
+        secondaryChunks: 0,
+        usedBytes: usedBytes(place.device, volume.id),
+        staleChunks: 0,
+      },
+  );
+  const rows = rowAt.filter((row) => row !== undefined);
   const chunks = [];
   for (let chunk = 0; chunk < layout.chunks; chunk++) {
     // The first two copies that count; a third one is on its way to take the place of one of them.
     const active = layout.active(chunk);
     const held = SLOTS.filter((slot) => (active & BIT[slot]) !== 0);
-    const [primary, secondary, third] = held.map((slot) => rows[layout.device(chunk, slot)]) as (typeof rows)[number][];
+    const [primary, secondary, third] = held.map((slot) => rowAt[layout.device(chunk, slot)]);
     if (primary !== undefined) primary.primaryChunks++;
     if (secondary !== undefined) secondary.secondaryChunks++;
     const stale = held
       .filter((slot) => ((states[chunk] ?? 0) & BIT[slot]) !== 0)
-      .flatMap((slot) => rows[layout.device(chunk, slot)] ?? []);
+      .flatMap((slot) => rowAt[layout.device(chunk, slot)] ?? []);
     for (const row of stale) row.staleChunks++;
     if (withChunks) {
       chunks.push({
@@ -157,7 +168,7 @@ export async function volumeLayout(
 async function volumeStatus(
   sources: ReportSources,
   volume: VolumeRecord,
-  devices: readonly FlatDevice[],
+  places: readonly Place[],
 ): Promise<{ status: ClusterVolumeStatus; condition: Condition }> {
   const { sdc, repairer, stateDir } = sources;
   const device = (await sdc.device(volume.id)) ?? null;
@@ -165,19 +176,18 @@ async function volumeStatus(
   const condition = repairer.condition(volume.id, engine);
   let { degraded, failed } = { degraded: condition.unsyncedChunks, failed: 0 };
   // Only a volume that is not plainly good is worth the walk over its chunks.
-  if (condition.problem === "" && (condition.staleCopies > 0 || !devices.every(isUp))) {
+  if (condition.problem === "" && (condition.staleCopies > 0 || !places.filter(isThere).every(isUp))) {
     const layout = new Layout(volume, sources.mdm.state.pool.groups.flat());
     const { states } = readBooks(stateDir, volume.id, layout, true);
     for (let chunk = 0; chunk < layout.chunks; chunk++) {
       const good = SLOTS.filter(
-        (slot) => ((states[chunk] ?? 0) & BIT[slot]) === 0 && isUp(devices[layout.device(chunk, slot)] as FlatDevice),
+        (slot) => ((states[chunk] ?? 0) & BIT[slot]) === 0 && isUp(places[layout.device(chunk, slot)]),
       ).length;
       if (good < 2) degraded++;
       if (good === 0) failed++;
     }
   }
-  const health: Health =
-    condition.problem !== "" || failed > 0 ? "failed" : degraded + condition.staleCopies > 0 ? "degraded" : "ok";
+  const health: Health = condition.problem !== "" || failed > 0 ? "failed" : degraded > 0 ? "degraded" : "ok";
   return {
     condition,
     status: {
@@ -204,7 +214,7 @@ function volumeReasons(status: ClusterVolumeStatus, condition: Condition): strin
   if (status.health === "ok") return [];
   const waiting = condition.staleCopies + condition.unsyncedChunks;
   return [
-    `volume ${status.name}: ${status.degradedChunks} of its MiB chunks have one good copy${waiting > 0 ? `, ${waiting} waiting to be rebuilt` : ""}`,
+    `volume ${status.name}: ${status.degradedChunks} of its MiB chunks have one good copy${waiting > 0 ? `, ${waiting} copies waiting to be rebuilt` : ""}`,
   ];
 }
 

@@ -54,6 +54,13 @@ export class FakeCluster implements ClusterApi {
     };
   }
 
+  maintainSds = async (name: string) => void this.orders.push(`maintenance ${name}`);
+  addSds = async ({ name }: { name: string }) => void this.orders.push(`add ${name}`);
+  removeSds = async (name: string) => void this.orders.push(`remove ${name}`);
+  abortRemoval = async (name: string) => void this.orders.push(`abort removal ${name}`);
+  addDevice = async (sds: string, { name }: { name: string }) => void this.orders.push(`add ${sds}/${name}`);
+  removeDevice = async (sds: string, device: string) => void this.orders.push(`remove ${sds}/${device}`);
+
   async layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout> {
     if (volumeName !== "pg") throw new SimError("not_found", `no volume is called "${volumeName}"`);
     return {

@@ -1,4 +1,4 @@
-import type { Change, Id, Pool, Sds, SystemState, VolumeRecord } from "../model.ts";
+import type { Change, Device, Id, Pool, Sds, SystemState, VolumeRecord } from "../model.ts";
 
 /** The MDM's tables, as one member keeps them in memory. */
 export interface Tables extends SystemState {
@@ -43,22 +43,67 @@ export function apply(tables: Tables, change: Change): void {
       if (volume !== undefined) tables.volumes.set(change.id, { ...volume, mappedTo: change.to });
       return;
     }
+    case "groups-changed": {
+      const groups = [...tables.pool.groups];
+      for (const [number, group] of change.groups) groups[number] = group;
+      tables.pool = { ...tables.pool, groups };
+      break;
+    }
+    case "sds-added":
+      tables.sds = [...tables.sds, change.sds];
+      tables.lastId = Math.max(tables.lastId, change.lastId);
+      for (const { id } of change.sds.devices) takePlace(tables, id);
+      break;
+    case "sds-removed":
+      for (const { id } of tables.sds.find(({ name }) => name === change.name)?.devices ?? []) leavePlace(tables, id);
+      tables.sds = tables.sds.filter(({ name }) => name !== change.name);
+      break;
     case "sds-state":
       tables.sds = tables.sds.map((sds) => (sds.name === change.name ? { ...sds, state: change.state } : sds));
       break;
-    case "device-state":
+    case "sds-maintenance":
+      tables.sds = tables.sds.map((sds) => (sds.name === change.name ? { ...sds, maintenance: change.on } : sds));
+      break;
+    case "sds-leaving":
+      tables.sds = tables.sds.map((sds) => (sds.name === change.name ? { ...sds, leaving: change.leaving } : sds));
+      break;
+    case "device-added":
       tables.sds = tables.sds.map((sds) =>
-        sds.devices.some(({ id }) => id === change.id)
-          ? {
-              ...sds,
-              devices: sds.devices.map((device) =>
-                device.id === change.id ? { ...device, state: change.state, reason: change.reason } : device,
-              ),
-            }
-          : sds,
+        sds.name === change.sds ? { ...sds, devices: [...sds.devices, change.device] } : sds,
       );
+      tables.lastId = Math.max(tables.lastId, change.lastId);
+      takePlace(tables, change.device.id);
+      break;
+    case "device-state":
+      changeDevice(tables, change.id, (device) => ({ ...device, state: change.state, reason: change.reason }));
+      break;
+    case "device-leaving":
+      changeDevice(tables, change.id, (device) => ({ ...device, leaving: change.leaving }));
+      break;
+    case "device-removed":
+      leavePlace(tables, change.id);
+      tables.sds = tables.sds.map((sds) => ({ ...sds, devices: sds.devices.filter(({ id }) => id !== change.id) }));
       break;
   }
   // What an engine goes by has changed.
   tables.pool = { ...tables.pool, mapVersion: tables.pool.mapVersion + 1 };
+}
+
+function changeDevice(tables: Tables, id: Id, to: (device: Device) => Device): void {
+  tables.sds = tables.sds.map((sds) =>
+    sds.devices.some((device) => device.id === id)
+      ? { ...sds, devices: sds.devices.map((device) => (device.id === id ? to(device) : device)) }
+      : sds,
+  );
+}
+
+/** Gives a device the first free place in the map. A place is free only when no group refers to it any more. */
+function takePlace(tables: Tables, id: Id): void {
+  const free = tables.pool.deviceIds.indexOf("");
+  const deviceIds = free < 0 ? [...tables.pool.deviceIds, id] : tables.pool.deviceIds.with(free, id);
+  tables.pool = { ...tables.pool, deviceIds };
+}
+
+function leavePlace(tables: Tables, id: Id): void {
+  tables.pool = { ...tables.pool, deviceIds: tables.pool.deviceIds.map((other) => (other === id ? "" : other)) };
 }

@@ -177,7 +177,10 @@ export class Copies {
   /** Whether it is certain that nothing was ever written: every device is there, and none holds a single block. */
   blank(): boolean {
     try {
-      return this.#fds.every((fd, device) => this.#modes[device] === HEALTHY && this.#files.allocated(fd) === 0);
+      return this.#session.devices.every(
+        ({ file }, device) =>
+          file === "" || (this.#modes[device] === HEALTHY && this.#files.allocated(this.#fds[device] as number) === 0),
+      );
     } catch {
       return false;
     }

@@ -12,7 +12,7 @@ export interface Session {
   readonly volumeId: string;
   readonly sizeBytes: number;
   readonly mapVersion: number;
-  /** The pool's devices in index order. `file` is the volume's file on that device. */
+  /** The pool's devices in index order. `file` is the volume's file on that device; "" for a place without a device. */
   readonly devices: readonly { readonly name: string; readonly file: string; readonly state: ServiceState }[];
   /** Group table, flat (layout.ts): three device indexes and a mask of retired slots a group. */
   readonly groups: readonly number[];

@@ -33,6 +33,16 @@ export function createLabel(directory: string, label: DeviceLabel): void {
   syncDirectory(directory);
 }
 
+/** The directory is no device any more, and is removed when nothing else lies in it. */
+export function removeLabel(directory: string): void {
+  try {
+    fs.unlinkSync(path.join(directory, LABEL));
+    fs.rmdirSync(directory);
+  } catch {
+    // Out of reach, or somebody has put something there: it stays.
+  }
+}
+
 /**
  * Throws unless the directory is this device: unavailable when it is missing, state_corrupt when it is another one,
  * state_newer. A missing device is never made anew: an empty one would pass for one that holds zeros.

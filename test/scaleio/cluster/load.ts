@@ -35,7 +35,7 @@ export interface Layout {
   id: string;
   device: string;
   devices: { sds: string; file: string }[];
-  chunks: { chunk: number; primary: string; secondary: string; stale: string[] }[];
+  chunks: { chunk: number; primary: string; secondary: string; third?: string; stale: string[] }[];
 }
 
 /** A command that runs beside the test. Throws with its output when it fails. */

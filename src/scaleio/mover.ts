@@ -1,0 +1,137 @@
+import { setImmediate as breathe } from "node:timers/promises";
+import type { Mdm } from "./mdm/mdm.ts";
+import type { Id, SystemState } from "./model.ts";
+import { type GroupFacts, type PlannerDevice, planMoves } from "./pool/planner.ts";
+import type { Repairer } from "./repairer.ts";
+import { readBooks } from "./sdc/books.ts";
+import { BIT, COUNT, Layout, SLOTS } from "./sdc/layout.ts";
+import type { Sdc } from "./sdc/sdc.ts";
+
+/** An unmounted volume that could not give up its copies is not tried again at once: that costs a process. */
+const ASK_AGAIN_MS = 5_000;
+
+export interface MoverOptions {
+  readonly stateDir: string;
+  readonly mdm: Mdm;
+  readonly sdc: Sdc;
+  readonly repairer: Pick<Repairer, "clearedBy" | "look">;
+  /** The map has changed: engines and repairer are to be told. */
+  readonly changed: () => Promise<void>;
+  /** Nothing of the pool lies on these devices any more. */
+  readonly emptied: (deviceIds: readonly Id[]) => Promise<void>;
+}
+
+/**
+ * Carries the planner's decisions out: asks the ledgers of all volumes how far the copies of moving groups are, has the MDM
+ * record what comes next, and has the engines told. It keeps nothing that is needed again, so a daemon that dies here is
+ * replaced by one that looks at the same map and the same ledgers.
+ *
+ * What must hold: a slot gets another device only after every ledger says that the slot is stale, and when no engine can
+ * still take it for the former device. Engines of attached volumes say which map they follow; engines of unmounted volumes
+ * do not run while this does (repairer.ts).
+ */
+export class Mover {
+  readonly #options: MoverOptions;
+  /** The map for which there was nothing to do. */
+  #idleAt = 0;
+  /** When an unmounted volume was last put up for giving up its retired copies. */
+  readonly #asked = new Map<Id, number>();
+
+  constructor(options: MoverOptions) {
+    this.#options = options;
+  }
+
+  /** Decides and records the next moves. True when there were any. Throws no_quorum. */
+  async round(): Promise<boolean> {
+    const { mdm } = this.#options;
+    const { pool } = mdm.state;
+    const moving = pool.groups.some((group) => group[3] !== 0 || SLOTS.every((slot) => group[slot] >= 0));
+    if (!moving && this.#idleAt === pool.mapVersion) return false;
+    const devices = plannerDevices(mdm.state);
+    const facts = moving ? await this.#survey(mdm.state) : noFacts(pool.groups.length);
+    // The survey took a while.
+    if (mdm.state.pool.mapVersion !== pool.mapVersion) return true;
+    const moves = planMoves(pool.groups, devices, facts);
+    if (moves.length === 0) {
+      this.#idleAt = pool.mapVersion;
+      const empty = leftBehind(mdm.state, devices);
+      if (empty.length > 0) await this.#options.emptied(empty);
+      return empty.length > 0;
+    }
+    await mdm.commit({ type: "groups-changed", groups: moves });
+    await this.#options.changed();
+    return true;
+  }
+
+  async #survey(state: SystemState): Promise<GroupFacts> {
+    const { stateDir } = this.#options;
+    const { groups, mapVersion } = state.pool;
+    const facts = noFacts(groups.length);
+    const flat = groups.flat();
+    const retiring = groups.some((group) => group[3] !== 0);
+    const running = new Set(this.#options.sdc.known());
+    for (const volume of state.volumes.values()) {
+      const layout = new Layout(volume, flat);
+      const cleared = !retiring || this.#cleared(volume.id, running.has(volume.id), mapVersion);
+      let states: Uint8Array | undefined;
+      try {
+        states = readBooks(stateDir, volume.id, layout, true).states;
+      } catch {
+        // Unreadable records: nothing may be believed of this volume's copies, so nothing of it moves.
+      }
+      for (let chunk = 0; chunk < layout.chunks; chunk++) {
+        const group = layout.group(chunk);
+        const bad = states === undefined ? 7 : (states[chunk] as number);
+        const retired = layout.retired(chunk);
+        if (states === undefined || (retired !== 0 && (!cleared || (bad & retired) !== retired))) facts.held[group] = 1;
+        if ((bad & layout.active(chunk)) === 0 || COUNT[layout.active(chunk)] === 0) continue;
+        for (const slot of SLOTS) {
+          const at = group * 3 + slot;
+          if ((bad & BIT[slot]) !== 0) facts.stale[at] = (facts.stale[at] as number) + 1;
+        }
+      }
+      await breathe();
+    }
+    return facts;
+  }
+
+  /** Whether everything retired by this map has been given up by the volume, and nobody goes by an older map. */
+  #cleared(id: Id, running: boolean, mapVersion: number): boolean {
+    if (!running) {
+      if (this.#options.repairer.clearedBy(id) === mapVersion) return true;
+      if ((this.#asked.get(id) ?? 0) < Date.now() - ASK_AGAIN_MS) {
+        this.#asked.set(id, Date.now());
+        this.#options.repairer.look(id);
+      }
+      return false;
+    }
+    const status = this.#options.sdc.status(id);
+    return status !== undefined && status.mapVersion === mapVersion && status.garbage === 0;
+  }
+}
+
+const noFacts = (groups: number): GroupFacts => ({ stale: new Uint32Array(groups * 3), held: new Uint8Array(groups) });
+
+/** The places of the map in index order. */
+function plannerDevices(state: SystemState): PlannerDevice[] {
+  const standings = new Map<Id, PlannerDevice>();
+  for (const sds of state.sds) {
+    for (const device of sds.devices) {
+      const up = sds.state === "up" && device.state === "up";
+      const lost = sds.maintenance === true && device.state !== "failed" ? "away" : "lost";
+      const standing = !up ? lost : device.leaving === true ? "leaving" : "home";
+      standings.set(device.id, { capacityBytes: device.capacityBytes, faultUnit: sds.faultSet, standing });
+    }
+  }
+  return state.pool.deviceIds.map((id) => standings.get(id) ?? { capacityBytes: 0, faultUnit: "", standing: "lost" });
+}
+
+/** Devices that are to leave and to which no group refers. */
+function leftBehind(state: SystemState, devices: readonly PlannerDevice[]): Id[] {
+  const used = new Uint8Array(devices.length);
+  for (const group of state.pool.groups) for (const slot of SLOTS) if (group[slot] >= 0) used[group[slot]] = 1;
+  const leaving = new Set(
+    state.sds.flatMap(({ devices }) => devices.filter((device) => device.leaving).map(({ id }) => id)),
+  );
+  return state.pool.deviceIds.filter((id, index) => used[index] === 0 && leaving.has(id));
+}

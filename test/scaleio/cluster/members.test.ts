@@ -1,0 +1,184 @@
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import t from "tap";
+import { call } from "../../helpers/plugin-client.ts";
+import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
+import { type Sim, startSim } from "../../helpers/sim.ts";
+import { waitFor } from "../../helpers/wait.ts";
+import { CONFIG, dropCaches, fio, type Layout, mountAgain, mountVolume, random, seed } from "./load.ts";
+
+t.comment(`KILL_SEED=${seed}`);
+const skip = requiresRoot() || requiresFuse();
+
+interface Status {
+  health: string;
+  reasons: string[];
+  pools: { health: string }[];
+  sds: { name: string; devices: string[] }[];
+}
+const status = (sim: Sim) => sim.json<Status>("status");
+const hashOf = (file: string) => createHash("sha256").update(fs.readFileSync(file)).digest("hex");
+const layout = (sim: Sim, name: string) => sim.json<Layout>("volume", "inspect", name, "--chunks");
+const nodesOf = ({ chunks }: Layout) => [...new Set(chunks.flatMap(({ primary, secondary }) => [primary, secondary]))];
+const settled = ({ chunks }: Layout) => chunks.every(({ third, stale }) => third === undefined && stale.length === 0);
+
+/** Random bytes in a new file; answers the way to check it, there or in another directory. */
+function write(directory: string, name: string): (where?: string) => boolean {
+  const file = path.join(directory, name);
+  const fd = fs.openSync(file, "w");
+  fs.writeSync(fd, Buffer.from(Array.from({ length: 3_000_000 }, () => Math.floor(random() * 256))));
+  fs.fsyncSync(fd);
+  fs.closeSync(fd);
+  const before = hashOf(file);
+  return (where = directory) => {
+    dropCaches();
+    return hashOf(path.join(where, name)) === before;
+  };
+}
+
+t.test(
+  "a node is lost for good: all copies are made anew elsewhere, and the next loss costs nothing",
+  { skip, timeout: 120_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    const shelf = await mountVolume(sim, "shelf", { size: "64MB" });
+    const onShelf = write(shelf, "kept");
+    await call(sim.socket, "Unmount", { Name: "shelf", ID: "test" });
+    const directory = await mountVolume(sim, "busy", { size: "128MB" });
+    const intact = write(directory, "before");
+
+    const load = fio(directory, 6);
+    t.equal((await sim.cli("sds", "stop", "sds-2")).code, 0);
+    const meanwhile = write(directory, "meanwhile");
+    await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", {
+      what: "two good copies of every chunk",
+      deadline: 60_000,
+    });
+    t.equal((await status(sim)).health, "degraded", "a node is down, and the status says so");
+    for (const name of ["busy", "shelf"]) {
+      await waitFor(async () => settled(await layout(sim, name)), { what: `${name} to be settled`, deadline: 30_000 });
+      t.notOk(nodesOf(await layout(sim, name)).includes("sds-2"), `${name} does not need sds-2 any more`);
+    }
+    await load.ended;
+
+    t.equal((await sim.cli("sds", "stop", "sds-3")).code, 0);
+    t.ok(intact() && meanwhile(), "readable without the second node");
+    t.ok(onShelf(await mountAgain(sim, "shelf", "again")));
+    t.equal((await sim.cli("sds", "start", "sds-3", "--wait")).code, 0);
+    t.equal((await sim.cli("sds", "start", "sds-2", "--wait")).code, 0);
+    await waitFor(async () => nodesOf(await layout(sim, "busy")).length === 4, {
+      what: "copies to go back to sds-2",
+      deadline: 60_000,
+    });
+    t.ok(intact() && meanwhile());
+  },
+);
+
+t.test(
+  "under load a node is added and another one removed, with the daemon killed in between",
+  { skip, timeout: 180_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    const directory = await mountVolume(sim, "moving", { size: "128MB" });
+    const intact = write(directory, "file");
+    const load = fio(directory, 10);
+    t.equal((await sim.cli("sds", "add", "sds-5")).code, 0);
+    await waitFor(
+      async () => {
+        const { chunks } = await layout(sim, "moving");
+        const there = chunks.filter(({ primary, secondary }) => [primary, secondary].includes("sds-5")).length;
+        return there >= 0.7 * ((chunks.length * 2) / 5);
+      },
+      { what: "sds-5 to have its share", deadline: 60_000 },
+    );
+    const { sds } = await status(sim);
+    const place = sds.find(({ name }) => name === "sds-1")?.devices[0] as string;
+    t.equal((await sim.cli("sds", "remove", "sds-1")).code, 0);
+    await sim.restart("SIGKILL");
+    await waitFor(async () => !(await status(sim)).sds.some(({ name }) => name === "sds-1"), {
+      what: "sds-1 to be gone",
+      deadline: 60_000,
+    });
+    t.notOk(fs.existsSync(place), "nothing of it is left");
+    await load.ended;
+    await waitFor(async () => (await status(sim)).health === "ok", { what: "health", deadline: 30_000 });
+    t.ok(intact());
+    t.notOk(nodesOf(await layout(sim, "moving")).includes("sds-1"));
+
+    await t.test("a second volume is made on the new map, and read back after a remount", async (t) => {
+      const fresh = await mountVolume(sim, "fresh", { size: "64MB" });
+      const good = write(fresh, "f");
+      await call(sim.socket, "Unmount", { Name: "fresh", ID: "test" });
+      t.ok(good(await mountAgain(sim, "fresh", "again")));
+      t.match(nodesOf(await layout(sim, "fresh")).sort(), ["sds-2", "sds-3", "sds-4", "sds-5"]);
+    });
+
+    await t.test("a removal that the rest could not bear is refused, and changes nothing", async (t) => {
+      t.equal((await sim.cli("sds", "remove", "sds-2", "--wait")).code, 0);
+      const { code, stderr } = await sim.cli("sds", "remove", "sds-3");
+      t.equal(code, 1);
+      t.match(stderr, /sds-3 cannot be removed: 2 fault units would be left, and 3 are needed/);
+      t.equal((await status(sim)).health, "ok");
+    });
+
+    await t.test("bad input", async (t) => {
+      t.match((await sim.cli("sds", "add", "sds-3")).stderr, /there is an SDS called "sds-3" already/);
+      t.match((await sim.cli("sds", "add", "a/b")).stderr, /"a\/b" is no name for a SDS/);
+      t.match((await sim.cli("sds", "add", "x", "--size", "16xb")).stderr, /16xb/);
+      t.match((await sim.cli("device", "remove", "sds-3", "none")).stderr, /has no device "none"; it has dev-1/);
+      t.match((await sim.cli("sds", "remove", "none")).stderr, /no SDS is called "none"/);
+    });
+  },
+);
+
+t.test("maintenance: nothing is rebuilt elsewhere; what was missed is copied at the end", { skip }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  const directory = await mountVolume(sim, "m", { size: "64MB" });
+  t.equal((await sim.cli("sds", "maintenance", "sds-4")).code, 0);
+  const intact = write(directory, "f");
+  t.match((await status(sim)).reasons.join(), /sds-4 is in maintenance/);
+  t.match(
+    (await sim.cli("sds", "maintenance", "sds-1")).stderr,
+    /sds-1 cannot go into maintenance while the health is degraded/,
+  );
+  const before = await layout(sim, "m");
+  t.ok(before.chunks.some(({ stale }) => stale.includes("sds-4")));
+  t.equal((await sim.cli("sds", "start", "sds-4", "--wait")).code, 0);
+  const after = await layout(sim, "m");
+  t.same(
+    after.chunks.map(({ primary, secondary }) => [primary, secondary]),
+    before.chunks.map(({ primary, secondary }) => [primary, secondary]),
+    "every copy is where it was",
+  );
+  await sim.cli("sds", "stop", "sds-1");
+  t.ok(intact());
+});
+
+t.test("a device is added to a node and removed again", { skip }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  const directory = await mountVolume(sim, "d", { size: "64MB" });
+  const intact = write(directory, "f");
+  const place = path.join(sim.dir, "second-disk");
+  t.equal((await sim.cli("device", "add", "sds-1", "dev-2", "--path", place, "--size", "512GB")).code, 0);
+  const used = async () =>
+    (
+      await sim.json<{ devices: { file: string; primaryChunks: number; secondaryChunks: number }[] }>(
+        "volume",
+        "inspect",
+        "d",
+      )
+    ).devices.find(({ file }) => file.startsWith(place));
+  await waitFor(
+    async () => {
+      const there = await used();
+      return there !== undefined && there.primaryChunks + there.secondaryChunks > 20;
+    },
+    { what: "copies on the new device", deadline: 60_000 },
+  );
+  t.ok(intact());
+  t.equal((await sim.cli("device", "remove", "sds-1", "dev-2")).code, 0);
+  await waitFor(async () => (await used()) === undefined, { what: "the device to be gone", deadline: 60_000 });
+  t.notOk(fs.existsSync(place));
+  t.ok(intact());
+});
