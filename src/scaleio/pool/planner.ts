@@ -189,7 +189,7 @@ class Planner {
       const group = this.#groups[number] as Group;
       const active = SLOTS.filter((slot) => isActive(group, slot));
       const source = best(
-        active.filter((slot) => this.#standing(group[slot]) === "home" && over(group[slot]) >= 1),
+        active.filter((slot) => this.#standing(group[slot]) === "home" && over(group[slot]) > 0),
         (slot) => over(group[slot]),
       );
       const kept = active.find((slot) => slot !== source);

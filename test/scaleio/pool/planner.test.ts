@@ -111,6 +111,15 @@ t.test("nodes are added, of unequal sizes: even in the end, and hardly more is m
   t.ok(made <= least * 1.05, `${made} copies moved, ${least.toFixed(0)} are the least`);
 });
 
+t.test("one node joins many: it gets its share, though none of the others holds much more than its own", async (t) => {
+  const devices = [...nodes(200), device("sds-200")];
+  const groups = place(nodes(200), 4096);
+  const made = settle(t, groups, devices);
+  const share = (4096 * 2) / 201;
+  t.ok(copiesOn(groups, 200) > share - 2, `${copiesOn(groups, 200)} of ${share.toFixed(1)}`);
+  t.ok(made <= share * 1.05);
+});
+
 t.test("a node leaves: it is emptied, and nothing else is moved", async (t) => {
   const devices = standing(nodes(5), 3, "leaving");
   const groups = place(nodes(5));

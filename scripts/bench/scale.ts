@@ -1,0 +1,66 @@
+/**
+ * The planner at the size of the largest system, by the code that the product runs: 1,024 SDSs, 100,000 volumes of 16 GB.
+ * Prints plan times, the size of the map, what is moved, and how evenly. Exit status 1 when a limit is missed.
+ */
+import type { Group } from "../../src/scaleio/model.ts";
+import { groupCountFor, placeGroups } from "../../src/scaleio/pool/placement.ts";
+import { type PlannerDevice, planMoves } from "../../src/scaleio/pool/planner.ts";
+
+const NODES = 1024;
+const VOLUMES = 100_000;
+const CHUNKS_PER_VOLUME = 16 * 1024;
+
+const device = (index: number): PlannerDevice => ({
+  capacityBytes: 2 ** 40,
+  faultUnit: `sds-${index}`,
+  standing: "home",
+});
+const devices = Array.from({ length: NODES }, (_, index) => device(index));
+const timed = <T>(task: () => T): [T, number] => {
+  const began = performance.now();
+  const result = task();
+  return [result, performance.now() - began];
+};
+let missed = 0;
+const line = (what: string, value: string, ok = true) => {
+  if (!ok) missed++;
+  console.log(`${what.padEnd(58)} ${value.padStart(14)} ${ok ? "" : "MISS"}`);
+};
+
+const count = groupCountFor(NODES);
+const [table, placing] = timed(() => [...placeGroups(devices, count)]);
+line(`placing ${count} groups on ${NODES} SDSs`, `${placing.toFixed(0)} ms`);
+const mapBytes = JSON.stringify(table).length;
+line("map as the engines get it, limit 16 MB", `${(mapBytes / 1e6).toFixed(1)} MB`, mapBytes < 16e6);
+
+const facts = () => ({ stale: new Uint32Array(count * 3), held: new Uint8Array(count) });
+const chunksPerGroup = (VOLUMES * CHUNKS_PER_VOLUME) / count;
+
+const lossy = devices.map((one, index) => (index === 7 ? { ...one, standing: "lost" as const } : one));
+const [moves, planning] = timed(() => planMoves(table, lossy, facts()));
+line("planning the loss of one SDS, limit 1000 ms", `${planning.toFixed(0)} ms`, planning < 1000);
+const copies = table.filter((group) => group.slice(0, 2).includes(7)).length;
+line("copies lost / copies to be made", `${copies} / ${moves.length}`, copies === moves.length);
+line(`logical TB of ${VOLUMES} full volumes that this is`, ((moves.length * chunksPerGroup) / 2 ** 20).toFixed(0));
+
+// Each target writes; the copy that is left is read. With fewer copies than survivors, whole ones are as even as it gets.
+const spread = (of: (before: Group, after: Group) => number) => {
+  const work = new Map<number, number>();
+  for (const [number, after] of moves) {
+    const who = of(table[number] as Group, after);
+    work.set(who, (work.get(who) ?? 0) + 1);
+  }
+  return { nodes: work.size, most: Math.max(...work.values()) };
+};
+const written = spread((before, after) => after.find((one, slot) => slot < 3 && one !== before[slot]) as number);
+const even = Math.max(1, moves.length / (NODES - 1));
+line("SDSs that write / most copies on one", `${written.nodes} / ${written.most}`, written.most <= even * 1.2);
+const read = spread((before) => before.slice(0, 2).find((one) => one !== 7) as number);
+line("SDSs that read / most copies from one", `${read.nodes} / ${read.most}`);
+
+const grown = [...devices, device(NODES)];
+const [adding, balancing] = timed(() => planMoves(table, grown, facts()));
+line("planning for a new SDS, limit 1000 ms", `${balancing.toFixed(0)} ms`, balancing < 1000);
+const share = (count * 2) / (NODES + 1);
+line("copies for it / its share", `${adding.length} / ${share.toFixed(1)}`, adding.length <= share * 1.05);
+process.exit(missed > 0 ? 1 : 0);

@@ -1,0 +1,134 @@
+import fs from "node:fs";
+import path from "node:path";
+import { build } from "esbuild";
+import t from "tap";
+import { tempDir } from "../../helpers/temp-dir.ts";
+import type { Simulation } from "./simulation.ts";
+
+// The simulator is worth something only if it catches a store that is broken. Each row breaks one invariant of the storage
+// logic (design.md 3) by one replacement in its source; some seed has to find it out.
+const SDC = path.resolve(import.meta.dirname, "../../../src/scaleio/sdc");
+const MOST_SEEDS = 1000;
+
+interface Mutation {
+  readonly invariant: string;
+  readonly file: string;
+  readonly of: string;
+  readonly by: string;
+}
+
+const MUTATIONS: readonly Mutation[] = [
+  {
+    invariant: "1, 5 what two engines may have left different is compared before it is read",
+    file: "block-store.ts",
+    of: "for (let chunk = region * perRegion; chunk < end; chunk++) this.#change(chunk, this.#state(chunk) | UNSYNCED);",
+    by: "",
+  },
+  {
+    invariant: "2 a copy that did not take a write is stale",
+    file: "block-store.ts",
+    of: "slot as Slot, from, at, offset, length)) this.#markStale(chunk, slot as Slot);",
+    by: "slot as Slot, from, at, offset, length)) continue;",
+  },
+  {
+    invariant: "2 that is on record before the write is acknowledged",
+    file: "block-store.ts",
+    of: "this.#ledger.persist(this.#unrecorded.first, this.#unrecorded.last);",
+    by: "",
+  },
+  {
+    invariant: "2 a copy on a device that failed is stale before the others are written",
+    file: "block-store.ts",
+    of: "for (const slot of SLOTS) if ((good & ~targets & BIT[slot]) !== 0) this.#markStale(chunk, slot);",
+    by: "",
+  },
+  {
+    invariant: "3 a stale copy is never read",
+    file: "block-store.ts",
+    of: "if (this.#isStale(chunk, slot as Slot)) continue;",
+    by: "",
+  },
+  {
+    invariant: "3 it becomes good by being copied over only",
+    file: "block-store.ts",
+    of: "return loaded && this.#mirror(chunk, target);",
+    by: "return loaded;",
+  },
+  {
+    invariant: "3 and once that has been synced",
+    file: "block-store.ts",
+    of: "const distrusted = new Set(this.#copies.syncAll());",
+    by: "const distrusted = new Set<number>();",
+  },
+  {
+    invariant: "4 a flush syncs every device",
+    file: "block-store.ts",
+    of: "for (const device of this.#copies.syncAll()) this.#distrust(device);\n    this.#intent.settle",
+    by: "this.#intent.settle",
+  },
+  {
+    invariant: "4 also the one that leaves before the flush",
+    file: "copies.ts",
+    of: "if (changed && this.#dirty[index] === 1 && !this.#sync(index)) unsynced.push(index);",
+    by: "",
+  },
+  {
+    invariant: "5 regions are on record before they are written",
+    file: "block-store.ts",
+    of: "this.#intent.cover(offset, length, this.#now());",
+    by: "",
+  },
+  {
+    invariant: "5 and stay there until they have been synced and compared",
+    file: "block-store.ts",
+    of: "if ((this.#state(chunk) & UNSYNCED) !== 0) return true;",
+    by: "",
+  },
+  {
+    invariant: "a copy is given up only where another good one is within reach",
+    file: "block-store.ts",
+    of: "if (!kept) return false;",
+    by: "",
+  },
+];
+
+async function broken({ file, of, by }: Mutation, out: string): Promise<new (seed: number) => Simulation> {
+  await build({
+    entryPoints: [path.join(import.meta.dirname, "simulation.ts")],
+    outfile: out,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    logLevel: "silent",
+    plugins: [
+      {
+        name: "break",
+        setup: ({ onLoad }) =>
+          onLoad({ filter: /\.ts$/ }, ({ path: source }) => {
+            if (source !== path.join(SDC, file)) return undefined;
+            const text = fs.readFileSync(source, "utf8");
+            if (!text.includes(of)) throw new Error(`${file} has no longer: ${of}`);
+            return { contents: text.replace(of, by), loader: "ts" };
+          }),
+      },
+    ],
+  });
+  return ((await import(out)) as { Simulation: new (seed: number) => Simulation }).Simulation;
+}
+
+t.test("the simulator catches a store that is broken", { timeout: 600_000 }, async (t) => {
+  const dir = tempDir("teeth");
+  t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));
+  for (const [index, mutation] of MUTATIONS.entries()) {
+    const Broken = await broken(mutation, path.join(dir, `${index}.mjs`));
+    let caught = 0;
+    for (let seed = 1; seed <= MOST_SEEDS && caught === 0; seed++) {
+      try {
+        new Broken(seed).run(300);
+      } catch {
+        caught = seed;
+      }
+    }
+    t.ok(caught > 0, `${mutation.invariant}: found out by seed ${caught}`);
+  }
+});
