@@ -41,6 +41,14 @@ const deviceBody = z.strictObject({
   path: z.string().optional(),
   sizeBytes: z.int().positive().optional(),
 });
+const snapshotsBody = z.strictObject({
+  snapshots: z
+    .array(z.strictObject({ volume: z.string(), name: z.string() }))
+    .min(1)
+    .max(256),
+});
+const resizeBody = z.strictObject({ sizeBytes: z.int().positive() });
+const overwriteBody = z.strictObject({ from: z.string() });
 const sdsBody = deviceBody.extend({ faultSet: z.string().optional() });
 
 /** Throws invalid_argument, in words that say what is wrong where. */
@@ -75,6 +83,24 @@ export function adminApp(parts: AdminParts): Express {
     const layout = await cluster.layout(name, { chunks: request.query["chunks"] === "1" });
     const inspection: VolumeInspection = { ...layout, mountpoint: await volumes.path(name) };
     response.json(inspection);
+  });
+
+  app.post("/snapshots", async (request, response) => {
+    await volumes.snapshot(understood("/snapshots", snapshotsBody, request.body).snapshots);
+    response.json({});
+  });
+
+  app.post("/volumes/:name/resize", async (request, response) => {
+    await volumes.resize(request.params.name, understood("/volumes/NAME/resize", resizeBody, request.body).sizeBytes);
+    response.json({});
+  });
+
+  app.post("/volumes/:name/overwrite", async (request, response) => {
+    await volumes.overwrite(
+      request.params.name,
+      understood("/volumes/NAME/overwrite", overwriteBody, request.body).from,
+    );
+    response.json({});
   });
 
   for (const [order, carryOut] of Object.entries(sdsOrders(cluster))) {

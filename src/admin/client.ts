@@ -6,6 +6,8 @@ import type { DownReport, StatusReport, VolumeInspection } from "./report.ts";
 
 /** Questions are answered from memory; a daemon that needs longer than this (ms) is in trouble, and the caller should know. */
 const ANSWER_LIMIT = 15_000;
+/** Freezing a busy file system writes out what the page cache holds (ms). */
+const CHANGE_LIMIT = 120_000;
 /** Unmounting flushes what the page cache holds (ms). */
 const DOWN_LIMIT = 300_000;
 
@@ -26,6 +28,18 @@ export class AdminClient {
 
   volume(name: string, options: { chunks: boolean }): Promise<VolumeInspection> {
     return this.#call("GET", `/volumes/${encodeURIComponent(name)}${options.chunks ? "?chunks=1" : ""}`);
+  }
+
+  async snapshot(snapshots: readonly { volume: string; name: string }[]): Promise<void> {
+    await this.#call("POST", "/snapshots", { snapshots }, CHANGE_LIMIT);
+  }
+
+  async resize(volume: string, sizeBytes: number): Promise<void> {
+    await this.#call("POST", `/volumes/${encodeURIComponent(volume)}/resize`, { sizeBytes }, CHANGE_LIMIT);
+  }
+
+  async overwrite(volume: string, from: string): Promise<void> {
+    await this.#call("POST", `/volumes/${encodeURIComponent(volume)}/overwrite`, { from }, CHANGE_LIMIT);
   }
 
   /** Orders of admin/app.ts: stop, start, maintenance, remove, abort-removal. */

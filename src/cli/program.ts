@@ -98,7 +98,7 @@ function build(context: Context, done: (status: number) => void): Command {
       done(await (await import("./status.ts")).status(context, { runDir: runDirOf(flags), json: flags.json === true }));
     });
 
-  const volume = program.command("volume").description("look at volumes");
+  const volume = program.command("volume").description("look at volumes, make them larger");
   withJson(volume.command("ls"))
     .description("list the volumes")
     .action(async (flags: JsonFlag) => {
@@ -115,6 +115,31 @@ function build(context: Context, done: (status: number) => void): Command {
     .action(async (name: string, flags: JsonFlag & { chunks?: boolean }) => {
       const options = { runDir: runDirOf(flags), name, json: flags.json === true, chunks: flags.chunks === true };
       done(await (await import("./volume-inspect.ts")).volumeInspect(context, options));
+    });
+
+  withRunDir(volume.command("resize <name> <size>"))
+    .description("make a volume larger, in use or not; its file system follows")
+    .action(async (name: string, size: string, flags: RunDirFlag) => {
+      done(await (await import("./volume-changes.ts")).volumeResize(context, { runDir: runDirOf(flags), name, size }));
+    });
+
+  const snapshot = program.command("snapshot").description("make snapshots, which are volumes, and go back to them");
+  withRunDir(snapshot.command("create <volume=name...>"))
+    .description("snapshot volumes, all at one instant, in use or not")
+    .action(async (pairs: string[], flags: RunDirFlag) => {
+      done(await (await import("./volume-changes.ts")).snapshotCreate(context, { runDir: runDirOf(flags), pairs }));
+    });
+  withJson(snapshot.command("ls"))
+    .description("list the snapshots")
+    .action(async (flags: JsonFlag) => {
+      const options = { runDir: runDirOf(flags), json: flags.json === true };
+      done(await (await import("./volume-changes.ts")).snapshotLs(context, options));
+    });
+  withRunDir(snapshot.command("restore <volume> <snapshot>"))
+    .description("give an unmounted volume the content of a snapshot of it")
+    .action(async (name: string, from: string, flags: RunDirFlag) => {
+      const options = { runDir: runDirOf(flags), volume: name, snapshot: from };
+      done(await (await import("./volume-changes.ts")).snapshotRestore(context, options));
     });
 
   const sds = program.command("sds").description("look at storage nodes, stop, start, add and remove them");

@@ -34,6 +34,15 @@ export interface CreateRequest {
   readonly iops: number;
 }
 
+export interface SnapshotRequest {
+  readonly volumeId: string;
+  /** The snapshot's name: it is a volume. */
+  readonly name: string;
+}
+
+/** Runs a task while nothing is written to the volumes that it is about. */
+export type Quiesced = (task: () => Promise<void>) => Promise<void>;
+
 export interface AttachedDevice {
   /** Its path. */
   readonly device: string;
@@ -56,6 +65,15 @@ export interface StorageDriver {
 
   /** Throws in_use while attached. */
   remove(id: string): Promise<void>;
+
+  /** Snapshots of these volumes at one instant. Throws already_exists, no_capacity, unavailable, no_quorum. */
+  snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<DriverVolume[]>;
+
+  /** Gives a volume the content of a snapshot of it. Throws in_use while it is attached, invalid_argument. */
+  overwrite(id: string, fromId: string, quiesced: Quiesced): Promise<void>;
+
+  /** Makes the volume, and its device if it has one, larger. Throws invalid_argument, no_capacity, unavailable, no_quorum. */
+  resize(id: string, sizeBytes: number): Promise<DriverVolume>;
 
   /**
    * Makes the volume a block device of this host. Idempotent: an attached volume answers the same device. Throws in_use when another host has it and `preempt` is not set, or while a former attachment is

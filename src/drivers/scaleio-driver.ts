@@ -2,7 +2,14 @@ import { createHash } from "node:crypto";
 import { SimError } from "../lib/errors.ts";
 import type { Cluster } from "../scaleio/cluster.ts";
 import type { Id, VolumeRecord } from "../scaleio/model.ts";
-import type { AttachedDevice, CreateRequest, DriverVolume, StorageDriver } from "./driver.ts";
+import type {
+  AttachedDevice,
+  CreateRequest,
+  DriverVolume,
+  Quiesced,
+  SnapshotRequest,
+  StorageDriver,
+} from "./driver.ts";
 
 /** The embedded, simulated ScaleIO cluster as a storage driver (spec/rexray.md 9: how REX-Ray reports such volumes). */
 export class ScaleioDriver implements StorageDriver {
@@ -38,17 +45,23 @@ export class ScaleioDriver implements StorageDriver {
         `volume ${request.name}: there is no storage pool "${request.type}"; the pool is called ${pool.name}`,
       );
     }
-    if (this.#byName.has(request.name)) throw new SimError("already_exists", `volume ${request.name} exists already`);
-    // Reserved before the first wait: two creations of one name must not both pass the check above.
-    this.#byName.set(request.name, "");
-    try {
-      const volume = await this.#cluster.createVolume(request);
-      this.#byName.set(request.name, volume.id);
-      return this.#view(volume);
-    } catch (error) {
-      this.#byName.delete(request.name);
-      throw error;
-    }
+    const [volume] = await this.#naming([request.name], async () => [await this.#cluster.createVolume(request)]);
+    return volume as DriverVolume;
+  }
+
+  snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<DriverVolume[]> {
+    return this.#naming(
+      requests.map(({ name }) => name),
+      () => this.#cluster.snapshot(requests, quiesced),
+    );
+  }
+
+  overwrite(id: Id, fromId: Id, quiesced: Quiesced): Promise<void> {
+    return this.#cluster.overwrite(id, fromId, quiesced);
+  }
+
+  async resize(id: Id, sizeBytes: number): Promise<DriverVolume> {
+    return this.#view(await this.#cluster.resize(id, sizeBytes));
   }
 
   async remove(id: Id): Promise<void> {
@@ -69,8 +82,26 @@ export class ScaleioDriver implements StorageDriver {
     return this.#cluster.detach(id);
   }
 
+  /** The names are reserved before the first wait: two creations of one name must not both find it free. */
+  async #naming(names: readonly string[], create: () => Promise<VolumeRecord[]>): Promise<DriverVolume[]> {
+    const taken = names.find((name, index) => this.#byName.has(name) || names.indexOf(name) !== index);
+    if (taken !== undefined)
+      throw new SimError("already_exists", `a volume called ${taken} exists already: choose another name`);
+    for (const name of names) this.#byName.set(name, "");
+    try {
+      const volumes = await create();
+      for (const { name, id } of volumes) this.#byName.set(name, id);
+      return volumes.map((volume) => this.#view(volume));
+    } catch (error) {
+      for (const name of names) this.#byName.delete(name);
+      throw error;
+    }
+  }
+
   #view(volume: VolumeRecord): DriverVolume {
-    const { pool } = this.#cluster.state;
+    const { pool, volumes } = this.#cluster.state;
+    const ancestor =
+      volume.ancestorId === undefined ? {} : { snapshotOf: volumes.get(volume.ancestorId ?? "")?.name ?? "" };
     return {
       id: volume.id,
       name: volume.name,
@@ -81,7 +112,7 @@ export class ScaleioDriver implements StorageDriver {
       iops: volume.iops,
       attachedTo: volume.mappedTo,
       fsType: volume.fsType,
-      fields: { scaleioId: volume.id, scaleioName: scaleioName(volume.name) },
+      fields: { scaleioId: volume.id, scaleioName: scaleioName(volume.name), ...ancestor },
     };
   }
 }

@@ -12,22 +12,61 @@ const MAGICS = [
   { type: "btrfs", at: 0x10040, bytes: Buffer.from("_BHRfS_M") },
 ] as const;
 
+/** What is on a device. */
+export interface Found {
+  readonly type: (typeof MAGICS)[number]["type"] | "empty" | "unknown";
+  /** How much of the device the file system takes; 0 where that is not known. */
+  readonly bytes: number;
+}
+
 /**
  * What a device's first bytes are: a file system (spec/rexray.md 6), "empty" when they are all zero, "unknown" otherwise.
  * Read by a tool, since a device that hangs must not take a thread of this process with it.
  */
-export async function probe(
-  device: string,
-  options: RunOptions = {},
-): Promise<(typeof MAGICS)[number]["type"] | "empty" | "unknown"> {
+export async function probe(device: string, options: RunOptions = {}): Promise<Found> {
   const head = await runForBytes(
     "dd",
     [`if=${device}`, `bs=${PROBE_BYTES}`, "count=1", "iflag=fullblock", "status=none"],
     options,
   );
   const found = MAGICS.find(({ at, bytes }) => head.subarray(at, at + bytes.length).equals(bytes));
-  if (found !== undefined) return found.type;
-  return head.every((byte) => byte === 0) ? "empty" : "unknown";
+  if (found !== undefined) return { type: found.type, bytes: sizeOf(found.type, head) };
+  return { type: head.every((byte) => byte === 0) ? "empty" : "unknown", bytes: 0 };
+}
+
+/** From the superblock: its number of blocks and their size. */
+function sizeOf(type: Found["type"], head: Buffer): number {
+  if (type === "xfs") return Number(head.readBigUInt64BE(8)) * head.readUInt32BE(4);
+  if (type !== "ext4") return 0;
+  const has64bit = (head.readUInt32LE(0x460) & 0x80) !== 0;
+  const blocks = head.readUInt32LE(0x404) + (has64bit ? head.readUInt32LE(0x550) * 2 ** 32 : 0);
+  return blocks * 1024 * 2 ** head.readUInt32LE(0x418);
+}
+
+/**
+ * Lets a mounted file system take all of its device, which has become larger. False: the kernel does not let this process
+ * grow a mounted ext4 (it wants CAP_SYS_RESOURCE, which containers lack); {@link growUnmounted} does it without the kernel.
+ */
+export async function growFileSystem(
+  device: string,
+  directory: string,
+  type: string,
+  options: RunOptions = {},
+): Promise<boolean> {
+  try {
+    if (type === "xfs") await run("xfs_growfs", [directory], options);
+    else await run("resize2fs", [device], options);
+    return true;
+  } catch (error) {
+    if (type !== "xfs" && error instanceof SimError && /Permission denied/.test(error.message)) return false;
+    throw error;
+  }
+}
+
+/** The same for an ext4 that is not mounted. It is checked first: resize2fs insists on that. */
+export async function growUnmounted(device: string, options: RunOptions = {}): Promise<void> {
+  await run("e2fsck", ["-f", "-p", device], options);
+  await run("resize2fs", [device], options);
 }
 
 /**

@@ -25,6 +25,11 @@ export async function detachLoop(device: string): Promise<void> {
   await run("losetup", ["--detach", device]);
 }
 
+/** Has the device take the size that its file has now. */
+export async function growLoop(device: string): Promise<void> {
+  await run("losetup", ["--set-capacity", device]);
+}
+
 /** The loop device that a file is attached to. Read in place, as the mount table is. */
 export function loopOf(file: string): string | undefined {
   return loops().find((loop) => loop.file === file)?.device;

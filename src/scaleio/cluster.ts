@@ -1,8 +1,10 @@
 import path from "node:path";
 import { SimError } from "../lib/errors.ts";
+import { KeyedMutex } from "../lib/mutex.ts";
 import type { ClusterApi, DeviceRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { found, idOf } from "./founding.ts";
+import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
 import { Mdm } from "./mdm/mdm.ts";
 import { findSds, Membership } from "./membership.ts";
@@ -11,12 +13,14 @@ import { Mover } from "./mover.ts";
 import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
-import { createRecords, recordDir, removeRecords } from "./sdc/books.ts";
+import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
 import { Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
 import type { Session } from "./sdc/session.ts";
 import { checkLabel } from "./sds/device-label.ts";
-import { createVolumeFile, removeVolumeFile, syncDirectory, volumeFile } from "./sds/volume-files.ts";
+import { createVolumeFile, removeVolumeFile, syncDirectory } from "./sds/volume-files.ts";
+import { sessionOf } from "./sessions.ts";
+import { type Quiesced, type SnapshotRequest, Snapshots } from "./snapshots.ts";
 
 export interface NewVolume {
   readonly name: string;
@@ -37,6 +41,9 @@ export class Cluster implements ClusterApi {
   readonly #repairer: Repairer;
   readonly #mover: Mover;
   readonly #membership: Membership;
+  readonly #snapshots: Snapshots;
+  /** One at a time takes a volume up, down or apart. */
+  readonly #locks = new KeyedMutex();
   /** Numbers handed out but not yet recorded. */
   #lastId: number;
 
@@ -50,13 +57,22 @@ export class Cluster implements ClusterApi {
       stateDir: options.stateDir,
       sdc: this.#sdc,
       mdm,
-      session: (volume) => this.#session(volume),
       deviceFailed: (name, reason) => this.#deviceFailed(name, reason),
+      absorbed: (layerId, lower) => this.#absorbed(layerId, lower),
       move: () => this.#mover.round(),
       log: options.log,
     });
     const { stateDir, log } = options;
     this.#membership = new Membership({ stateDir, mdm, nextNumber: () => ++this.#lastId, log });
+    this.#snapshots = new Snapshots({
+      stateDir,
+      mdm,
+      nextNumber: () => ++this.#lastId,
+      liveDevices: () => this.#liveDevices().map(({ device }) => device),
+      follow: (volume) => this.#follow(volume),
+      changed: () => this.#mapChanged(),
+      removeLayer: (id) => this.#repairer.without(`layer-${id}`, async () => this.#removeFiles(id)),
+    });
     this.#mover = new Mover({
       stateDir,
       mdm,
@@ -82,8 +98,9 @@ export class Cluster implements ClusterApi {
     if (mdm.state.systemId === "") await found(mdm, options.config);
     const cluster = new Cluster(options, mdm);
     await cluster.#checkDevices();
-    for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
+    // Engines first: none may go by a session that names what is removed then.
     await cluster.#pushSessions();
+    for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
     cluster.#repairer.start();
     cluster.#sdc.start();
     return cluster;
@@ -150,12 +167,42 @@ export class Cluster implements ClusterApi {
 
   /** Throws in_use while it is mapped, no_quorum. */
   removeVolume(id: Id): Promise<void> {
-    return this.#repairer.without(id, () => this.#removeVolume(id));
+    return this.#alone([id], () => this.#removeVolume(id));
+  }
+
+  /**
+   * Snapshots of these volumes, mapped or not, at one instant; each is a volume that can be mapped and written.
+   *
+   * @param quiesced is called once, with the step during which nothing may be written
+   */
+  async snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<VolumeRecord[]> {
+    const bytes = requests.reduce((sum, { volumeId }) => sum + this.volume(volumeId).sizeBytes, 0);
+    checkCapacity(this.state, bytes, this.#options.config.granularityBytes);
+    return this.#alone(
+      requests.map(({ volumeId }) => volumeId),
+      () => this.#snapshots.create(requests, quiesced),
+    );
+  }
+
+  /** Gives a volume that is not mapped the content of another one of its family. Throws in_use, invalid_argument. */
+  overwrite(targetId: Id, sourceId: Id, quiesced: Quiesced): Promise<void> {
+    return this.#alone([targetId, sourceId], async () => {
+      this.#checkUnmapped(targetId, "overwritten");
+      await this.#snapshots.overwrite(targetId, sourceId, quiesced);
+    });
+  }
+
+  /**
+   * Makes a volume larger; its device grows with it if it has one. The size is rounded up. Throws invalid_argument for a
+   * smaller size, no_capacity, unavailable, no_quorum.
+   */
+  resize(id: Id, bytes: number): Promise<VolumeRecord> {
+    return this.#alone([id], () => this.#resize(id, bytes));
   }
 
   /** Maps the volume to this host and makes it a block device. Throws in_use, no_quorum, state_corrupt, host_failed. */
   attach(id: Id, { preempt }: { preempt: boolean }): Promise<Attached> {
-    return this.#repairer.without(id, () => this.#attach(id, preempt));
+    return this.#alone([id], () => this.#attach(id, preempt));
   }
 
   device(id: Id): Promise<string | undefined> {
@@ -163,7 +210,7 @@ export class Cluster implements ClusterApi {
   }
 
   detach(id: Id): Promise<{ released: boolean }> {
-    return this.#repairer.without(id, () => this.#detach(id));
+    return this.#alone([id], () => this.#detach(id));
   }
 
   async stopSds(name: string): Promise<void> {
@@ -237,12 +284,77 @@ export class Cluster implements ClusterApi {
   }
 
   async #removeVolume(id: Id): Promise<void> {
-    const volume = this.volume(id);
-    if (volume.mappedTo !== null)
-      throw new SimError("in_use", `volume ${volume.name} is mapped to ${volume.mappedTo}: unmount it there first`);
+    const volume = this.#checkUnmapped(id, "removed");
     await this.#mdm.commit({ type: "volume-removed", id });
-    this.#removeFiles(id);
     this.#repairer.forget(id);
+    await this.#snapshots.sweep(layersOf(volume));
+    if (volume.lower !== undefined) await this.#mapChanged();
+  }
+
+  async #resize(id: Id, bytes: number): Promise<VolumeRecord> {
+    const { granularityBytes } = this.#options.config;
+    const volume = this.volume(id);
+    const sizeBytes = roundUpToGranularity(bytes, granularityBytes);
+    if (sizeBytes === volume.sizeBytes) return volume;
+    if (sizeBytes < volume.sizeBytes) {
+      throw new SimError(
+        "invalid_argument",
+        `volume ${volume.name} cannot become smaller: it has ${volume.sizeBytes} bytes, and volumes only grow`,
+      );
+    }
+    checkCapacity(this.state, sizeBytes - volume.sizeBytes, granularityBytes);
+    // The records first: a volume must not have chunks of which they say nothing.
+    const larger = { ...volume, sizeBytes };
+    if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(larger));
+    else {
+      await this.#sdc.detach(id);
+      const layout = new Layout(larger, this.state.pool.groups.flat());
+      growRecords(this.#options.stateDir, ownLayer(volume), layout);
+    }
+    await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
+    await this.#sdc.grow(id, sizeBytes);
+    return this.volume(id);
+  }
+
+  /** For a snapshot: the volume's engine goes over to its new layer. */
+  async #follow(volume: VolumeRecord): Promise<void> {
+    if ((await this.#sdc.device(volume.id)) === undefined) {
+      await this.#sdc.detach(volume.id);
+      return;
+    }
+    const { layerId } = await this.#sdc.reload(this.#session(volume));
+    if (layerId !== ownLayer(volume).id)
+      throw new SimError(
+        "unavailable",
+        `the engine of volume ${volume.name} did not go over to the new layer: try again`,
+      );
+  }
+
+  async #absorbed(layerId: Id, lower: readonly Id[]): Promise<void> {
+    const layer = allLayers(this.state.volumes.values()).get(layerId);
+    const ids = layer?.volumes.map(({ id }) => id) ?? [];
+    await this.#locked(ids, () => this.#snapshots.absorbed(layerId, lower));
+  }
+
+  /** Nobody else takes these volumes up, down or apart meanwhile, nor repairs them. */
+  #alone<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
+    const held = ids.reduceRight<() => Promise<T>>((inner, id) => () => this.#repairer.without(id, inner), task);
+    return this.#locked(ids, held);
+  }
+
+  /** In order of the ids, so that two calls never wait for each other. */
+  #locked<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
+    const inOrder = [...new Set(ids)].sort();
+    return inOrder.reduceRight<() => Promise<T>>((inner, id) => () => this.#locks.run(id, inner), task)();
+  }
+
+  #checkUnmapped(id: Id, what: string): VolumeRecord {
+    const volume = this.volume(id);
+    if (volume.mappedTo === null) return volume;
+    throw new SimError(
+      "in_use",
+      `volume ${volume.name} cannot be ${what}: it is mapped to ${volume.mappedTo}; unmount it there first`,
+    );
   }
 
   async #attach(id: Id, preempt: boolean): Promise<Attached> {
@@ -258,10 +370,13 @@ export class Cluster implements ClusterApi {
       const session = this.#session(volume);
       const attached = await this.#sdc.attach(session);
       // A node may have gone or come while the engine started, when it could not be told.
-      if (this.state.pool.mapVersion !== session.mapVersion) await this.#sdc.reload(this.#session(volume));
+      // and a snapshot may have been removed.
+      const now = this.#session(this.volume(id));
+      const same = now.mapVersion === session.mapVersion && now.absorb === session.absorb;
+      if (!same) await this.#sdc.reload(now);
       return attached;
     } catch (error) {
-      await this.detach(id).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
+      await this.#detach(id).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
       throw error;
     }
   }
@@ -286,24 +401,10 @@ export class Cluster implements ClusterApi {
   }
 
   #session(volume: VolumeRecord): Session {
-    const { pool, sds } = this.state;
-    const byId = new Map(sds.flatMap((node) => node.devices.map((device) => [device.id, { node, device }] as const)));
-    return {
-      format: 1,
-      volumeId: volume.id,
-      sizeBytes: volume.sizeBytes,
-      mapVersion: pool.mapVersion,
-      devices: pool.deviceIds.map((id) => {
-        const found = byId.get(id);
-        if (found === undefined) return { name: "", file: "", state: "stopped" };
-        const { node, device } = found;
-        const state = node.state === "up" ? device.state : node.state;
-        return { name: `${node.name}/${device.name}`, file: volumeFile(device, volume.id), state };
-      }),
-      groups: pool.groups.flat(),
-      firstGroup: volume.firstGroup,
-      recordDir: recordDir(this.#options.stateDir, volume.id),
-    };
+    const layers = allLayers(familyOf(this.state.volumes.values(), volume));
+    const own = layers.get(ownLayer(volume).id);
+    if (own === undefined) throw new Error(`volume ${volume.id} is not in its own family`);
+    return sessionOf(this.state, this.#options.stateDir, { ...own, sizeBytes: volume.sizeBytes });
   }
 
   async #mapChanged(): Promise<void> {

@@ -3,6 +3,7 @@ import path from "node:path";
 import { errnoOf, SimError } from "../lib/errors.ts";
 import type { DeviceRequest, SdsRequest } from "./cluster-api.ts";
 import { idOf } from "./founding.ts";
+import { allLayers } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { CHUNK_BYTES, type Device, type Id, type Sds, type SystemState } from "./model.ts";
 import { createLabel, removeLabel } from "./sds/device-label.ts";
@@ -149,10 +150,10 @@ export class Membership {
         `${what} cannot be removed: ${units} fault units would be left, and ${FEWEST_UNITS} are needed; add an SDS first (\`rexray-sim sds add NAME\`)`,
       );
     }
-    const volumes = [...this.#state.volumes.keys()];
+    const layers = [...allLayers(this.#state.volumes.values()).keys()];
     const used = this.#state.sds
       .flatMap((sds) => sds.devices)
-      .reduce((sum, device) => sum + volumes.reduce((bytes, id) => bytes + usedBytes(device, id), 0), 0);
+      .reduce((sum, device) => sum + layers.reduce((bytes, id) => bytes + usedBytes(device, id), 0), 0);
     const capacity = rest.reduce((sum, { device }) => sum + device.capacityBytes, 0);
     if (used > capacity) {
       throw new SimError(

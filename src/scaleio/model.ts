@@ -60,6 +60,16 @@ export interface Pool {
   readonly groups: GroupTable;
 }
 
+/**
+ * What a volume's data lies in. A volume writes to a layer of its own; a snapshot freezes that layer, and volume and snapshot
+ * get a new, empty one each, through which the frozen one shows wherever they have not written.
+ */
+export interface LayerRef {
+  /** Files on the devices and records bear it. The first layer of a volume has the volume's id. */
+  readonly id: Id;
+  readonly sizeBytes: number;
+}
+
 export interface VolumeRecord {
   readonly id: Id;
   readonly name: string;
@@ -73,6 +83,16 @@ export interface VolumeRecord {
   readonly firstGroup: number;
   /** SDC (host) name the volume is mapped to, or null. One writer at a time. */
   readonly mappedTo: string | null;
+  /** The layer that takes its writes; its own id when it has never been in a snapshot. */
+  readonly layerId?: Id;
+  /** Frozen layers beneath, the nearest first. */
+  readonly lower?: readonly LayerRef[];
+  /** The volume it is a snapshot of; null when that one has been removed. Absent: it is no snapshot. */
+  readonly ancestorId?: Id | null;
+  /** Id of the volume with which the family (vTree) began; its own when absent. */
+  readonly vtreeId?: Id;
+  /** Snapshots that were taken at one instant share it. */
+  readonly consistencyGroupId?: Id;
 }
 
 /** All that the MDM keeps. */
@@ -95,7 +115,14 @@ export type Change =
       readonly sds: readonly Sds[];
     }
   | { readonly type: "volume-created"; readonly volume: VolumeRecord }
+  /** Snapshots of one instant: all of them or none. */
+  | { readonly type: "snapshots-created"; readonly volumes: readonly VolumeRecord[]; readonly lastId: number }
   | { readonly type: "volume-removed"; readonly id: Id }
+  | {
+      readonly type: "volumes-changed";
+      readonly volumes: readonly { readonly id: Id; readonly to: VolumeChange }[];
+      readonly lastId: number;
+    }
   | { readonly type: "volume-mapped"; readonly id: Id; readonly to: string | null }
   /** Groups whose slots have changed, by number. */
   | { readonly type: "groups-changed"; readonly groups: readonly (readonly [number, Group])[] }
@@ -108,6 +135,9 @@ export type Change =
   | { readonly type: "device-removed"; readonly id: Id }
   | { readonly type: "sds-state"; readonly name: string; readonly state: ServiceState }
   | { readonly type: "device-state"; readonly id: Id; readonly state: ServiceState; readonly reason: string };
+
+/** What may change of a volume. */
+export type VolumeChange = Partial<Pick<VolumeRecord, "sizeBytes" | "layerId" | "lower" | "iops">>;
 
 /** ok: every chunk of every volume has two good copies. degraded: some have one. failed: some have none. */
 export type Health = "ok" | "degraded" | "failed";
@@ -156,6 +186,8 @@ export interface ClusterVolumeStatus {
   readonly sizeBytes: number;
   readonly health: Health;
   readonly mappedTo: string | null;
+  /** Name of the volume it is a snapshot of, "" when that one has been removed; null: it is no snapshot. */
+  readonly snapshotOf: string | null;
   /** Block device while attached here. */
   readonly device: string | null;
   /** Chunks with a stale or unreachable copy. */

@@ -1,4 +1,5 @@
 import { setImmediate as breathe } from "node:timers/promises";
+import { allLayers, type Layer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import type { Id, SystemState } from "./model.ts";
 import { type GroupFacts, type PlannerDevice, planMoves } from "./pool/planner.ts";
@@ -6,8 +7,9 @@ import type { Repairer } from "./repairer.ts";
 import { readBooks } from "./sdc/books.ts";
 import { BIT, COUNT, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
+import { unitOf } from "./sessions.ts";
 
-/** An unmounted volume that could not give up its copies is not tried again at once: that costs a process. */
+/** A layer without an engine that could not give up its copies is not tried again at once: that costs a process. */
 const ASK_AGAIN_MS = 5_000;
 
 export interface MoverOptions {
@@ -22,20 +24,20 @@ export interface MoverOptions {
 }
 
 /**
- * Carries the planner's decisions out: asks the ledgers of all volumes how far the copies of moving groups are, has the MDM
+ * Carries the planner's decisions out: asks the ledgers of all layers how far the copies of moving groups are, has the MDM
  * record what comes next, and has the engines told. It keeps nothing that is needed again, so a daemon that dies here is
  * replaced by one that looks at the same map and the same ledgers.
  *
  * What must hold: a slot gets another device only after every ledger says that the slot is stale, and when no engine can
- * still take it for the former device. Engines of attached volumes say which map they follow; engines of unmounted volumes
- * do not run while this does (repairer.ts).
+ * still take it for the former device. Engines of attached volumes say which map they follow; engines of other layers do not
+ * run while this does (repairer.ts).
  */
 export class Mover {
   readonly #options: MoverOptions;
   /** The map for which there was nothing to do. */
   #idleAt = 0;
-  /** When an unmounted volume was last put up for giving up its retired copies. */
-  readonly #asked = new Map<Id, number>();
+  /** When a unit without an engine was last put up for giving up its retired copies. */
+  readonly #asked = new Map<string, number>();
 
   constructor(options: MoverOptions) {
     this.#options = options;
@@ -70,14 +72,14 @@ export class Mover {
     const flat = groups.flat();
     const retiring = groups.some((group) => group[3] !== 0);
     const running = new Set(this.#options.sdc.known());
-    for (const volume of state.volumes.values()) {
-      const layout = new Layout(volume, flat);
-      const cleared = !retiring || this.#cleared(volume.id, running.has(volume.id), mapVersion);
+    for (const layer of allLayers(state.volumes.values()).values()) {
+      const layout = new Layout(layer, flat);
+      const cleared = !retiring || this.#cleared(layer, running, mapVersion);
       let states: Uint8Array | undefined;
       try {
-        states = readBooks(stateDir, volume.id, layout, true).states;
+        states = readBooks(stateDir, layer, layout, true).states;
       } catch {
-        // Unreadable records: nothing may be believed of this volume's copies, so nothing of it moves.
+        // Unreadable records: nothing may be believed of this layer's copies, so nothing of it moves.
       }
       for (let chunk = 0; chunk < layout.chunks; chunk++) {
         const group = layout.group(chunk);
@@ -95,17 +97,18 @@ export class Mover {
     return facts;
   }
 
-  /** Whether everything retired by this map has been given up by the volume, and nobody goes by an older map. */
-  #cleared(id: Id, running: boolean, mapVersion: number): boolean {
-    if (!running) {
-      if (this.#options.repairer.clearedBy(id) === mapVersion) return true;
-      if ((this.#asked.get(id) ?? 0) < Date.now() - ASK_AGAIN_MS) {
-        this.#asked.set(id, Date.now());
-        this.#options.repairer.look(id);
+  /** Whether everything retired by this map has been given up by the layer, and nobody goes by an older map. */
+  #cleared(layer: Layer, running: ReadonlySet<Id>, mapVersion: number): boolean {
+    const unit = unitOf(layer);
+    if (layer.owner === undefined || !running.has(layer.owner.id)) {
+      if (this.#options.repairer.clearedBy(unit) === mapVersion) return true;
+      if ((this.#asked.get(unit) ?? 0) < Date.now() - ASK_AGAIN_MS) {
+        this.#asked.set(unit, Date.now());
+        this.#options.repairer.look(unit);
       }
       return false;
     }
-    const status = this.#options.sdc.status(id);
+    const status = this.#options.sdc.status(layer.owner.id);
     return status !== undefined && status.mapVersion === mapVersion && status.garbage === 0;
   }
 }

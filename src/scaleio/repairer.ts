@@ -1,11 +1,13 @@
 import fs from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
-import type { Id, VolumeRecord } from "./model.ts";
+import type { Id } from "./model.ts";
 import { type Books, readBooks } from "./sdc/books.ts";
 import { Layout } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import type { EngineStatus, Session } from "./sdc/session.ts";
+import { sessionOf, unitOf } from "./sessions.ts";
 
 /** How often it looks around when nothing has been said. */
 const ROUND_MS = 500;
@@ -18,45 +20,49 @@ export interface RepairerOptions {
   readonly stateDir: string;
   readonly sdc: Sdc;
   readonly mdm: Mdm;
-  readonly session: (volume: VolumeRecord) => Session;
   /** An engine found out that a device does not work. `name` is SDS/device. */
   readonly deviceFailed: (name: string, reason: string) => Promise<void>;
-  /** Moves copies about, at a time when no unmounted volume is being repaired. True when it changed something. */
+  /** A layer needs nothing any more of these layers beneath it. */
+  readonly absorbed: (layerId: Id, lower: readonly Id[]) => Promise<void>;
+  /** Moves copies about, at a time when no unmounted layer is being repaired. True when it changed something. */
   readonly move: () => Promise<boolean>;
   readonly log: (message: string) => void;
 }
 
-/** What is known of a volume's copies; `problem` when its records cannot be read. */
+/** What is known of a layer's copies; `problem` when its records cannot be read. */
 export interface Condition {
   readonly staleCopies: number;
   readonly unsyncedChunks: number;
   readonly garbage: number;
+  readonly absorbing: number;
   readonly problem: string;
 }
 
-const GOOD: Condition = { staleCopies: 0, unsyncedChunks: 0, garbage: 0, problem: "" };
-const toDo = (condition: Pick<Condition, "staleCopies" | "unsyncedChunks" | "garbage">) =>
-  condition.staleCopies + condition.unsyncedChunks + condition.garbage;
+const GOOD: Condition = { staleCopies: 0, unsyncedChunks: 0, garbage: 0, absorbing: 0, problem: "" };
+const toDo = (condition: Omit<Condition, "problem">) =>
+  condition.staleCopies + condition.unsyncedChunks + condition.garbage + condition.absorbing;
 
 /**
  * Makes copies good again in the background: lets the engines of attached volumes work in small steps, and runs an engine
- * without a mount for the others, one at a time. Also the one who notices what engines have to report.
+ * without a mount for all other layers, one at a time. Also the one who notices what engines have to report.
+ *
+ * A layer is known here by its unit (sessions.ts): the id of its volume, or "layer-ID" for a frozen one.
  */
 export class Repairer {
   readonly #options: RepairerOptions;
   readonly #stop = new AbortController();
-  /** Conditions of unmounted volumes that are not good. */
-  readonly #conditions = new Map<Id, Condition>();
-  /** Unmounted volumes whose retired copies have all been given up, and the map that said which those are. */
-  readonly #cleared = new Map<Id, number>();
-  /** Unmounted volumes to be looked at. */
-  readonly #queue = new Set<Id>();
+  /** Conditions of units without an engine that are not good. */
+  readonly #conditions = new Map<string, Condition>();
+  /** Units without an engine whose retired copies have all been given up, and the map that said which those are. */
+  readonly #cleared = new Map<string, number>();
+  /** Units without an engine, to be looked at. */
+  readonly #queue = new Set<string>();
   /** Attached volumes whose last step changed nothing, with the condition it left: what remains needs a device that is down. */
-  readonly #stuck = new Map<Id, string>();
-  readonly #complaints = new Map<Id, string>();
-  /** Volumes that somebody is attaching, detaching or removing, and how many are at it. */
-  readonly #held = new Map<Id, number>();
-  #running: { id: Id; abort: AbortController; done: Promise<void> } | undefined;
+  readonly #stuck = new Map<string, string>();
+  readonly #complaints = new Map<string, string>();
+  /** Units that somebody is attaching, detaching or removing, and how many are at it. */
+  readonly #held = new Map<string, number>();
+  #running: { unit: string; abort: AbortController; done: Promise<void> } | undefined;
   #loop: Promise<void> | undefined;
 
   constructor(options: RepairerOptions) {
@@ -74,61 +80,56 @@ export class Repairer {
     await this.#loop;
   }
 
-  /** Something may have changed for this unmounted volume. */
-  look(id: Id): void {
-    this.#stuck.delete(id);
-    this.#queue.add(id);
+  /** Something may have changed for this unit. */
+  look(unit: string): void {
+    this.#stuck.delete(unit);
+    this.#queue.add(unit);
   }
 
   lookAtAll(): void {
-    for (const id of this.#options.mdm.state.volumes.keys()) this.look(id);
+    for (const layer of allLayers(this.#options.mdm.state.volumes.values()).values()) this.look(unitOf(layer));
   }
 
-  forget(id: Id): void {
-    this.#queue.delete(id);
-    this.#conditions.delete(id);
-    this.#cleared.delete(id);
-    this.#stuck.delete(id);
+  forget(unit: string): void {
+    this.#queue.delete(unit);
+    this.#conditions.delete(unit);
+    this.#cleared.delete(unit);
+    this.#stuck.delete(unit);
   }
 
-  /** Version of the newest map by which an unmounted volume has given up its retired copies; 0 when none is known. */
-  clearedBy(id: Id): number {
-    return this.#cleared.get(id) ?? 0;
+  /** Version of the newest map by which a unit without an engine has given up its retired copies; 0 when none is known. */
+  clearedBy(unit: string): number {
+    return this.#cleared.get(unit) ?? 0;
   }
 
-  repairing(id: Id): boolean {
-    return this.#running?.id === id;
+  repairing(unit: string): boolean {
+    return this.#running?.unit === unit;
   }
 
   /**
-   * Keeps the repairer off a volume while it is attached, detached or removed: two engines must never have one volume open.
+   * Keeps the repairer off a unit while it is attached, detached or removed: two engines must never have one layer open.
    * Runs the task when a repair that was under way has ended.
    */
-  async without<T>(id: Id, task: () => Promise<T>): Promise<T> {
-    this.#held.set(id, (this.#held.get(id) ?? 0) + 1);
+  async without<T>(unit: string, task: () => Promise<T>): Promise<T> {
+    this.#held.set(unit, (this.#held.get(unit) ?? 0) + 1);
     try {
-      if (this.#running?.id === id) {
+      if (this.#running?.unit === unit) {
         this.#running.abort.abort();
         await this.#running.done;
       }
       return await task();
     } finally {
-      const holders = (this.#held.get(id) ?? 1) - 1;
-      if (holders > 0) this.#held.set(id, holders);
-      else this.#held.delete(id);
+      const holders = (this.#held.get(unit) ?? 1) - 1;
+      if (holders > 0) this.#held.set(unit, holders);
+      else this.#held.delete(unit);
     }
   }
 
   /** `status` is the engine's word on an attached volume. */
-  condition(id: Id, status: EngineStatus | undefined): Condition {
-    if (status !== undefined)
-      return {
-        staleCopies: status.staleCopies,
-        unsyncedChunks: status.unsyncedChunks,
-        garbage: status.garbage,
-        problem: "",
-      };
-    return this.#conditions.get(id) ?? GOOD;
+  condition(unit: string, status: EngineStatus | undefined): Condition {
+    if (status === undefined) return this.#conditions.get(unit) ?? GOOD;
+    const { staleCopies, unsyncedChunks, garbage, absorbing } = status;
+    return { staleCopies, unsyncedChunks, garbage, absorbing, problem: "" };
   }
 
   async #run(): Promise<void> {
@@ -165,8 +166,11 @@ export class Repairer {
   async #step(id: Id): Promise<boolean> {
     const { sdc, mdm } = this.#options;
     const status = sdc.status(id);
-    if (!mdm.state.volumes.has(id) || status === undefined) return false;
+    const volume = mdm.state.volumes.get(id);
+    if (volume === undefined || status === undefined) return false;
     for (const { name, reason } of status.failedDevices) await this.#options.deviceFailed(name, reason);
+    if (status.absorbed.length > 0 && status.layerId === ownLayer(volume).id)
+      await this.#options.absorbed(status.layerId, status.absorbed);
     if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
     const began = Date.now();
     const after = await sdc.work(id, STEP_CHUNKS);
@@ -185,66 +189,97 @@ export class Repairer {
   }
 
   async #unmountedRound(): Promise<void> {
-    const { mdm, sdc, stateDir } = this.#options;
-    for (const id of this.#queue) {
+    const { sdc, stateDir } = this.#options;
+    for (const unit of this.#queue) {
       if (this.#stop.signal.aborted) return;
-      const volume = mdm.state.volumes.get(id);
-      if (volume === undefined || (await sdc.device(id)) !== undefined) {
-        this.#queue.delete(id);
-        this.#conditions.delete(id);
+      const layer = this.#layer(unit);
+      if (layer === undefined || (layer.owner !== undefined && (await sdc.device(layer.owner.id)) !== undefined)) {
+        this.#queue.delete(unit);
+        this.#conditions.delete(unit);
         continue;
       }
-      if (this.#held.has(id) || !this.#queue.delete(id)) continue;
-      const session = this.#options.session(volume);
-      const condition = assess(stateDir, volume, session);
-      this.#note(id, condition);
+      if (this.#held.has(unit) || !this.#queue.delete(unit)) continue;
+      const session = this.#session(layer);
+      const condition = assess(stateDir, layer, session);
+      this.#note(unit, condition);
+      if (condition.problem === "" && layer.absorb > 0 && condition.absorbing === 0) await this.#absorbed(layer);
       if (condition.problem !== "" || toDo(condition) === 0) continue;
       // No wait since the look at who holds it: from here on, whoever wants it waits for us.
-      const status = await this.#repair(id, session);
+      const status = await this.#repair(session);
       for (const { name, reason } of status?.failedDevices ?? []) await this.#options.deviceFailed(name, reason);
-      if (!mdm.state.volumes.has(id)) return;
-      if (status?.garbage === 0) this.#cleared.set(id, session.mapVersion);
+      if (this.#layer(unit) === undefined) return;
+      if (status?.garbage === 0) this.#cleared.set(unit, session.mapVersion);
       const garbage = status?.garbage ?? condition.garbage;
-      this.#note(id, { ...assess(stateDir, volume, session), garbage });
+      this.#note(unit, { ...assess(stateDir, layer, session), garbage });
+      if (status !== undefined && status.absorbed.length > 0) await this.#absorbed(layer);
       // Volumes that are attached must not wait for a long queue of others.
       return;
     }
   }
 
+  #absorbed(layer: Layer): Promise<void> {
+    return this.#options.absorbed(
+      layer.id,
+      layer.lower.slice(0, layer.absorb).map(({ id }) => id),
+    );
+  }
+
+  #layer(unit: string): Layer | undefined {
+    const { volumes } = this.#options.mdm.state;
+    if (unit.startsWith("layer-")) {
+      const layer = allLayers(volumes.values()).get(unit.slice("layer-".length));
+      return layer?.owner === undefined ? layer : undefined;
+    }
+    const volume = volumes.get(unit);
+    return volume && allLayers(familyOf(volumes.values(), volume)).get(ownLayer(volume).id);
+  }
+
+  /** Engines that read a frozen layer must have heard of the map before copies are given up by it. */
+  #session(layer: Layer): Session {
+    const { mdm, stateDir, sdc } = this.#options;
+    const session = sessionOf(mdm.state, stateDir, layer);
+    const known = new Set(sdc.known());
+    const giveUp =
+      layer.owner !== undefined ||
+      layer.volumes.every(({ id }) => !known.has(id) || sdc.status(id)?.mapVersion === session.mapVersion);
+    return { ...session, giveUp };
+  }
+
   /** Undefined: it failed or was broken off. */
-  async #repair(id: Id, session: Session): Promise<EngineStatus | undefined> {
+  async #repair(session: Session): Promise<EngineStatus | undefined> {
     const abort = new AbortController();
+    const unit = session.volumeId;
     let status: EngineStatus | undefined;
     const done = this.#options.sdc.repair(session, abort.signal).then(
       (last) => {
         status = last;
       },
-      (error) => this.#options.log(`repair of volume ${id}: ${error instanceof Error ? error.message : String(error)}`),
+      (error) => this.#options.log(`repair of ${unit}: ${error instanceof Error ? error.message : String(error)}`),
     );
-    this.#running = { id, abort, done };
+    this.#running = { unit, abort, done };
     await done;
     this.#running = undefined;
     return abort.signal.aborted ? undefined : status;
   }
 
-  #note(id: Id, condition: Condition): void {
-    if (condition.problem === "" && toDo(condition) === 0) this.#conditions.delete(id);
-    else this.#conditions.set(id, condition);
+  #note(unit: string, condition: Condition): void {
+    if (condition.problem === "" && toDo(condition) === 0) this.#conditions.delete(unit);
+    else this.#conditions.set(unit, condition);
   }
 }
 
 const fingerprint = (status: EngineStatus) =>
-  `${status.staleCopies}/${status.unsyncedChunks}/${status.garbage}/${status.mapVersion}`;
+  `${status.staleCopies}/${status.unsyncedChunks}/${status.garbage}/${status.absorbing}/${status.mapVersion}`;
 
-/** Reads an unmounted volume's records. A device that should have its file and has not holds no good copy. */
-function assess(stateDir: string, volume: VolumeRecord, session: Session): Condition {
+/** Reads the records of a layer without an engine. A device that should have its file and has not holds no good copy. */
+function assess(stateDir: string, layer: Layer, session: Session): Condition {
   let books: Books;
   try {
-    books = readBooks(stateDir, volume.id, new Layout(volume, session.groups), false);
+    books = readBooks(stateDir, layer, new Layout(layer, session.groups), false);
   } catch (error) {
     return { ...GOOD, problem: error instanceof Error ? error.message : String(error) };
   }
   const missing = session.devices.filter(({ state, file }) => state === "up" && !fs.existsSync(file)).length;
-  const { staleCopies, unsyncedChunks, garbage } = books;
-  return { staleCopies: staleCopies + missing, unsyncedChunks, garbage, problem: "" };
+  const { staleCopies, unsyncedChunks, garbage, absorbing } = books;
+  return { staleCopies: staleCopies + missing, unsyncedChunks, garbage, absorbing, problem: "" };
 }

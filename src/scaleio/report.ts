@@ -1,3 +1,4 @@
+import { allLayers, layersOf, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import {
   CHUNK_BYTES,
@@ -10,10 +11,11 @@ import {
 } from "./model.ts";
 import { availableBytes, spareBytes } from "./pool/capacity.ts";
 import type { Condition, Repairer } from "./repairer.ts";
-import { readBooks } from "./sdc/books.ts";
+import { effectiveStates } from "./sdc/books.ts";
 import { BIT, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import { usedBytes, volumeFile } from "./sds/volume-files.ts";
+import { unitOf } from "./sessions.ts";
 
 /** The parts of a cluster that a report looks at. */
 export interface ReportSources {
@@ -42,9 +44,11 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const places = placesOf(state);
   const devices = places.filter(isThere);
   const volumes = await Promise.all([...state.volumes.values()].map((volume) => volumeStatus(sources, volume, places)));
-  const used = devices.map(({ device }) =>
-    [...state.volumes.keys()].reduce((sum, id) => sum + usedBytes(device, id), 0),
-  );
+  const layers = allLayers(state.volumes.values());
+  const used = devices.map(({ device }) => sum([...layers.keys()].map((id) => usedBytes(device, id))));
+  const frozen = [...layers.values()]
+    .filter(({ owner }) => owner === undefined)
+    .map((layer) => sources.repairer.condition(unitOf(layer), undefined));
   const capacityBytes = sum(devices.map(({ device }) => device.capacityBytes));
   const provisionedBytes = sum([...state.volumes.values()].map((volume) => volume.sizeBytes));
   const members = mdm.members();
@@ -98,7 +102,9 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
         provisionedBytes,
         availableBytes: availableBytes(state, sources.granularityBytes),
         rebuildBytes: sum(
-          volumes.map(({ condition }) => (condition.staleCopies + condition.unsyncedChunks) * CHUNK_BYTES),
+          [...volumes.map(({ condition }) => condition), ...frozen].map(
+            ({ staleCopies, unsyncedChunks }) => (staleCopies + unsyncedChunks) * CHUNK_BYTES,
+          ),
         ),
       },
     ],
@@ -116,16 +122,17 @@ export async function volumeLayout(
   const places = placesOf(state);
   const { status } = await volumeStatus(sources, volume, places);
   const layout = new Layout(volume, state.pool.groups.flat());
-  const { states } = readBooks(sources.stateDir, volume.id, layout, status.enginePid !== null);
+  const states = effectiveStates(sources.stateDir, layersOf(volume), layout);
+  const layers = layersOf(volume);
   const rowAt = places.map(
     (place) =>
       place && {
         sds: place.sds.name,
         device: place.device.name,
-        file: volumeFile(place.device, volume.id),
+        file: volumeFile(place.device, ownLayer(volume).id),
         primaryChunks: 0,
         secondaryChunks: 0,
-        usedBytes: usedBytes(place.device, volume.id),
+        usedBytes: sum(layers.map(({ id }) => usedBytes(place.device, id))),
         staleChunks: 0,
       },
   );
@@ -176,9 +183,10 @@ async function volumeStatus(
   const condition = repairer.condition(volume.id, engine);
   let { degraded, failed } = { degraded: condition.unsyncedChunks, failed: 0 };
   // Only a volume that is not plainly good is worth the walk over its chunks.
-  if (condition.problem === "" && (condition.staleCopies > 0 || !places.filter(isThere).every(isUp))) {
+  const layered = (volume.lower?.length ?? 0) > 0;
+  if (condition.problem === "" && (condition.staleCopies > 0 || layered || !places.filter(isThere).every(isUp))) {
     const layout = new Layout(volume, sources.mdm.state.pool.groups.flat());
-    const { states } = readBooks(stateDir, volume.id, layout, true);
+    const states = effectiveStates(stateDir, layersOf(volume), layout);
     for (let chunk = 0; chunk < layout.chunks; chunk++) {
       const good = SLOTS.filter(
         (slot) => ((states[chunk] ?? 0) & BIT[slot]) === 0 && isUp(places[layout.device(chunk, slot)]),
@@ -196,6 +204,10 @@ async function volumeStatus(
       sizeBytes: volume.sizeBytes,
       health,
       mappedTo: volume.mappedTo,
+      snapshotOf:
+        volume.ancestorId === undefined
+          ? null
+          : ((volume.ancestorId && sources.mdm.state.volumes.get(volume.ancestorId)?.name) ?? ""),
       device,
       degradedChunks: degraded,
       failedChunks: failed,

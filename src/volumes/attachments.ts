@@ -144,6 +144,7 @@ export class Attachments {
       return this.#release(volume);
     }
     if (!mounted) await this.#mounter.mountAgain(volume, device);
+    await this.#mounter.thaw(volume);
     this.#mounted.add(name);
   }
 

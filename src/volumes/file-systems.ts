@@ -1,4 +1,6 @@
 import {
+  growFileSystem,
+  growUnmounted,
   makeDirectory,
   makeFileSystem,
   mountFileSystem,
@@ -6,6 +8,7 @@ import {
   setMode,
   unmountFileSystem,
 } from "../host/filesystem.ts";
+import { thaw, whileFrozen } from "../host/freeze.ts";
 import { deviceNumber, isBusy } from "../host/loop.ts";
 import { foreignHolders, type Holder, type Mount, mountsOf } from "../host/mountinfo.ts";
 
@@ -17,6 +20,10 @@ export interface FileSystems {
   make: typeof makeFileSystem;
   mount: typeof mountFileSystem;
   unmount: typeof unmountFileSystem;
+  grow: typeof growFileSystem;
+  growUnmounted: typeof growUnmounted;
+  whileFrozen: typeof whileFrozen;
+  thaw: typeof thaw;
   makeDirectory: typeof makeDirectory;
   setMode: typeof setMode;
   /** Whether any namespace, this one included, has the device mounted. */
@@ -32,6 +39,10 @@ export const kernelFileSystems: FileSystems = {
   make: makeFileSystem,
   mount: mountFileSystem,
   unmount: unmountFileSystem,
+  grow: growFileSystem,
+  growUnmounted,
+  whileFrozen,
+  thaw,
   makeDirectory,
   setMode,
   busy: isBusy,

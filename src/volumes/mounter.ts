@@ -50,6 +50,8 @@ export interface Prepared {
   readonly format: boolean;
   /** There is nothing at all yet. */
   readonly blank: boolean;
+  /** The volume has become larger than its file system. */
+  readonly grow: boolean;
 }
 
 /** What came of taking a volume down. */
@@ -101,20 +103,23 @@ export class Mounter {
     }
     const { device, blank } = await this.#driver.attach(volume.id, { preempt });
     // A mkfs that did not end leaves what looks like anything.
-    const found = formatting || blank ? "empty" : await this.#fileSystems.probe(device, { signal });
-    if (found === "unknown") {
+    const nothing = { type: "empty", bytes: 0 } as const;
+    const found = formatting || blank ? nothing : await this.#fileSystems.probe(device, { signal });
+    if (found.type === "unknown") {
       throw new SimError(
         "host_failed",
         `volume ${volume.name} holds data that is no file system known here, so it is neither mounted nor formatted: remove the volume if the data is of no use`,
       );
     }
-    return { device, fsType: found === "empty" ? volume.fsType : found, format: found === "empty", blank };
+    const format = found.type === "empty";
+    const grow = found.bytes > 0 && found.bytes < volume.sizeBytes;
+    return { device, fsType: format ? volume.fsType : found.type, format, blank, grow };
   }
 
   /** Formats if need be, mounts, makes the root directory. Undoing is for the caller. */
   async mount(
     name: string,
-    { device, fsType, format, blank }: Prepared,
+    { device, fsType, format, blank, grow }: Prepared,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const directory = this.#directory(name);
@@ -122,6 +127,12 @@ export class Mounter {
     if (format) await this.#fileSystems.make(device, fsType as FsType, { signal, blank });
     await mkdir(directory, { recursive: true, mode: 0o755 });
     await this.#fileSystems.mount(device, directory, fsType, { signal });
+    if (grow && !(await this.#fileSystems.grow(device, directory, fsType, { signal }))) {
+      // The mount has replayed the journal; now it can be done without the kernel.
+      await this.#fileSystems.unmount(directory, { lazy: false });
+      await this.#fileSystems.growUnmounted(device, { signal });
+      await this.#fileSystems.mount(device, directory, fsType, { signal });
+    }
     if (mountpoint === directory) return;
     await this.#fileSystems.makeDirectory(mountpoint, this.#settings.fileMode, { signal });
     if (this.#profile === "strict") await this.#fileSystems.setMode(mountpoint, this.#settings.fileMode, { signal });
@@ -129,8 +140,33 @@ export class Mounter {
 
   /** Mounts again what another namespace still has mounted: the same superblock, so this is safe. */
   async mountAgain(volume: DriverVolume, device: string): Promise<void> {
-    const fsType = await this.#fileSystems.probe(device);
-    await this.#fileSystems.mount(device, this.#directory(volume.name), fsType);
+    const { type } = await this.#fileSystems.probe(device);
+    await this.#fileSystems.mount(device, this.#directory(volume.name), type);
+  }
+
+  /** Lets the file system of a mounted volume follow the volume's size; one that is not mounted follows when it is. */
+  async grow(volume: DriverVolume): Promise<void> {
+    const { device, mounted } = await this.state(volume);
+    if (device === undefined || !mounted) return;
+    const { type } = await this.#fileSystems.probe(device);
+    if (await this.#fileSystems.grow(device, this.#directory(volume.name), type)) return;
+    throw new SimError(
+      "host_failed",
+      `volume ${volume.name} is larger now, and its file system will be when it is mounted next: growing a mounted ext4 needs CAP_SYS_RESOURCE, which this process has not`,
+    );
+  }
+
+  /** Runs a task while nothing is written to these volumes, as far as they are mounted here. */
+  async quiesced(volumes: readonly DriverVolume[], task: () => Promise<void>): Promise<void> {
+    const directories = [];
+    for (const volume of volumes)
+      if ((await this.state(volume)).mounted) directories.push(this.#directory(volume.name));
+    await this.#fileSystems.whileFrozen(directories, task);
+  }
+
+  /** A former run may have died while the volume's file system was frozen. */
+  async thaw({ name }: DriverVolume): Promise<void> {
+    await this.#fileSystems.thaw(this.#directory(name));
   }
 
   /**

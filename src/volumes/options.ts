@@ -12,14 +12,21 @@ export interface CreateDefaults {
 
 const FS_TYPES = ["ext4", "xfs"];
 
+/** What a create call asks for. */
+export interface CreateOptions extends CreateDefaults {
+  /** Name or id of the volume or snapshot whose content it begins with; undefined: it begins empty. */
+  readonly source: string | undefined;
+  /** The size was asked for, not assumed. */
+  readonly sized: boolean;
+}
+
 /** Options of REX-Ray that need something this version does not have, and what. */
 const REFUSED: Readonly<Record<string, string>> = {
-  volumename: "the name is the volume's own",
-  volumeid: "volumes cannot be made from volumes yet",
-  snapshotname: "volumes cannot be made from snapshots yet",
-  snapshotid: "volumes cannot be made from snapshots yet",
   encryptionkey: "encryption is not simulated",
 };
+
+/** All mean the same: a snapshot is a volume here, as it is in ScaleIO. */
+const SOURCES = ["volumename", "volumeid", "snapshotname", "snapshotid"];
 
 const KNOWN = [
   "size",
@@ -31,18 +38,19 @@ const KNOWN = [
   "fstype",
   "overwritefs",
   "encrypted",
+  ...SOURCES,
 ];
 
 /**
  * Reads the options of a create call (spec/rexray.md 4). Keys are case-insensitive. What REX-Ray would take silently, and
  * do nothing with, is refused: a typing error must not make a volume of the wrong size. `strict`: unknown keys are taken
- * silently, as upstream. Throws invalid_argument.
+ * silently, as upstream (which does nothing with sources either). Throws invalid_argument.
  */
 export function parseCreateOptions(
   options: Readonly<Record<string, string>>,
   defaults: CreateDefaults,
   { strict = false } = {},
-): CreateDefaults {
+): CreateOptions {
   const given = new Map<string, string>();
   for (const [key, value] of Object.entries(options)) {
     const lower = key.toLowerCase();
@@ -67,7 +75,11 @@ export function parseCreateOptions(
       );
     }
   }
+  const sources = SOURCES.filter((key) => (given.get(key) ?? "") !== "");
+  if (sources.length > 1) throw refuse(`options ${sources.join(" and ")} name two sources: give one`);
   return {
+    source: given.get(sources[0] ?? ""),
+    sized: size !== undefined,
     sizeBytes: size === undefined ? defaults.sizeBytes : parseSize(size),
     fsType,
     type: given.get("type") ?? given.get("volumetype") ?? defaults.type,

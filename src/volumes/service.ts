@@ -23,6 +23,18 @@ export interface VolumeService {
    */
   create(name: string, options: Readonly<Record<string, string>>): Promise<void>;
 
+  /**
+   * Snapshots of mounted or unmounted volumes at one instant; each is a volume. Throws not_found, already_exists,
+   * invalid_argument, no_capacity, unavailable, no_quorum.
+   */
+  snapshot(requests: readonly { readonly volume: string; readonly name: string }[]): Promise<void>;
+
+  /** Gives an unmounted volume the content of a snapshot of it. Throws not_found, in_use, invalid_argument. */
+  overwrite(name: string, from: string): Promise<void>;
+
+  /** Makes a volume larger, and its file system with it. Throws not_found, invalid_argument, no_capacity, unavailable. */
+  resize(name: string, sizeBytes: number): Promise<void>;
+
   /** Deletes a volume and its data. A missing volume is success. Throws in_use while it is mounted anywhere. */
   remove(name: string): Promise<void>;
 

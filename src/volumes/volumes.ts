@@ -5,7 +5,7 @@ import { type AttachmentSettings, Attachments, cancelled, messageOf, someone } f
 import type { FileSystems } from "./file-systems.ts";
 import { Mounter, type MountSettings, type Profile } from "./mounter.ts";
 import { checkVolumeName } from "./name.ts";
-import { type CreateDefaults, parseCreateOptions } from "./options.ts";
+import { type CreateDefaults, type CreateOptions, parseCreateOptions } from "./options.ts";
 import type { VolumeService, VolumeView } from "./service.ts";
 import { volumeView } from "./view.ts";
 
@@ -71,7 +71,33 @@ export class Volumes implements VolumeService {
     if (this.#config.createDisable) return;
     const request = parseCreateOptions(options, this.#config.defaults, { strict: this.#strict });
     await this.#mutex.run(name, async () => {
-      if (this.#driver.find(name) === undefined) await this.#driver.create({ name, ...request });
+      if (this.#driver.find(name) !== undefined) return;
+      if (request.source === undefined) await this.#driver.create({ name, ...request });
+      else await this.#createFrom(request.source, name, request);
+    });
+  }
+
+  async snapshot(requests: readonly { readonly volume: string; readonly name: string }[]): Promise<void> {
+    if (requests.length === 0) throw new SimError("invalid_argument", "no volume is named: name one or more");
+    for (const { name } of requests) checkVolumeName(name);
+    const names = [...new Set(requests.flatMap(({ volume, name }) => [volume, name]))].sort();
+    const task = () => this.#snapshot(requests.map(({ volume, name }) => ({ source: this.#existing(volume), name })));
+    await names.reduceRight<() => Promise<unknown>>((inner, name) => () => this.#mutex.run(name, inner), task)();
+  }
+
+  async overwrite(name: string, from: string): Promise<void> {
+    const task = async () => {
+      const [volume, source] = [this.#existing(name), this.#existing(from)];
+      await this.#driver.overwrite(volume.id, source.id, (step) => this.#mounter.quiesced([source], step));
+    };
+    const names = [...new Set([name, from])].sort();
+    await names.reduceRight<() => Promise<unknown>>((inner, key) => () => this.#mutex.run(key, inner), task)();
+  }
+
+  async resize(name: string, sizeBytes: number): Promise<void> {
+    await this.#mutex.run(name, async () => {
+      const volume = this.#existing(name);
+      await this.#mounter.grow(await this.#driver.resize(volume.id, sizeBytes));
     });
   }
 
@@ -171,6 +197,48 @@ export class Volumes implements VolumeService {
   /** Stops the background work; mounted volumes stay mounted. */
   close(): void {
     this.#attachments.close();
+  }
+
+  #existing(name: string): DriverVolume {
+    const volume = this.#driver.find(name);
+    if (volume !== undefined) return volume;
+    throw new SimError("not_found", `no volume is called "${name}": \`docker volume ls\` lists them`);
+  }
+
+  #snapshot(requests: readonly { source: DriverVolume; name: string }[]): Promise<DriverVolume[]> {
+    return this.#driver.snapshot(
+      requests.map(({ source, name }) => ({ volumeId: source.id, name })),
+      (step) =>
+        this.#mounter.quiesced(
+          requests.map(({ source }) => source),
+          step,
+        ),
+    );
+  }
+
+  /** A volume that begins as another one is now. The source's own lock is not needed: the driver sees to one volume at a time. */
+  async #createFrom(from: string, name: string, request: CreateOptions): Promise<void> {
+    const source = this.#driver.find(from) ?? this.#driver.list().find(({ id }) => id === from);
+    if (source === undefined) {
+      throw new SimError(
+        "not_found",
+        `volume ${name} cannot be made from "${from}": no volume or snapshot has that name or id`,
+      );
+    }
+    if (request.sized && request.sizeBytes < source.sizeBytes) {
+      throw new SimError(
+        "invalid_argument",
+        `volume ${name} cannot be made from ${from} with ${request.sizeBytes} bytes: the source has ${source.sizeBytes}; give no size, or a larger one`,
+      );
+    }
+    const [volume] = await this.#snapshot([{ source, name }]);
+    if (!request.sized || volume === undefined) return;
+    try {
+      await this.#driver.resize(volume.id, request.sizeBytes);
+    } catch (error) {
+      await this.#undoCreate(volume);
+      throw error;
+    }
   }
 
   async #createImplicitly(name: string): Promise<DriverVolume> {

@@ -105,6 +105,7 @@ export class FakeCluster implements ClusterApi {
       sizeBytes: 16 * GIB,
       health: "ok",
       mappedTo: "host1",
+      snapshotOf: null,
       device: "/dev/loop7",
       degradedChunks: 0,
       failedChunks: 0,
@@ -121,6 +122,15 @@ export class FakeVolumes implements VolumeService {
   readonly orders: string[] = [];
 
   async create(): Promise<void> {}
+  async snapshot(requests: readonly { volume: string; name: string }[]): Promise<void> {
+    this.orders.push(...requests.map(({ volume, name }) => `snapshot ${volume} ${name}`));
+  }
+  async overwrite(name: string, from: string): Promise<void> {
+    this.orders.push(`overwrite ${name} ${from}`);
+  }
+  async resize(name: string, sizeBytes: number): Promise<void> {
+    this.orders.push(`resize ${name} ${sizeBytes}`);
+  }
   async remove(): Promise<void> {}
   async mount(): Promise<string> {
     return this.mountpoint;

@@ -1,7 +1,7 @@
 import { truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { AttachedDevice, CreateRequest, DriverVolume, StorageDriver } from "../../src/drivers/driver.ts";
-import { attachLoop, detachLoop, loopOf } from "../../src/host/loop.ts";
+import { attachLoop, detachLoop, growLoop, loopOf } from "../../src/host/loop.ts";
 import { SimError } from "../../src/lib/errors.ts";
 import { waitFor } from "../helpers/wait.ts";
 
@@ -45,6 +45,22 @@ export class LoopDriver implements StorageDriver {
   async remove(id: string): Promise<void> {
     if (loopOf(this.file(id)) !== undefined) throw new SimError("in_use", `${id} is attached`);
     this.#volumes.delete(id);
+  }
+
+  async snapshot(): Promise<DriverVolume[]> {
+    throw new SimError("unavailable", "plain files have no snapshots");
+  }
+
+  async overwrite(): Promise<void> {
+    throw new SimError("unavailable", "plain files have no snapshots");
+  }
+
+  async resize(id: string, sizeBytes: number): Promise<DriverVolume> {
+    truncateSync(this.file(id), sizeBytes);
+    this.#volumes.set(id, { ...this.#volume(id), sizeBytes });
+    const device = await this.device(id);
+    if (device !== undefined) await growLoop(device);
+    return this.#volume(id);
   }
 
   async attach(id: string): Promise<AttachedDevice> {

@@ -35,9 +35,27 @@ export function apply(tables: Tables, change: Change): void {
       tables.volumes.set(change.volume.id, change.volume);
       tables.lastId = Math.max(tables.lastId, Number.parseInt(change.volume.id.slice(8), 16));
       return;
-    case "volume-removed":
-      tables.volumes.delete(change.id);
+    case "snapshots-created":
+      for (const volume of change.volumes) tables.volumes.set(volume.id, volume);
+      tables.lastId = Math.max(tables.lastId, change.lastId);
       return;
+    case "volumes-changed":
+      for (const { id, to } of change.volumes) {
+        const volume = tables.volumes.get(id);
+        if (volume !== undefined) tables.volumes.set(id, { ...volume, ...to });
+      }
+      tables.lastId = Math.max(tables.lastId, change.lastId);
+      return;
+    case "volume-removed": {
+      const removed = tables.volumes.get(change.id);
+      tables.volumes.delete(change.id);
+      // Its snapshots become those of its own origin (spec/scaleio.md 1.5). Only a family has any.
+      if (removed?.vtreeId === undefined && removed?.layerId === undefined) return;
+      for (const [id, volume] of tables.volumes)
+        if (volume.ancestorId === change.id)
+          tables.volumes.set(id, { ...volume, ancestorId: removed.ancestorId ?? null });
+      return;
+    }
     case "volume-mapped": {
       const volume = tables.volumes.get(change.id);
       if (volume !== undefined) tables.volumes.set(change.id, { ...volume, mappedTo: change.to });

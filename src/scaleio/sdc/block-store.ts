@@ -3,36 +3,44 @@ import { CHUNK_BYTES } from "../model.ts";
 import { Copies } from "./copies.ts";
 import type { Files } from "./files.ts";
 import { Intent } from "./intent.ts";
-import { ALL_SLOTS, BIT, COUNT, SLOTS, type Slot } from "./layout.ts";
+import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "./layout.ts";
 import { Ledger } from "./ledger.ts";
-import type { EngineStatus, Session } from "./session.ts";
+import { LowerLayers } from "./lower-layers.ts";
+import type { EngineStatus, LowerLayer, Session } from "./session.ts";
 
 /** In memory only: the chunk's region was being written when the engine stopped, so its copies may differ. */
 const UNSYNCED = 0x80;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
+/** Copies are compared and written over in pieces of this many bytes. */
+const PIECE_BYTES = 64 * 1024;
 /** Shorter ranges are zeroed by writing; punching costs a process. */
 const PUNCH_FROM_BYTES = 64 * 1024;
 
 /**
  * One volume's storage logic: reads, writes, flushes and zeroes bytes over the two copies of each chunk, and keeps the
- * invariants of design.md 3. Synchronous, single-threaded, owns no clock and no disk of its own; the engine's thread is
+ * invariants of design.md 3. A chunk that the volume has in common with its snapshots is copied up at the first write to it.
+ * Synchronous, single-threaded, owns no clock and no disk of its own; the engine's thread is
  * its lock. Offsets and lengths are bytes of any alignment inside the volume.
  *
- * Every chunk has a state byte: the bits of ledger.ts say which slots hold no good copy, UNSYNCED says that the copies must
- * be compared before one is used.
+ * Every chunk has a state byte: the bits of ledger.ts say which slots hold no good copy and whether the chunk is INHERITED,
+ * UNSYNCED says that the copies must be compared before one is used.
  */
 export class BlockStore {
   readonly #now: () => number;
+  readonly #files: Files;
   readonly #ledger: Ledger;
-  readonly #intent: Intent;
+  #intent: Intent;
   readonly #copies: Copies;
-  readonly #states: Uint8Array;
+  #lower: LowerLayers;
+  #session: Session;
+  #states: Uint8Array;
   readonly #source = Buffer.alloc(CHUNK_BYTES);
   readonly #target = Buffer.alloc(CHUNK_BYTES);
   readonly #short = Buffer.alloc(PUNCH_FROM_BYTES);
   /** Counted as states change, so that a report costs nothing. */
   #staleCopies = 0;
   #unsyncedChunks = 0;
+  #absorbing = 0;
   /** Chunks with a retired slot, whose copy there has to be given up and its space returned. */
   #garbage = new Set<number>();
   /** Chunks whose stale bits are ahead of the ledger. */
@@ -44,11 +52,16 @@ export class BlockStore {
    */
   constructor(files: Files, session: Session, now: () => number) {
     this.#now = now;
+    this.#files = files;
+    this.#session = session;
     const chunks = session.sizeBytes / CHUNK_BYTES;
-    this.#ledger = new Ledger(files, session.recordDir, session.volumeId, chunks);
+    for (const [index, layer] of session.lower.entries()) settleFrozen(files, session, layer, index, now);
+    this.#lower = new LowerLayers(files, session);
+    this.#ledger = new Ledger(files, session.recordDir, session.layerId, chunks);
     this.#states = this.#ledger.states;
     this.#intent = new Intent(files, session.recordDir, session.sizeBytes);
     this.#copies = new Copies(files, session);
+    if (this.#ledger.recorded < chunks) this.#grow(this.#ledger.recorded, chunks);
 
     this.#count();
     const perRegion = this.#intent.regionBytes / CHUNK_BYTES;
@@ -99,6 +112,10 @@ export class BlockStore {
     const devices = new Set<number>();
     for (let chunk = first; chunk <= last; chunk++) {
       this.#settleChunk(chunk);
+      if (this.#isInherited(chunk)) {
+        this.#zeroInherited(chunk, offset, length);
+        continue;
+      }
       const targets = this.#targets(chunk);
       for (const slot of SLOTS) if ((targets & BIT[slot]) !== 0) devices.add(this.#copies.deviceOf(chunk, slot));
     }
@@ -106,14 +123,27 @@ export class BlockStore {
     // One punch over the whole range does all chunks of a device's file; what others lie there are not good ones.
     for (const device of devices) {
       if (this.#copies.punch(device, offset, length)) continue;
-      for (let chunk = first; chunk <= last; chunk++) this.#markDevice(chunk, device);
+      for (let chunk = first; chunk <= last; chunk++) if (!this.#isInherited(chunk)) this.#markDevice(chunk, device);
     }
     this.#record();
   }
 
-  /** Takes over a changed session: device states, map version. What goes down is synced first, so that flushes stay honest. */
+  /**
+   * Takes over a changed session of the same layer: device states, map version, size, the layers below. What goes down is
+   * synced first, so that flushes stay honest. A volume never shrinks: a smaller size is one that was not granted.
+   */
   reload(session: Session): void {
     const unsynced = this.#copies.reload(session);
+    const lower = new LowerLayers(this.#files, session);
+    this.#lower.close();
+    this.#lower = lower;
+    this.#session = session;
+    const chunks = session.sizeBytes / CHUNK_BYTES;
+    if (chunks > this.#states.length) {
+      this.#intent.close();
+      this.#intent = new Intent(this.#files, session.recordDir, session.sizeBytes);
+      this.#grow(this.#states.length, chunks);
+    }
     this.#count();
     for (const device of unsynced) this.#distrust(device);
     this.#adoptNewFiles();
@@ -122,18 +152,25 @@ export class BlockStore {
 
   /**
    * Makes up to `budget` chunks good again: compares unsynced ones, copies stale ones, those with a single good copy first,
-   * and gives up what lies in retired slots. Answers how many it touched; 0 means that nothing is left to do, or that what
-   * is left needs a device that is down.
+   * gives up what lies in retired slots, and copies up what lies in layers that are to go. Answers how many it touched; 0
+   * means that nothing is left to do, or that what is left needs a device that is down.
    */
   work(budget: number): number {
-    if (this.#staleCopies + this.#unsyncedChunks + this.#garbage.size === 0) return 0;
+    if (this.#staleCopies + this.#unsyncedChunks + this.#garbage.size + this.#absorbing === 0) return 0;
     let touched = this.#rebuild(budget, (good) => good < 2);
     if (touched < budget) touched += this.#rebuild(budget - touched, () => true);
-    for (const chunk of this.#garbage) {
+    if (touched < budget && this.#absorbing > 0) touched += this.#absorb(budget - touched);
+    for (const chunk of this.#session.giveUp ? this.#garbage : []) {
       if (touched >= budget) break;
       if (this.#giveUp(chunk)) touched++;
     }
     return touched;
+  }
+
+  /** Before the layer is frozen: its copies are all compared and synced, and its record of intents says so. */
+  seal(): void {
+    for (let chunk = 0; chunk < this.#states.length && this.#unsyncedChunks > 0; chunk++) this.#settleChunk(chunk);
+    this.close();
   }
 
   /** Clean end: everything synced, the write-intent record emptied as far as the copies are known to be equal. */
@@ -143,20 +180,24 @@ export class BlockStore {
     this.#intent.close();
     this.#ledger.close();
     this.#copies.close();
+    this.#lower.close();
   }
 
   /** How many devices have failed so far: cheap, to be looked at between requests. */
   get failures(): number {
-    return this.#copies.failures;
+    return this.#copies.failures + this.#lower.failures;
   }
 
-  status(): Pick<EngineStatus, "staleCopies" | "unsyncedChunks" | "garbage" | "failedDevices" | "blank"> {
+  status(): Omit<EngineStatus, "pid" | "supervisorPid" | "ack" | "mapVersion" | "resend"> {
     return {
       staleCopies: this.#staleCopies,
       unsyncedChunks: this.#unsyncedChunks,
       garbage: this.#garbage.size,
-      failedDevices: this.#copies.failed(),
-      blank: this.#copies.blank(),
+      absorbing: this.#absorbing,
+      absorbed: this.#absorbing > 0 ? [] : this.#session.lower.slice(0, this.#session.absorb).map(({ id }) => id),
+      layerId: this.#session.layerId,
+      failedDevices: [...this.#copies.failed(), ...this.#lower.failed()],
+      blank: this.#session.lower.length === 0 && this.#copies.blank(),
     };
   }
 
@@ -169,6 +210,7 @@ export class BlockStore {
     const active = this.#copies.layout.active(chunk);
     this.#staleCopies += (COUNT[state & active] as number) - (COUNT[before & active] as number);
     this.#unsyncedChunks += (state >> 7) - (before >> 7);
+    if ((before & ~state & INHERITED) !== 0 && this.#isToAbsorb(chunk)) this.#absorbing--;
     this.#states[chunk] = state;
   }
 
@@ -176,7 +218,9 @@ export class BlockStore {
   #count(): void {
     this.#staleCopies = 0;
     this.#unsyncedChunks = 0;
+    this.#absorbing = 0;
     for (let chunk = 0; chunk < this.#states.length; chunk++) {
+      if (this.#isInherited(chunk) && this.#isToAbsorb(chunk)) this.#absorbing++;
       this.#staleCopies += COUNT[this.#state(chunk) & this.#copies.layout.active(chunk)] as number;
       this.#unsyncedChunks += this.#state(chunk) >> 7;
     }
@@ -184,6 +228,10 @@ export class BlockStore {
 
   #readPiece(chunk: number, into: Buffer, at: number, offset: number, length: number): void {
     if ((this.#state(chunk) & UNSYNCED) !== 0) this.#settleChunk(chunk);
+    if (this.#isInherited(chunk)) {
+      this.#lower.read(chunk, into, at, offset, length);
+      return;
+    }
     // A device that failed is asked only when nothing else has the data.
     if (this.#readAny(chunk, false, into, at, offset, length)) return;
     if (this.#readAny(chunk, true, into, at, offset, length)) return;
@@ -200,6 +248,10 @@ export class BlockStore {
 
   #writePiece(chunk: number, from: Buffer, at: number, offset: number, length: number): void {
     if ((this.#state(chunk) & UNSYNCED) !== 0) this.#settleChunk(chunk);
+    if (this.#isInherited(chunk)) {
+      this.#copyUp(chunk, (content) => from.copy(content, offset - chunk * CHUNK_BYTES, at, at + length));
+      return;
+    }
     const targets = this.#targets(chunk);
     this.#record();
     for (let slot = 0; slot < 3; slot++) {
@@ -229,6 +281,61 @@ export class BlockStore {
     }
     for (const slot of SLOTS) if ((good & ~targets & BIT[slot]) !== 0) this.#markStale(chunk, slot);
     return targets;
+  }
+
+  /**
+   * Gives the layer a chunk of its own, changed as told. All of it is on disk before the ledger says that it is there: until
+   * then the layer below has the data.
+   */
+  #copyUp(chunk: number, change: (content: Buffer) => void): void {
+    this.#lower.read(chunk, this.#source, 0, chunk * CHUNK_BYTES, CHUNK_BYTES);
+    change(this.#source);
+    const targets = this.#targets(chunk);
+    this.#record();
+    for (const slot of SLOTS)
+      if ((targets & BIT[slot]) !== 0 && !this.#mirror(chunk, slot)) this.#markStale(chunk, slot);
+    for (const device of this.#copies.syncAll()) {
+      this.#distrust(device);
+      this.#markDevice(chunk, device);
+    }
+    this.#change(chunk, this.#state(chunk) & ~INHERITED);
+    this.#unrecordedFrom(chunk);
+    this.#record();
+  }
+
+  /** Copies up chunks that lie in layers that are to go. */
+  #absorb(budget: number): number {
+    let touched = 0;
+    for (let chunk = 0; chunk < this.#states.length && touched < budget; chunk++) {
+      if (!this.#isInherited(chunk) || !this.#isToAbsorb(chunk)) continue;
+      this.#copyUp(chunk, () => undefined);
+      touched++;
+    }
+    return touched;
+  }
+
+  /** The part of [offset, offset + length) in an inherited chunk becomes zeros; what is zeros already stays where it is. */
+  #zeroInherited(chunk: number, offset: number, length: number): void {
+    const from = Math.max(offset, chunk * CHUNK_BYTES);
+    const end = Math.min(offset + length, (chunk + 1) * CHUNK_BYTES);
+    if (this.#lower.isZero(chunk, this.#target, from, end - from)) return;
+    this.#copyUp(chunk, (content) => content.fill(0, from - chunk * CHUNK_BYTES, end - chunk * CHUNK_BYTES));
+  }
+
+  /** The volume has grown: its new chunks are zeros, and good wherever the map has a place for them. */
+  #grow(first: number, chunks: number): void {
+    this.#ledger.grow(first, chunks, (chunk) => ALL_SLOTS & ~this.#copies.layout.active(chunk));
+    this.#states = this.#ledger.states;
+  }
+
+  #isInherited(chunk: number): boolean {
+    return (this.#state(chunk) & INHERITED) !== 0;
+  }
+
+  #isToAbsorb(chunk: number): boolean {
+    if (this.#session.absorb === 0) return false;
+    const owner = this.#lower.owner(chunk);
+    return owner >= 0 && owner < this.#session.absorb;
   }
 
   #isStale(chunk: number, slot: Slot): boolean {
@@ -266,7 +373,7 @@ export class BlockStore {
   #settleChunk(chunk: number): boolean {
     if ((this.#state(chunk) & UNSYNCED) === 0) return false;
     const good = SLOTS.filter((slot) => !this.#isStale(chunk, slot));
-    if (good.length > 1) {
+    if (good.length > 1 && !this.#isInherited(chunk)) {
       const source = good.find((slot) => this.#load(chunk, slot, this.#source));
       if (source === undefined) return false;
       this.#intent.cover(chunk * CHUNK_BYTES, CHUNK_BYTES, this.#now());
@@ -302,6 +409,8 @@ export class BlockStore {
   /** Copies a good copy of a chunk over a stale one. The bit stays until the copy has been synced. */
   #rebuildCopy(chunk: number, target: Slot): boolean {
     if (!this.#copies.healthy(chunk, target)) return false;
+    // What the layer does not hold need not be copied.
+    if (this.#isInherited(chunk)) return true;
     const loaded = SLOTS.some((slot) => !this.#isStale(chunk, slot) && this.#load(chunk, slot, this.#source));
     return loaded && this.#mirror(chunk, target);
   }
@@ -376,8 +485,13 @@ export class BlockStore {
   /** Writes the loaded source over a copy where they differ: comparing keeps holes holes. */
   #mirror(chunk: number, slot: Slot): boolean {
     if (!this.#copies.healthy(chunk, slot)) return false;
-    if (this.#load(chunk, slot, this.#target) && this.#source.equals(this.#target)) return true;
-    return this.#copies.write(chunk, slot, this.#source, 0, chunk * CHUNK_BYTES, CHUNK_BYTES);
+    const loaded = this.#load(chunk, slot, this.#target);
+    for (let at = 0; at < CHUNK_BYTES; at += PIECE_BYTES) {
+      const end = at + PIECE_BYTES;
+      if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) continue;
+      if (!this.#copies.write(chunk, slot, this.#source, at, chunk * CHUNK_BYTES + at, PIECE_BYTES)) return false;
+    }
+    return true;
   }
 
   /** A device could not be synced: nothing it took since the last flush counts (the write-intent record says where). */
@@ -422,6 +536,21 @@ export class BlockStore {
     }
     return false;
   }
+}
+
+/**
+ * A layer that was frozen by an engine which died before it had compared what it had in flight. Nobody else knows the layer
+ * yet: snapshots of it are made only when its record is clean.
+ */
+function settleFrozen(files: Files, session: Session, layer: LowerLayer, index: number, now: () => number): void {
+  const intent = new Intent(files, layer.recordDir, layer.sizeBytes);
+  const clean = intent.activeRegions().length === 0;
+  intent.close();
+  if (clean) return;
+  const devices = session.devices.map((device, place) => ({ ...device, file: layer.files[place] as string }));
+  const { id: layerId, sizeBytes, recordDir } = layer;
+  const lower = session.lower.slice(index + 1);
+  new BlockStore(files, { ...session, layerId, sizeBytes, recordDir, devices, lower, absorb: 0 }, now).seal();
 }
 
 function noGoodCopy(chunk: number): SimError {

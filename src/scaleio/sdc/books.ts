@@ -1,16 +1,22 @@
 import fs from "node:fs";
 import path from "node:path";
+import type { Layer } from "../layers.ts";
 import { CHUNK_BYTES, type Id } from "../model.ts";
 import { nodeFiles } from "./files.ts";
 import { Intent } from "./intent.ts";
-import { ALL_SLOTS, COUNT, type Layout } from "./layout.ts";
+import { ALL_SLOTS, COUNT, INHERITED, type Layout } from "./layout.ts";
 import { createLedger, Ledger } from "./ledger.ts";
 
 /** The records that the SDC keeps of one volume: ledger and write-intent record, in a directory of their own. */
 export const recordDir = (stateDir: string, volumeId: Id): string => path.join(stateDir, "sdc", volumeId);
 
-/** Makes the records of a new volume: all copies that the map wants are good, since they are zeros. What an unfinished creation left under this id is replaced. */
-export function createRecords(stateDir: string, volumeId: Id, layout: Layout): void {
+/**
+ * Makes the records of a new layer: all copies that the map wants are good, since they are zeros. What an unfinished creation
+ * left under this id is replaced.
+ *
+ * @param inherited how many chunks show through from the layer below
+ */
+export function createRecords(stateDir: string, volumeId: Id, layout: Layout, inherited = 0): void {
   const dir = recordDir(stateDir, volumeId);
   fs.rmSync(dir, { recursive: true, force: true });
   fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -19,7 +25,7 @@ export function createRecords(stateDir: string, volumeId: Id, layout: Layout): v
   const ledger = new Ledger(nodeFiles, dir, volumeId, layout.chunks);
   let usual = true;
   for (let chunk = 0; chunk < layout.chunks; chunk++) {
-    const state = ALL_SLOTS & ~layout.active(chunk);
+    const state = (ALL_SLOTS & ~layout.active(chunk)) | (chunk < inherited ? INHERITED : 0);
     if (ledger.states[chunk] !== state) usual = false;
     ledger.states[chunk] = state;
   }
@@ -32,7 +38,14 @@ export function removeRecords(stateDir: string, volumeId: Id): void {
   fs.rmSync(recordDir(stateDir, volumeId), { recursive: true, force: true });
 }
 
-/** What the records say of an unmounted volume. */
+/** On record, for an unmounted layer: it has more chunks now, which are zeros. */
+export function growRecords(stateDir: string, { id, sizeBytes }: { id: Id; sizeBytes: number }, layout: Layout): void {
+  const ledger = new Ledger(nodeFiles, recordDir(stateDir, id), id, sizeBytes / CHUNK_BYTES);
+  ledger.grow(sizeBytes / CHUNK_BYTES, layout.chunks, (chunk) => ALL_SLOTS & ~layout.active(chunk));
+  ledger.close();
+}
+
+/** What the records say of an unmounted layer. */
 export interface Books {
   /** Per chunk: the stale bits of ledger.ts. */
   readonly states: Uint8Array;
@@ -41,15 +54,22 @@ export interface Books {
   readonly unsyncedChunks: number;
   /** Chunks with a retired slot, whose copy there may still have to be given up. */
   readonly garbage: number;
+  /** Chunks that have to be copied from layers that are to go. */
+  readonly absorbing: number;
 }
 
 /**
- * Reads them. `attached`: an engine has the volume open and knows better what is unsynced, so only the ledger is looked at.
+ * Reads them. `attached`: an engine has the layer open and knows better what is unsynced, so only the ledger is looked at.
  * Throws state_corrupt, state_newer, errno errors.
  */
-export function readBooks(stateDir: string, volumeId: Id, layout: Layout, attached: boolean): Books {
-  const dir = recordDir(stateDir, volumeId);
-  const ledger = new Ledger(nodeFiles, dir, volumeId, layout.chunks, { mend: !attached });
+export function readBooks(
+  stateDir: string,
+  layer: Pick<Layer, "id" | "lower" | "absorb">,
+  layout: Layout,
+  attached: boolean,
+): Books {
+  const dir = recordDir(stateDir, layer.id);
+  const ledger = new Ledger(nodeFiles, dir, layer.id, layout.chunks, { mend: !attached });
   ledger.close();
   let unsyncedChunks = 0;
   if (!attached) {
@@ -62,5 +82,39 @@ export function readBooks(stateDir: string, volumeId: Id, layout: Layout, attach
     staleCopies += COUNT[(ledger.states[chunk] as number) & layout.active(chunk)] as number;
     if (layout.retired(chunk) !== 0) garbage++;
   }
-  return { states: ledger.states, staleCopies, unsyncedChunks, garbage };
+  const absorbing = attached ? 0 : countAbsorbing(stateDir, layer, ledger.states);
+  return { states: ledger.states, staleCopies, unsyncedChunks, garbage, absorbing };
+}
+
+/** The states of a layer's chunks, as its ledger has them now. */
+function frozenStates(stateDir: string, { id, sizeBytes }: { id: Id; sizeBytes: number }): Uint8Array {
+  const ledger = new Ledger(nodeFiles, recordDir(stateDir, id), id, sizeBytes / CHUNK_BYTES, { mend: false });
+  ledger.close();
+  return ledger.states;
+}
+
+/** Per chunk of a volume: the state of its copies in the layer that holds it; a chunk that no layer holds is good. */
+export function effectiveStates(
+  stateDir: string,
+  layers: readonly { id: Id; sizeBytes: number }[],
+  layout: Layout,
+): Uint8Array {
+  const all = layers.map((layer) => frozenStates(stateDir, layer));
+  const states = new Uint8Array(layout.chunks);
+  for (let chunk = 0; chunk < layout.chunks; chunk++) {
+    const holder = all.find((own) => chunk < own.length && ((own[chunk] as number) & INHERITED) === 0);
+    states[chunk] = holder === undefined ? ALL_SLOTS & ~layout.active(chunk) : (holder[chunk] as number);
+  }
+  return states;
+}
+
+function countAbsorbing(stateDir: string, { lower, absorb }: Pick<Layer, "lower" | "absorb">, own: Uint8Array): number {
+  const going = lower.slice(0, absorb).map((layer) => frozenStates(stateDir, layer));
+  let count = 0;
+  if (going.length === 0) return count;
+  for (let chunk = 0; chunk < own.length; chunk++) {
+    if (((own[chunk] as number) & INHERITED) === 0) continue;
+    if (going.some((states) => chunk < states.length && ((states[chunk] as number) & INHERITED) === 0)) count++;
+  }
+  return count;
 }

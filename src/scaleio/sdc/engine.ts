@@ -11,6 +11,13 @@ import { type Control, type EngineStatus, readJson, replaceJson, type Session, s
 /** The descriptor of /dev/fuse that the supervisor hands down. */
 const FUSE_FD = 3;
 
+/** The volume as it is served; an order may replace what is in it. */
+interface Opened extends ServedFile {
+  session: Session;
+  store: BlockStore;
+  sizeBytes: number;
+}
+
 /** The supervisor runs a new engine on any status but these. */
 const EXIT_UNMOUNTED = 0;
 export const EXIT_CANNOT_SERVE = 4;
@@ -23,7 +30,7 @@ export const EXIT_CANNOT_SERVE = 4;
 export class Engine {
   readonly #files = sessionFiles(".");
   readonly #parent = process.ppid;
-  #opened: (ServedFile & { session: Session; readonly store: BlockStore }) | undefined;
+  #opened: Opened | undefined;
   #negotiated = readJson<Negotiated>(this.#files.negotiated);
   #ack = 0;
   #ticks = 0;
@@ -89,12 +96,8 @@ export class Engine {
     if (this.#opened === undefined) return;
     const order = readJson<Control>(this.#files.control);
     if (order !== undefined && order.seq !== this.#ack) {
-      const { store } = this.#opened;
-      if (order.action === "work") store.work(order.chunks ?? 1);
-      else {
-        this.#opened.session = readJson<Session>(this.#files.session) ?? this.#opened.session;
-        store.reload(this.#opened.session);
-      }
+      if (order.action === "work") this.#opened.store.work(order.chunks ?? 1);
+      else follow(this.#opened, readJson<Session>(this.#files.session) ?? this.#opened.session);
       this.#ack = order.seq;
     }
     this.#report();
@@ -132,4 +135,21 @@ export class Engine {
     };
     replaceJson(this.#files.status, status);
   }
+}
+
+/** Goes on by a new session. One with another layer freezes the one that took the writes so far (model.ts). */
+function follow(opened: Opened, session: Session): void {
+  if (session.layerId === opened.session.layerId) opened.store.reload(session);
+  else {
+    try {
+      opened.store.seal();
+      opened.store = new BlockStore(nodeFiles, session, Date.now);
+    } catch (error) {
+      // Neither layer can be relied on now: the next engine opens the volume as the session says, or refuses to.
+      console.error(error);
+      process.exit(1);
+    }
+  }
+  opened.session = session;
+  opened.sizeBytes = Math.max(opened.sizeBytes, session.sizeBytes);
 }

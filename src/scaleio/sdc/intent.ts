@@ -10,7 +10,9 @@ import { numberOf, PAYLOAD_BYTES, payloadOf, SECTOR_BYTES, seal } from "./sector
  */
 const MAGIC = 0x4e495352; // "RSIN"
 const SMALLEST_REGION = 4 * CHUNK_BYTES;
-const MOST_REGIONS = PAYLOAD_BYTES * 8;
+/** After the bits, the region size in MiB: a volume may have grown since. */
+const BITS_BYTES = PAYLOAD_BYTES - 4;
+const MOST_REGIONS = BITS_BYTES * 8;
 /** How long a region has to be quiet before a flush takes it off the record. */
 const QUIET_MS = 5000;
 /** A stream that runs into the next region gets some more in one durable write. */
@@ -111,6 +113,7 @@ export class Intent {
     for (let region = 0; region < this.#active.length; region++) {
       if (this.#active[region] === 1) bits[region >> 3] = (bits[region >> 3] ?? 0) | (1 << (region & 7));
     }
+    bits.writeUInt32LE(this.regionBytes / CHUNK_BYTES, BITS_BYTES);
     this.#number++;
     seal(this.#sector, MAGIC, this.#number);
     this.#unsaved = true;
@@ -132,8 +135,12 @@ export class Intent {
     }
     if (newest === undefined) return false;
     const bits = payloadOf(newest);
-    for (let region = 0; region < this.#active.length; region++) {
-      this.#active[region] = ((bits[region >> 3] ?? 0) >> (region & 7)) & 1;
+    const recordedBytes = bits.readUInt32LE(BITS_BYTES) * CHUNK_BYTES || this.regionBytes;
+    for (let region = 0; region < MOST_REGIONS; region++) {
+      if (((bits[region >> 3] as number) & (1 << (region & 7))) === 0) continue;
+      const first = Math.floor((region * recordedBytes) / this.regionBytes);
+      const end = Math.ceil(((region + 1) * recordedBytes) / this.regionBytes);
+      this.#active.fill(1, first, end);
     }
     return true;
   }

@@ -3,6 +3,11 @@ import { CHUNK_BYTES, type VolumeRecord } from "../model.ts";
 /** The places of a chunk's copies. Two are taken; the third is for a copy that is being made elsewhere. */
 export type Slot = 0 | 1 | 2;
 export const SLOTS: readonly Slot[] = [0, 1, 2];
+/**
+ * Of a chunk's state: the layer does not hold the chunk, it shows through from the layer below (lower-layers.ts). The slots
+ * may hold anything then.
+ */
+export const INHERITED = 8;
 /** As a bit of a mask of slots. */
 export const BIT = [1, 2, 4] as const;
 export const ALL_SLOTS = 7;

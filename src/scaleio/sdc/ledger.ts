@@ -1,19 +1,21 @@
 import path from "node:path";
 import { SimError } from "../../lib/errors.ts";
 import type { Files } from "./files.ts";
-import { ALL_SLOTS, BIT } from "./layout.ts";
+import { ALL_SLOTS, BIT, INHERITED } from "./layout.ts";
 import { numberOf, PAYLOAD_BYTES, payloadOf, SECTOR_BYTES, seal } from "./sector.ts";
 
 /**
  * Which copies of a volume's chunks are stale: one byte a chunk, one bit a slot (layout.ts). A slot without a device counts
- * as stale, so that a device that is put there later is not believed to hold anything. On disk the third slot's bit is the
- * other way round: zeros are a chunk with two good copies.
+ * as stale, so that a device that is put there later is not believed to hold anything. A further bit says that the layer does
+ * not hold the chunk at all (INHERITED). On disk the third slot's bit is the other way round: zeros are a chunk with two good
+ * copies.
  * Two replicas, so that a damaged sector of one is mended from the other. A bit is on disk before the write that it is
  * about is acknowledged (design.md, invariant 2), and is cleared only after the copy has been made good and synced
  * (invariant 3). It does not live with the MDM, because I/O must survive the loss of all MDM members (invariant 7), nor
  * on the SDSs, because it must be readable when they are not.
  */
 const ON_DISK = BIT[2];
+const KEPT = ALL_SLOTS | INHERITED;
 const MAGIC = 0x474c5352; // "RSLG"
 const FORMAT = 1;
 /** Sectors written at creation; they cover 1 TB. */
@@ -24,8 +26,7 @@ const replicaPaths = (dir: string) => [path.join(dir, "ledger.1"), path.join(dir
 /** Writes the two replicas of a new volume with a usual map: a header sector, and zeros, which mean two good copies. */
 export function createLedger(files: Files, dir: string, volumeId: string, chunks: number): void {
   const header = Buffer.alloc(SECTOR_BYTES);
-  payloadOf(header).write(JSON.stringify({ format: FORMAT, volumeId, chunks }));
-  seal(header, MAGIC, 1);
+  writeHeader(header, volumeId, chunks, 1);
   for (const file of replicaPaths(dir)) {
     const fd = files.open(file, { create: true, durable: true });
     const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
@@ -42,21 +43,26 @@ export function createLedger(files: Files, dir: string, volumeId: string, chunks
 export class Ledger {
   readonly #files: Files;
   readonly #replicas: { file: string; fd: number }[] = [];
-  readonly #numbers: Float64Array;
+  #numbers: Float64Array;
+  readonly #volumeId: string;
   readonly #mend: boolean;
   readonly #sector = Buffer.alloc(SECTOR_BYTES);
 
-  /** The state of every chunk, stale bits only; shared with the block store, which changes it and then calls {@link persist}. */
-  readonly states: Uint8Array;
+  /** The state of every chunk; shared with the block store, which changes it and then calls {@link persist}. */
+  states: Uint8Array;
+  /** How many of them have been put on record; the others are chunks by which the volume has grown, see {@link grow}. */
+  recorded = 0;
 
   /**
    * Opens both replicas, takes the newer of each pair of sectors, and mends the other one. Throws state_corrupt when both
-   * are damaged or missing (a chunk of unknown state must not be read as good), state_newer.
+   * are damaged or missing (a chunk of unknown state must not be read as good), state_newer. Records of more chunks than
+   * the volume has are of a growth that did not come about.
    *
    * `mend: false` only looks: for a reader beside the engine that has the volume open.
    */
   constructor(files: Files, dir: string, volumeId: string, chunks: number, { mend = true } = {}) {
     this.#files = files;
+    this.#volumeId = volumeId;
     this.#mend = mend;
     this.states = new Uint8Array(chunks);
     const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
@@ -79,13 +85,35 @@ export class Ledger {
       const payload = payloadOf(this.#sector).fill(0);
       const from = (i - 1) * PAYLOAD_BYTES;
       const to = Math.min(from + PAYLOAD_BYTES, this.states.length);
-      for (let chunk = from; chunk < to; chunk++)
-        payload[chunk - from] = ((this.states[chunk] ?? 0) & ALL_SLOTS) ^ ON_DISK;
+      for (let chunk = from; chunk < to; chunk++) payload[chunk - from] = ((this.states[chunk] ?? 0) & KEPT) ^ ON_DISK;
       const number = (this.#numbers[i] ?? 0) + 1;
       seal(this.#sector, MAGIC, number);
       this.#write(i);
       this.#numbers[i] = number;
     }
+  }
+
+  /** Takes on record that the volume has chunks from `first` on, with these states; the others keep theirs. */
+  grow(first: number, chunks: number, stateOf: (chunk: number) => number): void {
+    const states = new Uint8Array(chunks);
+    states.set(this.states.subarray(0, first));
+    for (let chunk = first; chunk < chunks; chunk++) states[chunk] = stateOf(chunk);
+    const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
+    const numbers = new Float64Array(sectors);
+    numbers.set(this.#numbers.subarray(0, sectors));
+    this.#numbers = numbers;
+    this.states = states;
+    for (const { fd } of this.#replicas) {
+      // What a growth that did not come about has left goes first.
+      this.#files.resize(fd, SECTOR_BYTES * (1 + Math.ceil(first / PAYLOAD_BYTES)));
+      this.#files.resize(fd, SECTOR_BYTES * sectors);
+    }
+    this.persist(first, chunks - 1);
+    const number = (numbers[0] as number) + 1;
+    writeHeader(this.#sector, this.#volumeId, chunks, number);
+    this.#write(0);
+    numbers[0] = number;
+    this.recorded = chunks;
   }
 
   close(): void {
@@ -136,7 +164,7 @@ export class Ledger {
     // A replica that cannot be mended now is tried again at the next change; the good one carries on.
     if (uneven && this.#mend) this.#write(index);
     this.#numbers[index] = best;
-    if (index === 0) checkHeader(this.#sector, dir, volumeId, chunks);
+    if (index === 0) this.recorded = checkHeader(this.#sector, dir, volumeId, chunks, this.#mend);
     else {
       const from = (index - 1) * PAYLOAD_BYTES;
       const payload = payloadOf(this.#sector).subarray(0, chunks - from);
@@ -147,7 +175,15 @@ export class Ledger {
 
 const sectorOf = (chunk: number) => 1 + Math.floor(chunk / PAYLOAD_BYTES);
 
-function checkHeader(sector: Buffer, dir: string, volumeId: string, chunks: number): void {
+function writeHeader(sector: Buffer, volumeId: string, chunks: number, number: number): void {
+  payloadOf(sector)
+    .fill(0)
+    .write(JSON.stringify({ format: FORMAT, volumeId, chunks }));
+  seal(sector, MAGIC, number);
+}
+
+/** Answers how many chunks are on record. */
+function checkHeader(sector: Buffer, dir: string, volumeId: string, chunks: number, mayGrow: boolean): number {
   const payload = payloadOf(sector);
   const header = JSON.parse(payload.toString("utf8", 0, payload.indexOf(0))) as {
     format: number;
@@ -160,10 +196,11 @@ function checkHeader(sector: Buffer, dir: string, volumeId: string, chunks: numb
       `the ledger in ${dir} has format ${header.format}, this version reads up to ${FORMAT}: use the newer rexray-sim`,
     );
   }
-  if (header.volumeId !== volumeId || header.chunks !== chunks) {
+  if (header.volumeId !== volumeId || (header.chunks < chunks && !mayGrow)) {
     throw new SimError(
       "state_corrupt",
       `the ledger in ${dir} belongs to volume ${header.volumeId} of ${header.chunks} MiB, not to ${volumeId} of ${chunks} MiB`,
     );
   }
+  return header.chunks;
 }

@@ -1,9 +1,9 @@
 import fs from "node:fs";
-import { stat } from "node:fs/promises";
+import { stat, truncate } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { unmountFuseFile } from "../../host/fuse.ts";
-import { attachLoop, detachLoop, loopOf } from "../../host/loop.ts";
+import { attachLoop, detachLoop, growLoop, loopOf } from "../../host/loop.ts";
 import { mountsOf } from "../../host/mountinfo.ts";
 import { type ErrorCode, SimError } from "../../lib/errors.ts";
 import { type EnginePrograms, enginePrograms, runRepair, startEngine, worksIn } from "./engine-process.ts";
@@ -123,6 +123,17 @@ export class Sdc {
   async reload(session: Session): Promise<EngineStatus> {
     replaceJson(this.#files(session.volumeId).session, session);
     return this.#order(session.volumeId, { action: "reload" });
+  }
+
+  /** Gives the volume's device, if it has one, the size that the engine serves now. */
+  async grow(volumeId: string, sizeBytes: number): Promise<void> {
+    const { volume } = this.#files(volumeId);
+    const device = loopOf(volume);
+    if (device === undefined) return;
+    // While writes are under way the kernel shows the size that it is told in answer to stat(), and reads by the old one;
+    // after this it has it.
+    await truncate(volume, sizeBytes);
+    await growLoop(device);
   }
 
   /** Lets the engine make up to `chunks` chunks good again. */

@@ -10,6 +10,8 @@ import type { ServiceState } from "../model.ts";
 export interface Session {
   readonly format: 1;
   readonly volumeId: string;
+  /** The layer that takes the volume's writes: its files and its records bear this id. */
+  readonly layerId: string;
   readonly sizeBytes: number;
   readonly mapVersion: number;
   /** The pool's devices in index order. `file` is the volume's file on that device; "" for a place without a device. */
@@ -17,7 +19,22 @@ export interface Session {
   /** Group table, flat (layout.ts): three device indexes and a mask of retired slots a group. */
   readonly groups: readonly number[];
   readonly firstGroup: number;
-  /** Where the volume's ledger and intent record are. */
+  /** Where the layer's ledger and intent record are. */
+  readonly recordDir: string;
+  /** Frozen layers that show through where this one holds nothing, the nearest first. */
+  readonly lower: readonly LowerLayer[];
+  /** How many of them, the nearest first, nobody else needs: their chunks are to be copied into this one. */
+  readonly absorb: number;
+  /** Whether retired copies may be given up; not while somebody reads them who has not been told. */
+  readonly giveUp: boolean;
+}
+
+/** A layer that nobody writes to any more (model.ts). */
+export interface LowerLayer {
+  readonly id: string;
+  readonly sizeBytes: number;
+  /** The layer's file on every device, in the order of {@link Session.devices}. */
+  readonly files: readonly string[];
   readonly recordDir: string;
 }
 
@@ -42,6 +59,12 @@ export interface EngineStatus {
   readonly unsyncedChunks: number;
   /** Copies in retired slots that have not been given up yet. */
   readonly garbage: number;
+  /** Chunks that still have to be copied from layers that are to go. */
+  readonly absorbing: number;
+  /** Ids of lower layers of which it needs nothing any more. */
+  readonly absorbed: readonly string[];
+  /** The layer that takes the writes. */
+  readonly layerId: string;
   /** Nothing was ever written to the volume. */
   readonly blank: boolean;
   /** Devices that failed under this engine, by name. */

@@ -4,11 +4,11 @@ import type { Device, Id } from "../model.ts";
 
 const SUFFIX = ".vol";
 
-/** The sparse file that holds a volume's chunks on a device; chunk c lies at byte c * CHUNK_BYTES. */
+/** The sparse file that holds a layer's chunks on a device; chunk c lies at byte c * CHUNK_BYTES. A volume's first layer has its id. */
 export const volumeFile = (device: Pick<Device, "path">, volumeId: Id): string =>
   path.join(device.path, `${volumeId}${SUFFIX}`);
 
-/** Makes the empty file of a new volume. Throws errno errors. */
+/** Makes the empty file of a new layer. Throws errno errors. */
 export function createVolumeFile(device: Pick<Device, "path">, volumeId: Id, sizeBytes: number): void {
   const fd = fs.openSync(volumeFile(device, volumeId), "wx", 0o600);
   try {
@@ -28,12 +28,12 @@ export function removeVolumeFile(device: Pick<Device, "path">, volumeId: Id): vo
   }
 }
 
-/** Bytes that the volume really takes on the device, 0 where it has no file. */
+/** Bytes that the layer really takes on the device, 0 where it has no file. */
 export function usedBytes(device: Pick<Device, "path">, volumeId: Id): number {
   return (fs.statSync(volumeFile(device, volumeId), { throwIfNoEntry: false })?.blocks ?? 0) * 512;
 }
 
-/** Ids of all volumes that have a file on the device; none when it cannot be read. */
+/** Ids of all layers that have a file on the device; none when it cannot be read. */
 export function volumeIdsOn(device: Pick<Device, "path">): Id[] {
   try {
     return fs

@@ -33,6 +33,20 @@ export class Model {
     this.#live.set(sector, new Set([tag]));
   }
 
+  /** Another volume that holds what this one holds, on disk already. */
+  copy(): Model {
+    const copy = new Model();
+    copy.become(this);
+    return copy;
+  }
+
+  become(other: Model): void {
+    this.#live.clear();
+    this.#durable.clear();
+    for (const [sector, tags] of other.#live) this.#live.set(sector, new Set(tags));
+    for (const [sector, tags] of other.#durable) this.#durable.set(sector, new Set(tags));
+  }
+
   #lasting(sector: number): ReadonlySet<number> {
     return this.#durable.get(sector) ?? new Set([0]);
   }

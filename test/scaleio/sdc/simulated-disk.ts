@@ -16,6 +16,11 @@ interface SimulatedFile {
   pending: { page: number; data: Uint8Array }[];
 }
 
+const isIn = (prefixes: ReadonlySet<string>, path: string) => {
+  for (const prefix of prefixes) if (path.startsWith(prefix)) return true;
+  return false;
+};
+
 const errno = (code: string, path: string) => Object.assign(new Error(`${code}: simulated, ${path}`), { code });
 
 /**
@@ -31,10 +36,10 @@ export class SimulatedDisk implements Files {
   killAfter: number | undefined;
   /** The kill has happened: nothing works any more, whatever the caller does with the exception. */
   dead = false;
-  /** Paths on which reads or writes answer EIO. */
+  /** Beginnings of paths on which reads or writes answer EIO. */
   readonly brokenReads = new Set<string>();
   readonly brokenWrites = new Set<string>();
-  /** Paths that take writes and then cannot make them durable. */
+  /** Beginnings of paths that take writes and then cannot make them durable. */
   readonly brokenSyncs = new Set<string>();
   /** Prefixes of paths that are labelled device directories. */
   readonly labels = new Set<string>();
@@ -56,7 +61,7 @@ export class SimulatedDisk implements Files {
   read(fd: number, into: Buffer, at: number, length: number, position: number): void {
     this.#step();
     const { path, file } = this.#file(fd);
-    if (this.brokenReads.has(path)) throw errno("EIO", path);
+    if (isIn(this.brokenReads, path)) throw errno("EIO", path);
     for (let done = 0; done < length; ) {
       const page = Math.floor((position + done) / PAGE);
       const from = (position + done) % PAGE;
@@ -70,7 +75,7 @@ export class SimulatedDisk implements Files {
 
   write(fd: number, from: Buffer, at: number, length: number, position: number): void {
     const { path, file, durable } = this.#file(fd);
-    if (this.brokenWrites.has(path)) {
+    if (isIn(this.brokenWrites, path)) {
       this.#step();
       throw errno("EIO", path);
     }
@@ -92,14 +97,14 @@ export class SimulatedDisk implements Files {
   datasync(fd: number): void {
     this.#step();
     const { path, file } = this.#file(fd);
-    if (this.brokenWrites.has(path) || this.brokenSyncs.has(path)) throw errno("EIO", path);
+    if (isIn(this.brokenWrites, path) || isIn(this.brokenSyncs, path)) throw errno("EIO", path);
     this.#harden(file);
   }
 
   punch(fd: number, position: number, length: number): void {
     this.#step();
     const { path, file } = this.#file(fd);
-    if (this.brokenWrites.has(path)) throw errno("EIO", path);
+    if (isIn(this.brokenWrites, path)) throw errno("EIO", path);
     for (let at = position; at < position + length; ) {
       const page = Math.floor(at / PAGE);
       const start = at % PAGE;
@@ -129,6 +134,15 @@ export class SimulatedDisk implements Files {
 
   exists(path: string): boolean {
     return this.#files.has(path) || this.labels.has(path);
+  }
+
+  /** Everything below works again. */
+  repair(prefix: string): void {
+    for (const broken of [this.brokenReads, this.brokenWrites, this.brokenSyncs]) broken.delete(prefix);
+  }
+
+  paths(): string[] {
+    return [...this.#files.keys()];
   }
 
   remove(path: string): void {

@@ -90,6 +90,36 @@ const MUTATIONS: readonly Mutation[] = [
     of: "if (!kept) return false;",
     by: "",
   },
+  {
+    invariant: "snapshots: what is written to a volume is not seen in its snapshots, nor lost with them",
+    file: "block-store.ts",
+    of: "if (this.#isInherited(chunk)) {\n      this.#copyUp(",
+    by: "if (this.#isInherited(chunk)) {\n      this.#change(chunk, this.#state(chunk) & ~INHERITED);\n      this.#copyUp(",
+  },
+  {
+    invariant: "snapshots: a chunk is on disk before the ledger says that it has been copied up",
+    file: "block-store.ts",
+    of: "for (const device of this.#copies.syncAll()) {\n      this.#distrust(device);\n      this.#markDevice(chunk, device);\n    }",
+    by: "",
+  },
+  {
+    invariant: "snapshots: what an engine had in flight is compared before others read the layer",
+    file: "block-store.ts",
+    of: "for (const [index, layer] of session.lower.entries()) settleFrozen(files, session, layer, index, now);",
+    by: "",
+  },
+  {
+    invariant: "snapshots: a layer goes only when nothing of it is needed any more",
+    file: "block-store.ts",
+    of: "absorbed: this.#absorbing > 0 ? [] : ",
+    by: "absorbed: ",
+  },
+  {
+    invariant: "growth: new chunks are good where the map has a place for them, and nowhere else",
+    file: "block-store.ts",
+    of: "(chunk) => ALL_SLOTS & ~this.#copies.layout.active(chunk)",
+    by: "() => 0",
+  },
 ];
 
 async function broken({ file, of, by }: Mutation, out: string): Promise<new (seed: number) => Simulation> {

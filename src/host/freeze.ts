@@ -1,0 +1,50 @@
+import { spawn } from "node:child_process";
+import { SimError } from "../lib/errors.ts";
+import { run } from "./exec.ts";
+
+/** How long file systems may stay frozen, whatever happens (s). */
+const LIMIT_S = 20;
+
+/**
+ * Freezes, says so, and thaws when its standard input ends: that is also when the daemon dies. Directories are arguments, so
+ * nothing of them is ever read as shell text.
+ */
+const SCRIPT = `
+thaw() { for d; do fsfreeze --unfreeze "$d" 2>/dev/null; done; }
+for d; do fsfreeze --freeze "$d" || { thaw "$@"; exit 1; }; done
+echo frozen
+timeout ${LIMIT_S} cat >/dev/null
+thaw "$@"
+`;
+
+/**
+ * Runs a task while the file systems mounted at these directories are frozen: all they were given before is on their devices,
+ * and nothing more gets there. A process of its own holds them, so that they thaw also when this one dies. Throws host_failed,
+ * timed_out when the task took longer than they may stay frozen, and what the task throws.
+ */
+export async function whileFrozen(directories: readonly string[], task: () => Promise<void>): Promise<void> {
+  if (directories.length === 0) return task();
+  const child = spawn("sh", ["-c", SCRIPT, "sh", ...directories], { stdio: ["pipe", "pipe", "pipe"], detached: true });
+  let words = "";
+  child.stderr.setEncoding("utf8").on("data", (part: string) => (words += part));
+  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()).once("error", () => resolve()));
+  const frozen = new Promise<boolean>((resolve) => {
+    child.stdout.once("data", () => resolve(true));
+    void ended.then(() => resolve(false));
+  });
+  child.stdin.on("error", () => undefined);
+  try {
+    if (!(await frozen)) throw new SimError("host_failed", `the file systems cannot be frozen: ${words.trim()}`);
+    await task();
+    if (child.exitCode !== null)
+      throw new SimError("timed_out", `the file systems were frozen for ${LIMIT_S} s and thawed before all was done`);
+  } finally {
+    child.stdin.end();
+    await ended;
+  }
+}
+
+/** Thaws a file system that was left frozen when this and its helper were killed together. Harmless when it is not. */
+export async function thaw(directory: string): Promise<void> {
+  await run("fsfreeze", ["--unfreeze", directory]).catch(() => undefined);
+}

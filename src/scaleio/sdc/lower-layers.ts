@@ -1,0 +1,120 @@
+import { SimError } from "../../lib/errors.ts";
+import { CHUNK_BYTES } from "../model.ts";
+import { Copies } from "./copies.ts";
+import type { Files } from "./files.ts";
+import { BIT, INHERITED, SLOTS, type Slot } from "./layout.ts";
+import { Ledger } from "./ledger.ts";
+import type { EngineStatus, LowerLayer, Session } from "./session.ts";
+
+interface Layer {
+  readonly copies: Copies;
+  states: Uint8Array;
+  readonly record: LowerLayer;
+}
+
+/**
+ * The frozen layers beneath a volume's own one, the nearest first: what a volume has in common with its snapshots. They are
+ * read only, by several engines at once; a repair process (repairer.ts) is the only one that changes their copies, and never
+ * their content. It may give up a retired copy at any moment, so what is read from one counts only if the ledger still says
+ * afterwards that it is good.
+ */
+export class LowerLayers {
+  readonly #files: Files;
+  readonly #layers: readonly Layer[];
+
+  /** Throws state_corrupt, state_newer and errno errors of the ledgers. */
+  constructor(files: Files, session: Session) {
+    this.#files = files;
+    const layers: Layer[] = [];
+    try {
+      for (const record of session.lower) layers.push(this.#open(session, record));
+    } catch (error) {
+      for (const { copies } of layers) copies.close();
+      throw error;
+    }
+    this.#layers = layers;
+  }
+
+  /** Index of the layer that holds the chunk; -1: none does, it reads as zeros. */
+  owner(chunk: number): number {
+    return this.#layers.findIndex(
+      ({ states }) => chunk < states.length && ((states[chunk] as number) & INHERITED) === 0,
+    );
+  }
+
+  /** Fills into[at, at + length) from a piece of one chunk. Throws unavailable when no good copy can be read. */
+  read(chunk: number, into: Buffer, at: number, offset: number, length: number): void {
+    const layer = this.#layers[this.owner(chunk)];
+    if (layer === undefined) {
+      into.fill(0, at, at + length);
+      return;
+    }
+    if (this.#readFrom(layer, chunk, into, at, offset, length)) return;
+    // A repair may have made another copy good meanwhile.
+    layer.states = this.#states(layer.record);
+    if (this.#readFrom(layer, chunk, into, at, offset, length)) return;
+    throw new SimError(
+      "unavailable",
+      `chunk ${chunk} of the layer below has no good copy within reach: start the SDS that holds it again`,
+    );
+  }
+
+  /** Whether the chunk's piece is zeros. */
+  isZero(chunk: number, scratch: Buffer, offset: number, length: number): boolean {
+    if (this.owner(chunk) < 0) return true;
+    this.read(chunk, scratch, 0, offset, length);
+    return scratch.subarray(0, length).equals(ZEROS.subarray(0, length));
+  }
+
+  get failures(): number {
+    return this.#layers.reduce((sum, { copies }) => sum + copies.failures, 0);
+  }
+
+  failed(): EngineStatus["failedDevices"] {
+    return this.#layers.flatMap(({ copies }) => copies.failed());
+  }
+
+  close(): void {
+    for (const { copies } of this.#layers) copies.close();
+  }
+
+  /** Retired copies come after all others of their kind, devices that have failed after those that work. */
+  #readFrom(layer: Layer, chunk: number, into: Buffer, at: number, offset: number, length: number): boolean {
+    const bad = layer.states[chunk] as number;
+    const retired = layer.copies.layout.retired(chunk);
+    for (const lastResort of [false, true]) {
+      for (const mask of [~retired, retired]) {
+        for (const slot of SLOTS) {
+          if ((mask & ~bad & BIT[slot]) === 0) continue;
+          if (!layer.copies.read(chunk, slot, lastResort, into, at, offset, length)) continue;
+          if (mask !== retired || this.#stillGood(layer, chunk, slot)) return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  #open(session: Session, record: LowerLayer): Layer {
+    const devices = session.devices.map((device, index) => ({ ...device, file: record.files[index] as string }));
+    const copies = new Copies(this.#files, { ...session, sizeBytes: record.sizeBytes, devices });
+    try {
+      return { copies, states: this.#states(record), record };
+    } catch (error) {
+      copies.close();
+      throw error;
+    }
+  }
+
+  #states(record: LowerLayer): Uint8Array {
+    const chunks = record.sizeBytes / CHUNK_BYTES;
+    const ledger = new Ledger(this.#files, record.recordDir, record.id, chunks, { mend: false });
+    ledger.close();
+    return ledger.states;
+  }
+
+  #stillGood({ record }: Layer, chunk: number, slot: Slot): boolean {
+    return ((this.#states(record)[chunk] as number) & BIT[slot]) === 0;
+  }
+}
+
+const ZEROS = Buffer.alloc(CHUNK_BYTES);

@@ -1,0 +1,42 @@
+import type { Layer } from "./layers.ts";
+import type { SystemState } from "./model.ts";
+import { recordDir } from "./sdc/books.ts";
+import type { Session } from "./sdc/session.ts";
+import { volumeFile } from "./sds/volume-files.ts";
+
+/** Run directory and name of a layer's repair: that of its volume, which has no engine then, or one of its own. */
+export const unitOf = (layer: Pick<Layer, "id" | "owner">): string => layer.owner?.id ?? `layer-${layer.id}`;
+
+/** What an engine of the layer has to know, by the state as it is now. */
+export function sessionOf(state: SystemState, stateDir: string, layer: Layer): Session {
+  const { pool, sds } = state;
+  const byId = new Map(sds.flatMap((node) => node.devices.map((device) => [device.id, { node, device }] as const)));
+  const places = pool.deviceIds.map((id) => byId.get(id));
+  const filesOf = (layerId: string) =>
+    places.map((place) => (place === undefined ? "" : volumeFile(place.device, layerId)));
+  const files = filesOf(layer.id);
+  return {
+    format: 1,
+    volumeId: unitOf(layer),
+    layerId: layer.id,
+    sizeBytes: layer.sizeBytes,
+    mapVersion: pool.mapVersion,
+    devices: places.map((place, index) => {
+      if (place === undefined) return { name: "", file: "", state: "stopped" };
+      const { node, device } = place;
+      const state = node.state === "up" ? device.state : node.state;
+      return { name: `${node.name}/${device.name}`, file: files[index] as string, state };
+    }),
+    groups: pool.groups.flat(),
+    firstGroup: layer.firstGroup,
+    recordDir: recordDir(stateDir, layer.id),
+    lower: layer.lower.map(({ id, sizeBytes }) => ({
+      id,
+      sizeBytes,
+      files: filesOf(id),
+      recordDir: recordDir(stateDir, id),
+    })),
+    absorb: layer.absorb,
+    giveUp: true,
+  };
+}
