@@ -49,6 +49,13 @@ const snapshotsBody = z.strictObject({
 });
 const resizeBody = z.strictObject({ sizeBytes: z.int().positive() });
 const overwriteBody = z.strictObject({ from: z.string() });
+const faultBody = z.strictObject({
+  type: z.string(),
+  target: z.string(),
+  name: z.string().optional(),
+  probability: z.number().optional(),
+  attributes: z.record(z.string(), z.string()).optional(),
+});
 const sdsBody = deviceBody.extend({ faultSet: z.string().optional() });
 
 /** Throws invalid_argument, in words that say what is wrong where. */
@@ -122,6 +129,24 @@ export function adminApp(parts: AdminParts): Express {
 
   app.delete("/sds/:name/devices/:device", async (request, response) => {
     await cluster.removeDevice(request.params.name, request.params.device);
+    response.json({});
+  });
+
+  app.get("/faults", (_request, response) => {
+    response.json({ faults: cluster.faults.list(), kinds: cluster.faults.kinds() });
+  });
+
+  app.post("/faults", async (request, response) => {
+    response.json(await cluster.faults.add(understood("/faults", faultBody, request.body)));
+  });
+
+  app.delete("/faults/:name", async (request, response) => {
+    await cluster.faults.remove(request.params.name);
+    response.json({});
+  });
+
+  app.delete("/faults", async (_request, response) => {
+    await cluster.faults.reset();
     response.json({});
   });
 

@@ -1,7 +1,7 @@
 import http from "node:http";
 import { runFiles } from "../lib/dirs.ts";
 import { ERROR_CODES, type ErrorCode, errnoOf, SimError } from "../lib/errors.ts";
-import type { DeviceRequest, SdsRequest } from "../scaleio/cluster-api.ts";
+import type { DeviceRequest, FaultKind, FaultRequest, FaultSpec, SdsRequest } from "../scaleio/cluster-api.ts";
 import type { DownReport, StatusReport, VolumeInspection } from "./report.ts";
 
 /** Questions are answered from memory; a daemon that needs longer than this (ms) is in trouble, and the caller should know. */
@@ -57,6 +57,22 @@ export class AdminClient {
 
   async removeDevice(sds: string, device: string): Promise<void> {
     await this.#call("DELETE", `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}`);
+  }
+
+  faults(): Promise<{ faults: FaultSpec[]; kinds: FaultKind[] }> {
+    return this.#call("GET", "/faults");
+  }
+
+  addFault(request: FaultRequest): Promise<FaultSpec> {
+    return this.#call("POST", "/faults", request);
+  }
+
+  async removeFault(name: string): Promise<void> {
+    await this.#call("DELETE", `/faults/${encodeURIComponent(name)}`);
+  }
+
+  async resetFaults(): Promise<void> {
+    await this.#call("DELETE", "/faults");
   }
 
   down(options: { force: boolean }): Promise<DownReport> {

@@ -4,6 +4,7 @@ import { SimError } from "../lib/errors.ts";
 import { VERSION } from "../lib/version.ts";
 import { type Context, EXIT } from "./context.ts";
 import type { DeviceFlags } from "./device.ts";
+import type { FaultFlags } from "./fault.ts";
 import { SDS_ORDERS, type SdsOrder } from "./sds-orders.ts";
 
 const EXAMPLES = `
@@ -177,6 +178,38 @@ function build(context: Context, done: (status: number) => void): Command {
     .action(async (sdsName: string, name: string, flags: RunDirFlag) => {
       const options = { runDir: runDirOf(flags), sds: sdsName, name };
       done(await (await import("./device.ts")).removeDevice(context, options));
+    });
+
+  const fault = program.command("fault").description("put faults on the running system and take them away");
+  withRunDir(fault.command("add <type> <target> [key=value...]"))
+    .description("put a fault on a node (sds-1), a device (sds-1/dev-1) or an MDM member (mdm-1); prints its name")
+    .option("--name <name>", "what to call it (default: its type and a number)")
+    .option("--probability <p>", "how often an operation meets it, above 0 to 1 (default: 1)")
+    .action(async (type: string, target: string, pairs: string[], flags: RunDirFlag & FaultFlags) => {
+      const options = { runDir: runDirOf(flags), type, target, pairs, flags };
+      done(await (await import("./fault.ts")).faultAdd(context, options));
+    });
+  for (const [name, help] of [
+    ["ls", "list the faults there are"],
+    ["types", "list what faults can be put where"],
+  ] as const) {
+    withJson(fault.command(name))
+      .description(help)
+      .action(async (flags: JsonFlag) => {
+        const { faultLs, faultTypes } = await import("./fault.ts");
+        const show = name === "ls" ? faultLs : faultTypes;
+        done(await show(context, { runDir: runDirOf(flags), json: flags.json === true }));
+      });
+  }
+  withRunDir(fault.command("rm <name>"))
+    .description("take a fault away; a device that failed by it is well again")
+    .action(async (name: string, flags: RunDirFlag) => {
+      done(await (await import("./fault.ts")).faultRm(context, { runDir: runDirOf(flags), name }));
+    });
+  withRunDir(fault.command("reset"))
+    .description("take all faults away")
+    .action(async (flags: RunDirFlag) => {
+      done(await (await import("./fault.ts")).faultReset(context, { runDir: runDirOf(flags) }));
     });
 
   withDirs(program.command("doctor"))

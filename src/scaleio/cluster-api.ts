@@ -1,4 +1,7 @@
 /** What the rest of the daemon may ask of the simulated cluster, besides the storage-driver interface. */
+import type { FaultRequest } from "./faults/fault-book.ts";
+import type { FaultSpec } from "./faults/fault-type.ts";
+import type { FaultKind } from "./faults/faults.ts";
 import type { ClusterStatus, VolumeLayout } from "./model.ts";
 
 /** A new device; its directory defaults to one in the state directory, its size to that of the first device. */
@@ -14,7 +17,22 @@ export interface SdsRequest extends DeviceRequest {
   readonly faultSet?: string | undefined;
 }
 
+/** Faults that users put on the running system (faults/). */
+export interface FaultsApi {
+  list(): readonly FaultSpec[];
+  kinds(): readonly FaultKind[];
+  /** Throws invalid_argument, not_found, already_exists. */
+  add(request: FaultRequest): Promise<FaultSpec>;
+  /** Throws not_found. */
+  remove(name: string): Promise<void>;
+  /** Takes all away. */
+  reset(): Promise<void>;
+}
+
+export type { FaultKind, FaultRequest, FaultSpec };
+
 export interface ClusterApi {
+  readonly faults: FaultsApi;
   status(): Promise<ClusterStatus>;
   /** Throws not_found. `chunks`: include the row per chunk. */
   layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout>;

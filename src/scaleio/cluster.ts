@@ -3,6 +3,7 @@ import { SimError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
 import type { ClusterApi, DeviceRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
+import { Faults } from "./faults/faults.ts";
 import { found, idOf } from "./founding.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
@@ -42,6 +43,7 @@ export class Cluster implements ClusterApi {
   readonly #mover: Mover;
   readonly #membership: Membership;
   readonly #snapshots: Snapshots;
+  readonly faults: Faults;
   /** One at a time takes a volume up, down or apart. */
   readonly #locks = new KeyedMutex();
   /** Numbers handed out but not yet recorded. */
@@ -53,7 +55,16 @@ export class Cluster implements ClusterApi {
     this.#mdm = mdm;
     this.#sdc = new Sdc(options.runDir, options.binDir);
     this.#lastId = mdm.state.lastId;
+    this.faults = new Faults({
+      stateDir: options.stateDir,
+      state: () => this.state,
+      changed: () => this.#pushSessions(),
+      revive: (target) => this.#revive(target),
+      mdmDown: (members) => mdm.takeDown(members),
+      log: options.log,
+    });
     this.#repairer = new Repairer({
+      faults: this.faults.book,
       stateDir: options.stateDir,
       sdc: this.#sdc,
       mdm,
@@ -99,7 +110,7 @@ export class Cluster implements ClusterApi {
     const cluster = new Cluster(options, mdm);
     await cluster.#checkDevices();
     // Engines first: none may go by a session that names what is removed then.
-    await cluster.#pushSessions();
+    await cluster.faults.apply();
     for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
     cluster.#repairer.start();
     cluster.#sdc.start();
@@ -216,8 +227,19 @@ export class Cluster implements ClusterApi {
   async stopSds(name: string): Promise<void> {
     const sds = findSds(this.state, name);
     if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
-    if (sds.state !== "stopped") await this.#mdm.commit({ type: "sds-state", name, state: "stopped" });
+    if (sds.state !== "stopped") await this.#mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
     await this.#pushSessions();
+  }
+
+  /** A node or device has lost a fault: a device that failed by it is well again. */
+  async #revive(target: string): Promise<void> {
+    const [sdsName, deviceName] = target.split("/");
+    const sds = this.state.sds.find(({ name }) => name === sdsName);
+    const failed = sds?.devices.filter(({ name, state }) => state === "failed" && (deviceName ?? name) === name) ?? [];
+    if (sds === undefined || sds.state !== "up" || failed.length === 0) return;
+    for (const device of failed) this.#checkLabel(sds, device);
+    for (const { id } of failed) await this.#mdm.commit({ type: "device-state", id, state: "up", reason: "" });
+    await this.#mapChanged();
   }
 
   async startSds(name: string): Promise<void> {
@@ -227,7 +249,7 @@ export class Cluster implements ClusterApi {
       if (device.state !== "up")
         await this.#mdm.commit({ type: "device-state", id: device.id, state: "up", reason: "" });
     }
-    if (sds.state !== "up") await this.#mdm.commit({ type: "sds-state", name, state: "up" });
+    if (sds.state !== "up") await this.#mdm.commit({ type: "sds-state", name, state: "up", since: now() });
     if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
     await this.#mapChanged();
   }
@@ -243,7 +265,7 @@ export class Cluster implements ClusterApi {
       );
     }
     await this.#mdm.commit({ type: "sds-maintenance", name, on: true });
-    await this.#mdm.commit({ type: "sds-state", name, state: "stopped" });
+    await this.#mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
     await this.#pushSessions();
   }
 
@@ -404,7 +426,7 @@ export class Cluster implements ClusterApi {
     const layers = allLayers(familyOf(this.state.volumes.values(), volume));
     const own = layers.get(ownLayer(volume).id);
     if (own === undefined) throw new Error(`volume ${volume.id} is not in its own family`);
-    return sessionOf(this.state, this.#options.stateDir, { ...own, sizeBytes: volume.sizeBytes });
+    return sessionOf(this.state, this.#options.stateDir, { ...own, sizeBytes: volume.sizeBytes }, this.faults.book);
   }
 
   async #mapChanged(): Promise<void> {
@@ -470,3 +492,5 @@ export class Cluster implements ClusterApi {
     removeRecords(this.#options.stateDir, id);
   }
 }
+
+const now = () => new Date().toISOString();

@@ -33,6 +33,8 @@ export interface Sds {
   readonly faultSet: string;
   readonly state: ServiceState;
   readonly devices: readonly Device[];
+  /** RFC 3339: when it went down or came back last. */
+  readonly since?: string;
   /** Down, but to be back soon: nothing is rebuilt elsewhere meanwhile. */
   readonly maintenance?: boolean;
   /** It is removed when its devices are. */
@@ -133,7 +135,7 @@ export type Change =
   | { readonly type: "sds-leaving"; readonly name: string; readonly leaving: boolean }
   | { readonly type: "device-leaving"; readonly id: Id; readonly leaving: boolean }
   | { readonly type: "device-removed"; readonly id: Id }
-  | { readonly type: "sds-state"; readonly name: string; readonly state: ServiceState }
+  | { readonly type: "sds-state"; readonly name: string; readonly state: ServiceState; readonly since?: string }
   | { readonly type: "device-state"; readonly id: Id; readonly state: ServiceState; readonly reason: string };
 
 /** What may change of a volume. */

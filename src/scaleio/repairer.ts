@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import type { FaultBook } from "./faults/fault-book.ts";
 import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import type { Id } from "./model.ts";
@@ -20,6 +21,7 @@ export interface RepairerOptions {
   readonly stateDir: string;
   readonly sdc: Sdc;
   readonly mdm: Mdm;
+  readonly faults: Pick<FaultBook, "on">;
   /** An engine found out that a device does not work. `name` is SDS/device. */
   readonly deviceFailed: (name: string, reason: string) => Promise<void>;
   /** A layer needs nothing any more of these layers beneath it. */
@@ -236,8 +238,8 @@ export class Repairer {
 
   /** Engines that read a frozen layer must have heard of the map before copies are given up by it. */
   #session(layer: Layer): Session {
-    const { mdm, stateDir, sdc } = this.#options;
-    const session = sessionOf(mdm.state, stateDir, layer);
+    const { mdm, stateDir, sdc, faults } = this.#options;
+    const session = sessionOf(mdm.state, stateDir, layer, faults);
     const known = new Set(sdc.known());
     const giveUp =
       layer.owner !== undefined ||

@@ -1,3 +1,4 @@
+import type { FaultBook } from "./faults/fault-book.ts";
 import type { Layer } from "./layers.ts";
 import type { SystemState } from "./model.ts";
 import { recordDir } from "./sdc/books.ts";
@@ -8,7 +9,7 @@ import { volumeFile } from "./sds/volume-files.ts";
 export const unitOf = (layer: Pick<Layer, "id" | "owner">): string => layer.owner?.id ?? `layer-${layer.id}`;
 
 /** What an engine of the layer has to know, by the state as it is now. */
-export function sessionOf(state: SystemState, stateDir: string, layer: Layer): Session {
+export function sessionOf(state: SystemState, stateDir: string, layer: Layer, faults: Pick<FaultBook, "on">): Session {
   const { pool, sds } = state;
   const byId = new Map(sds.flatMap((node) => node.devices.map((device) => [device.id, { node, device }] as const)));
   const places = pool.deviceIds.map((id) => byId.get(id));
@@ -25,7 +26,8 @@ export function sessionOf(state: SystemState, stateDir: string, layer: Layer): S
       if (place === undefined) return { name: "", file: "", state: "stopped" };
       const { node, device } = place;
       const state = node.state === "up" ? device.state : node.state;
-      return { name: `${node.name}/${device.name}`, file: files[index] as string, state };
+      const name = `${node.name}/${device.name}`;
+      return { name, file: files[index] as string, state, faults: faults.on(node, device) };
     }),
     groups: pool.groups.flat(),
     firstGroup: layer.firstGroup,

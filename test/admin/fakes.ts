@@ -11,6 +11,14 @@ export const silent = createLog({ level: "silent" });
 
 /** Three nodes and one volume, "pg"; nodes can be stopped and started, and each order is remembered. */
 export class FakeCluster implements ClusterApi {
+  readonly faults: ClusterApi["faults"] = {
+    list: () => [],
+    kinds: () => [],
+    add: async ({ type, target }) => ({ name: "f", type, target, probability: 1, attributes: {} }),
+    remove: async (name) => void this.orders.push(`fault rm ${name}`),
+    reset: async () => void this.orders.push("fault reset"),
+  };
+
   readonly orders: string[] = [];
   readonly states = new Map<string, ServiceState>([
     ["sds1", "up"],

@@ -77,7 +77,9 @@ export function apply(tables: Tables, change: Change): void {
       tables.sds = tables.sds.filter(({ name }) => name !== change.name);
       break;
     case "sds-state":
-      tables.sds = tables.sds.map((sds) => (sds.name === change.name ? { ...sds, state: change.state } : sds));
+      tables.sds = tables.sds.map((sds) =>
+        sds.name === change.name ? { ...sds, state: change.state, since: change.since ?? "" } : sds,
+      );
       break;
     case "sds-maintenance":
       tables.sds = tables.sds.map((sds) => (sds.name === change.name ? { ...sds, maintenance: change.on } : sds));

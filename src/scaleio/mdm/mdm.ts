@@ -28,6 +28,10 @@ export class Mdm {
   #index: number;
   /** Changes since the members' snapshot. */
   #unfolded = 0;
+  /** This process has all that was ever acknowledged, whatever becomes of the members. */
+  #hadQuorum = false;
+  /** Members that are down on purpose. */
+  readonly #down = new Set<Member>();
   #queue: Waiting[] = [];
   #writing: Promise<void> | undefined;
 
@@ -104,10 +108,25 @@ export class Mdm {
     return this.#enqueue(change);
   }
 
+  /** These members, by name, are down on purpose; all others may come back. */
+  async takeDown(names: readonly string[]): Promise<void> {
+    await this.#exclusively(async () => {
+      for (const member of this.#members) {
+        if (names.includes(member.name)) {
+          if (!this.#down.has(member)) await member.fail("it is down: an injected fault");
+          this.#down.add(member);
+        } else this.#down.delete(member);
+      }
+    });
+    await this.repair();
+  }
+
   /** Tries to bring members back that failed while this process ran. */
   async repair(): Promise<void> {
-    if (this.#healthy().length === this.#members.length || this.#healthy().length < QUORUM) return;
-    await this.#exclusively(() => this.#mend());
+    const healthy = this.#healthy().length;
+    if (healthy === this.#members.length || (healthy < QUORUM && !this.#hadQuorum)) return;
+    // Without a quorum a healthy member may have been given what was never acknowledged: it gets what the others get.
+    await this.#exclusively(() => this.#mend(healthy < QUORUM ? this.#members : undefined));
   }
 
   async close(): Promise<void> {
@@ -183,11 +202,13 @@ export class Mdm {
   async #beginEpoch(): Promise<void> {
     await this.#mend(this.#members);
     await this.#enqueue(null);
+    this.#hadQuorum = true;
   }
 
   async #mend(members: readonly Member[] = this.#members.filter(({ reason }) => reason !== "")): Promise<void> {
     const snapshot = this.#snapshot();
     for (const member of members) {
+      if (this.#down.has(member)) continue;
       try {
         fs.mkdirSync(member.directory, { recursive: true, mode: 0o700 });
         if (member.reason !== "") await member.setAside();

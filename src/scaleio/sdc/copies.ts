@@ -1,5 +1,6 @@
 import path from "node:path";
 
+import { faulty } from "../faults/types.ts";
 import type { Files } from "./files.ts";
 import { Layout, type Slot } from "./layout.ts";
 import type { EngineStatus, Session } from "./session.ts";
@@ -19,6 +20,8 @@ const LABEL = "device.json";
  */
 export class Copies {
   readonly #files: Files;
+  /** The file layer of each device: with its faults, if it has any. */
+  #filesOf: Files[];
   #layout: Layout;
   readonly #sizeBytes: number;
   #fds: Int32Array;
@@ -40,6 +43,7 @@ export class Copies {
     this.#modes = new Uint8Array(devices);
     this.#dirty = new Uint8Array(devices);
     this.#reasons = session.devices.map(() => "");
+    this.#filesOf = session.devices.map(({ faults = [] }) => faulty(files, faults));
     session.devices.forEach((device, index) => {
       if (device.state !== "stopped") this.#open(index);
       if (device.state === "failed" && this.#modes[index] === HEALTHY) this.#modes[index] = FAILED;
@@ -80,7 +84,7 @@ export class Copies {
     const fd = this.#fds[device] as number;
     if (this.#modes[device] !== (failedOnes ? FAILED : HEALTHY) || fd < 0) return false;
     try {
-      this.#files.read(fd, into, at, length, offset);
+      (this.#filesOf[device] as Files).read(fd, into, at, length, offset);
       return true;
     } catch (error) {
       this.#fail(device, "read", error);
@@ -92,7 +96,7 @@ export class Copies {
     const device = this.#layout.device(chunk, slot);
     try {
       this.#dirty[device] = 1;
-      this.#files.write(this.#fds[device] as number, from, at, length, offset);
+      (this.#filesOf[device] as Files).write(this.#fds[device] as number, from, at, length, offset);
       return true;
     } catch (error) {
       this.#fail(device, "write", error);
@@ -106,7 +110,7 @@ export class Copies {
     try {
       this.#dirty[device] = 1;
       // A file without a single block is a hole already: discarding a new volume costs nothing.
-      if (this.#files.allocated(fd) > 0) this.#files.punch(fd, offset, length);
+      if (this.#files.allocated(fd) > 0) (this.#filesOf[device] as Files).punch(fd, offset, length);
       return true;
     } catch (error) {
       this.#fail(device, "discard", error);
@@ -135,6 +139,7 @@ export class Copies {
     });
     this.#session = session;
     this.#layout = new Layout(session, session.groups);
+    this.#filesOf = session.devices.map(({ faults = [] }) => faulty(this.#files, faults));
     const count = session.devices.length;
     if (count > this.#fds.length) {
       this.#fds = grown(this.#fds, new Int32Array(count).fill(-1));
@@ -204,7 +209,7 @@ export class Copies {
     this.#close(device);
     const file = this.#file(device);
     try {
-      this.#fds[device] = this.#files.open(file);
+      this.#fds[device] = (this.#filesOf[device] as Files).open(file);
       this.#modes[device] = HEALTHY;
       this.#reasons[device] = "";
       // A former engine that was killed may have left writes that only the page cache has: the next flush answers for them.
@@ -227,7 +232,7 @@ export class Copies {
   #sync(device: number): boolean {
     this.#dirty[device] = 0;
     try {
-      this.#files.datasync(this.#fds[device] as number);
+      (this.#filesOf[device] as Files).datasync(this.#fds[device] as number);
       return true;
     } catch (error) {
       this.#fail(device, "sync", error);

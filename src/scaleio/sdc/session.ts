@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import type { FaultSpec } from "../faults/fault-type.ts";
 import type { ServiceState } from "../model.ts";
 
 /**
@@ -15,7 +16,13 @@ export interface Session {
   readonly sizeBytes: number;
   readonly mapVersion: number;
   /** The pool's devices in index order. `file` is the volume's file on that device; "" for a place without a device. */
-  readonly devices: readonly { readonly name: string; readonly file: string; readonly state: ServiceState }[];
+  readonly devices: readonly {
+    readonly name: string;
+    readonly file: string;
+    readonly state: ServiceState;
+    /** What users have put on it (faults/). */
+    readonly faults?: readonly FaultSpec[];
+  }[];
   /** Group table, flat (layout.ts): three device indexes and a mask of retired slots a group. */
   readonly groups: readonly number[];
   readonly firstGroup: number;

@@ -281,8 +281,8 @@ export class Simulation {
     const how = this.#random();
     this.#down = device;
     const prefix = `/sds/${device}/`;
-    if (how < 0.5) this.#announce(device, "stopped");
-    else if (how < 0.65) this.#disk.brokenSyncs.add(prefix);
+    if (how < 0.4) this.#announce(device, "stopped");
+    else if (how < 0.55) this.#disk.brokenSyncs.add(prefix);
     else if (how < 0.8) this.#disk.brokenWrites.add(prefix);
     else {
       this.#disk.brokenReads.add(prefix);
@@ -300,11 +300,20 @@ export class Simulation {
   #moveCopies(): void {
     const states = this.#ledgers();
     const given = this.#allGivenUp();
+    const down = String(this.#down);
+    const noticed = this.#volumes.every((volume) =>
+      this.#live(volume)
+        .status()
+        .failedDevices.some(({ name }) => name === down),
+    );
     for (const [chunk, group] of this.#groups.entries()) {
       if (this.#random() < 0.5) continue;
       const state = states[chunk] as number;
       const active = this.#active(chunk);
-      const good = SLOTS.filter((slot) => (active & ~state & BIT[slot]) !== 0);
+      // What the engines know already the MDM may not have heard; what nobody knows must not be counted on.
+      const good = SLOTS.filter(
+        (slot) => (active & ~state & BIT[slot]) !== 0 && (noticed || group[slot] !== this.#down),
+      );
       const empty = SLOTS.find((slot) => group[slot] === -1);
       const spare = [0, 1, 2, 3].filter((device) => !group.slice(0, 3).includes(device));
       if (group[3] !== 0) {
@@ -316,7 +325,7 @@ export class Simulation {
         group[empty as Slot] = spare[Math.floor(this.#random() * spare.length)] as number;
       } else if (good.length >= 2) {
         const stale = this.#random() < 0.7 ? SLOTS.find((slot) => (active & state & BIT[slot]) !== 0) : undefined;
-        group[3] = BIT[stale ?? (good[Math.floor(this.#random() * good.length)] as Slot)];
+        group[3] = BIT[stale ?? this.#pick(good)];
       }
     }
     this.#version++;

@@ -8,7 +8,7 @@ import type { Simulation } from "./simulation.ts";
 // The simulator is worth something only if it catches a store that is broken. Each row breaks one invariant of the storage
 // logic (design.md 3) by one replacement in its source; some seed has to find it out.
 const SDC = path.resolve(import.meta.dirname, "../../../src/scaleio/sdc");
-const MOST_SEEDS = 1000;
+const MOST_SEEDS = Number(process.env["TEETH_SEEDS"] ?? 1000);
 
 interface Mutation {
   readonly invariant: string;

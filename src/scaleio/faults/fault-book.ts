@@ -1,0 +1,131 @@
+import fs from "node:fs";
+import path from "node:path";
+import { z } from "zod";
+import { replaceFile } from "../../lib/atomic-file.ts";
+import { errnoOf, SimError } from "../../lib/errors.ts";
+import type { Device, Sds, SystemState } from "../model.ts";
+import type { FaultSpec } from "./fault-type.ts";
+import { DEVICE_FAULTS, MDM_DOWN } from "./types.ts";
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+const FORMAT = 1;
+
+/** What a user says of a new fault; what is left out has a default. */
+export interface FaultRequest {
+  readonly type: string;
+  readonly target: string;
+  readonly name?: string | undefined;
+  readonly probability?: number | undefined;
+  readonly attributes?: Readonly<Record<string, string>> | undefined;
+}
+
+const spec = z.strictObject({
+  name: z.string(),
+  type: z.string(),
+  target: z.string(),
+  probability: z.number(),
+  attributes: z.record(z.string(), z.string()),
+});
+const file = z.strictObject({ format: z.literal(FORMAT), faults: z.array(spec) });
+
+/**
+ * The faults that users have put on the running system, until they take them away: they outlive the daemon, as the engines do
+ * that have them. A book that cannot be read is an empty one: then everything works, which is what a fault's undo is for.
+ */
+export class FaultBook {
+  readonly #file: string;
+  #faults: readonly FaultSpec[];
+
+  constructor(stateDir: string, log: (message: string) => void) {
+    this.#file = path.join(stateDir, "faults.json");
+    this.#faults = read(this.#file, log);
+  }
+
+  get faults(): readonly FaultSpec[] {
+    return this.#faults;
+  }
+
+  /** Those on a device. */
+  on(sds: Pick<Sds, "name">, device: Pick<Device, "name">): FaultSpec[] {
+    return this.#faults.filter(({ target }) => target === sds.name || target === `${sds.name}/${device.name}`);
+  }
+
+  /** Throws invalid_argument, not_found, already_exists. */
+  async add(request: FaultRequest, state: SystemState): Promise<FaultSpec> {
+    const fault = this.#complete(request, state);
+    await this.#save([...this.#faults, fault]);
+    return fault;
+  }
+
+  /** Answers what was taken away. Throws not_found. */
+  async remove(name: string): Promise<FaultSpec> {
+    const fault = this.#faults.find((other) => other.name === name);
+    if (fault === undefined) {
+      const names = this.#faults.map((other) => other.name).join(", ") || "none";
+      throw new SimError("not_found", `no fault is called "${name}"; there are: ${names}`);
+    }
+    await this.#save(this.#faults.filter((other) => other !== fault));
+    return fault;
+  }
+
+  #complete({ type, target, name, probability = 1, attributes = {} }: FaultRequest, state: SystemState): FaultSpec {
+    const kind = type === MDM_DOWN.type ? MDM_DOWN : DEVICE_FAULTS[type];
+    if (kind === undefined) {
+      const kinds = [...Object.keys(DEVICE_FAULTS), MDM_DOWN.type].join(", ");
+      throw new SimError("invalid_argument", `there is no fault of type "${type}"; the types are ${kinds}`);
+    }
+    const targets = kind === MDM_DOWN ? MDM_DOWN.targets : devicesOf(state);
+    if (!targets.includes(target))
+      throw new SimError(
+        "not_found",
+        `a fault of type ${type} cannot be on "${target}"; it can be on ${targets.join(", ")}`,
+      );
+    if (!(probability > 0 && probability <= 1))
+      throw new SimError("invalid_argument", `the probability ${probability} is not above 0 and at most 1`);
+    const unknown = Object.keys(attributes).find((key) => kind.attributes[key] === undefined);
+    if (unknown !== undefined) {
+      const known = Object.keys(kind.attributes).join(", ") || "none";
+      throw new SimError("invalid_argument", `a fault of type ${type} has no attribute "${unknown}"; it has ${known}`);
+    }
+    const complete: Record<string, string> = {};
+    for (const [key, attribute] of Object.entries(kind.attributes)) {
+      const value = attributes[key] ?? attribute.default;
+      if (!attribute.pattern.test(value))
+        throw new SimError(
+          "invalid_argument",
+          `${key} "${value}" is not ${attribute.help} (${attribute.pattern.source})`,
+        );
+      complete[key] = value;
+    }
+    const given = name ?? this.#freeName(type);
+    if (!NAME.test(given))
+      throw new SimError("invalid_argument", `"${given}" is no name for a fault: letters, digits, "_", "." and "-"`);
+    if (this.#faults.some((other) => other.name === given))
+      throw new SimError("already_exists", `there is a fault called "${given}" already: choose another name`);
+    return { name: given, type, target, probability, attributes: complete };
+  }
+
+  #freeName(type: string): string {
+    for (let number = 1; ; number++) {
+      const name = `${type}-${number}`;
+      if (!this.#faults.some((other) => other.name === name)) return name;
+    }
+  }
+
+  async #save(faults: readonly FaultSpec[]): Promise<void> {
+    await replaceFile(this.#file, `${JSON.stringify({ format: FORMAT, faults }, undefined, 2)}\n`);
+    this.#faults = faults;
+  }
+}
+
+const devicesOf = (state: SystemState) =>
+  state.sds.flatMap((sds) => [sds.name, ...sds.devices.map((device) => `${sds.name}/${device.name}`)]);
+
+function read(name: string, log: (message: string) => void): readonly FaultSpec[] {
+  try {
+    return file.parse(JSON.parse(fs.readFileSync(name, "utf8"))).faults;
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") log(`${name} cannot be understood, so there are no faults: ${error}`);
+    return [];
+  }
+}

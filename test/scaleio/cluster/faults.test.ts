@@ -1,0 +1,107 @@
+import fs from "node:fs";
+import path from "node:path";
+import t from "tap";
+import { call } from "../../helpers/plugin-client.ts";
+import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
+import { type Sim, startSim } from "../../helpers/sim.ts";
+import { waitFor } from "../../helpers/wait.ts";
+import { CONFIG, dropCaches, fio, mountVolume, type Status } from "./load.ts";
+
+const skip = requiresRoot() || requiresFuse();
+
+const status = (sim: Sim) => sim.json<Status & { pools: { health: string }[] }>("status");
+const stateOf = async (sim: Sim, name: string) => (await status(sim)).sds.find((sds) => sds.name === name)?.state;
+
+/** Fails where the command does. */
+async function cli(sim: Sim, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await sim.cli(...args);
+  if (code !== 0) throw new Error(`rexray-sim ${args.join(" ")}: ${stderr}`);
+  return stdout.trim();
+}
+
+const DEVICE_FAULTS = [
+  ["io-error", ["on=write"]],
+  ["io-error", ["on=read"]],
+  ["full", []],
+  ["disconnect", []],
+] as const;
+
+t.test(
+  "devices fail under load, and are well again when the fault is taken away",
+  { skip, timeout: 120_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    const directory = await mountVolume(sim, "busy", { size: "64MB" });
+    const load = fio(directory, 20);
+    for (const [type, attributes] of DEVICE_FAULTS) {
+      const name = await cli(sim, "fault", "add", type, "sds-2", ...attributes);
+      t.match(name, new RegExp(`^${type}-1$`));
+      dropCaches();
+      await waitFor(async () => (await stateOf(sim, "sds-2")) === "failed", {
+        what: `${type} to be noticed`,
+        deadline: 10_000,
+      });
+      t.match((await status(sim)).reasons.join("\n"), /sds-2\/dev-1 failed: cannot .*injected fault/);
+      await cli(sim, "fault", "rm", name);
+      t.equal(await stateOf(sim, "sds-2"), "up");
+      await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", {
+        what: "two good copies",
+        deadline: 30_000,
+      });
+    }
+    t.match(await load.ended, /err= 0/, "the application has noticed nothing");
+  },
+);
+
+t.test("a slow device makes the volume slow, and nothing else", { skip, timeout: 60_000 }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  const directory = await mountVolume(sim, "busy", { size: "64MB" });
+  await cli(sim, "fault", "add", "slow", "sds-1/dev-1", "ms=50", "--name", "molasses");
+  const began = Date.now();
+  for (let i = 0; i < 8; i++) {
+    const fd = fs.openSync(path.join(directory, `file${i}`), "w");
+    fs.writeSync(fd, Buffer.alloc(1 << 20, i + 1));
+    fs.fsyncSync(fd);
+    fs.closeSync(fd);
+  }
+  t.ok(Date.now() - began > 8 * 50, `${Date.now() - began} ms for 8 synced files of 1 MiB`);
+  await sim.restart("SIGKILL");
+  t.match(await cli(sim, "fault", "ls"), /molasses +slow +sds-1\/dev-1 +1 +ms=50/, "faults outlive the daemon");
+  await cli(sim, "fault", "reset");
+  t.match(await cli(sim, "fault", "ls"), /no faults/);
+  t.equal((await status(sim)).health, "ok");
+});
+
+t.test("MDM members down: one costs nothing, two stop changes, I/O goes on", { skip, timeout: 60_000 }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  const directory = await mountVolume(sim, "busy", { size: "64MB" });
+  const load = fio(directory, 5);
+  await cli(sim, "fault", "add", "mdm-down", "mdm-1");
+  t.match((await status(sim)).reasons.join(), /MDM member 1 failed: it is down/);
+  await call(sim.socket, "Create", { Name: "with-two", Opts: {} });
+  await cli(sim, "fault", "add", "mdm-down", "mdm-3");
+  await t.rejects(call(sim.socket, "Create", { Name: "with-one", Opts: {} }), /takes no changes/);
+  await cli(sim, "fault", "reset");
+  await call(sim.socket, "Create", { Name: "with-all", Opts: {} });
+  t.equal((await status(sim)).health, "ok");
+  t.match(await load.ended, /err= 0/);
+  await sim.restart("SIGKILL");
+  t.strictSame((await status(sim)).volumes.map(({ name }) => name).sort(), ["busy", "with-all", "with-two"]);
+});
+
+t.test("a fault that makes no sense is refused, with what would", { skip }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  const REFUSED = [
+    [["gremlin", "sds-1"], /no fault of type "gremlin"; the types are bit-flip/],
+    [["slow", "sds-9"], /cannot be on "sds-9"; it can be on sds-1, sds-1\/dev-1/],
+    [["mdm-down", "sds-1"], /it can be on mdm-1/],
+    [["slow", "sds-1", "ms=fast"], /ms "fast" is not how much longer/],
+    [["slow", "sds-1", "colour=red"], /has no attribute "colour"; it has ms/],
+    [["slow", "sds-1", "ms"], /write KEY=VALUE/],
+    [["slow", "sds-1", "--probability", "2"], /not above 0 and at most 1/],
+    [["slow", "sds-1", "--name", "a b"], /no name for a fault/],
+  ] as const;
+  for (const [args, words] of REFUSED) t.match(await sim.cli("fault", "add", ...args), { code: 1, stderr: words });
+  t.match(await sim.cli("fault", "rm", "none"), { code: 1, stderr: /no fault is called "none"/ });
+  t.match(await cli(sim, "fault", "ls"), /no faults/, "nothing half done");
+});
