@@ -23,6 +23,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "scaleio/sds": ["scaleio/model.ts", "lib"],
   "scaleio/sdc": ["scaleio/model.ts", "type:scaleio/layers.ts", "scaleio/faults", "host", "lib"],
   "scaleio/faults": ["scaleio/model.ts", "type:scaleio/sdc/files.ts", "lib"],
+  "scaleio/watch": ["scaleio/model.ts", "lib"],
   "scaleio/layers.ts": ["scaleio/model.ts"],
   config: ["lib"],
   host: ["lib"],

@@ -49,6 +49,11 @@ const snapshotsBody = z.strictObject({
 });
 const resizeBody = z.strictObject({ sizeBytes: z.int().positive() });
 const overwriteBody = z.strictObject({ from: z.string() });
+const eventsQuery = z.strictObject({
+  after: z.coerce.number().int().min(0).default(0),
+  /** Seconds. */
+  wait: z.coerce.number().min(0).max(10).default(0),
+});
 const faultBody = z.strictObject({
   type: z.string(),
   target: z.string(),
@@ -130,6 +135,11 @@ export function adminApp(parts: AdminParts): Express {
   app.delete("/sds/:name/devices/:device", async (request, response) => {
     await cluster.removeDevice(request.params.name, request.params.device);
     response.json({});
+  });
+
+  app.get("/events", async (request, response) => {
+    const { after, wait } = understood("/events", eventsQuery, request.query);
+    response.json(await cluster.events(after, wait * 1000));
   });
 
   app.get("/faults", (_request, response) => {

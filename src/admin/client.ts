@@ -2,6 +2,7 @@ import http from "node:http";
 import { runFiles } from "../lib/dirs.ts";
 import { ERROR_CODES, type ErrorCode, errnoOf, SimError } from "../lib/errors.ts";
 import type { DeviceRequest, FaultKind, FaultRequest, FaultSpec, SdsRequest } from "../scaleio/cluster-api.ts";
+import type { SystemEvent } from "../scaleio/model.ts";
 import type { DownReport, StatusReport, VolumeInspection } from "./report.ts";
 
 /** Questions are answered from memory; a daemon that needs longer than this (ms) is in trouble, and the caller should know. */
@@ -57,6 +58,11 @@ export class AdminClient {
 
   async removeDevice(sds: string, device: string): Promise<void> {
     await this.#call("DELETE", `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}`);
+  }
+
+  /** Events after the one with this id; waits for the first one, at most so long (s, up to 10). */
+  events(after: number, wait: number): Promise<SystemEvent[]> {
+    return this.#call("GET", `/events?after=${after}&wait=${wait}`);
   }
 
   faults(): Promise<{ faults: FaultSpec[]; kinds: FaultKind[] }> {

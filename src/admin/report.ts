@@ -55,6 +55,7 @@ export async function statusReport(
   return {
     health: status.health,
     reasons: status.reasons,
+    alerts: status.alerts,
     mdm: status.mdm,
     sds: status.sds,
     pools: status.pools,

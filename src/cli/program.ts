@@ -180,6 +180,14 @@ function build(context: Context, done: (status: number) => void): Command {
       done(await (await import("./device.ts")).removeDevice(context, options));
     });
 
+  withJson(program.command("events"))
+    .description("show what has happened in the cluster (times are UTC)")
+    .option("-f, --follow", "go on showing what happens")
+    .action(async (flags: JsonFlag & { follow?: boolean }) => {
+      const options = { runDir: runDirOf(flags), json: flags.json === true, follow: flags.follow === true };
+      done(await (await import("./events.ts")).events(context, options));
+    });
+
   const fault = program.command("fault").description("put faults on the running system and take them away");
   withRunDir(fault.command("add <type> <target> [key=value...]"))
     .description("put a fault on a node (sds-1), a device (sds-1/dev-1) or an MDM member (mdm-1); prints its name")
@@ -210,6 +218,15 @@ function build(context: Context, done: (status: number) => void): Command {
     .description("take all faults away")
     .action(async (flags: RunDirFlag) => {
       done(await (await import("./fault.ts")).faultReset(context, { runDir: runDirOf(flags) }));
+    });
+
+  const scenario = program.command("scenario").description("run scripts of faults and expectations");
+  withRunDir(scenario.command("run <file>"))
+    .description("carry out the steps of a file (see examples/); fails when one does not come out as expected")
+    .action(async (file: string, flags: RunDirFlag) => {
+      const runDir = runDirOf(flags);
+      const run = (args: readonly string[]) => runCli([...args, "--run-dir", runDir], context);
+      done(await (await import("./scenario/scenario-run.ts")).scenarioRun(context, { runDir, file, run }));
     });
 
   withDirs(program.command("doctor"))

@@ -20,7 +20,19 @@ export function statusScreen(report: StatusReport, color: boolean): string {
     ["daemon", `pid ${daemon.pid}, version ${daemon.version}, since ${daemon.startedAt}`],
     ["state", daemon.stateDir],
   ]);
-  return [health, nodeTable(report, color), poolTable(report, color), volumeTable(report, color)].join("\n");
+  const alerts = alertTable(report);
+  return [health, ...alerts, nodeTable(report, color), poolTable(report, color), volumeTable(report, color)].join("\n");
+}
+
+/** Nothing when there are none. */
+function alertTable({ alerts }: Pick<StatusReport, "alerts">): string[] {
+  if (alerts.length === 0) return [];
+  return [
+    table(
+      ["ALERT", "SEVERITY", ""],
+      alerts.map(({ type, severity, text }) => [type, severity, text]),
+    ),
+  ];
 }
 
 export function nodeTable(report: Pick<StatusReport, "sds">, color: boolean): string {

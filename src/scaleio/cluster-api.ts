@@ -2,7 +2,7 @@
 import type { FaultRequest } from "./faults/fault-book.ts";
 import type { FaultSpec } from "./faults/fault-type.ts";
 import type { FaultKind } from "./faults/faults.ts";
-import type { ClusterStatus, VolumeLayout } from "./model.ts";
+import type { ClusterStatus, SystemEvent, VolumeLayout } from "./model.ts";
 
 /** A new device; its directory defaults to one in the state directory, its size to that of the first device. */
 export interface DeviceRequest {
@@ -34,6 +34,8 @@ export type { FaultKind, FaultRequest, FaultSpec };
 export interface ClusterApi {
   readonly faults: FaultsApi;
   status(): Promise<ClusterStatus>;
+  /** Events after the one with this id, 0 for all that are kept; waits for the first one, at most so long (ms). */
+  events(after: number, waitMs: number): Promise<readonly SystemEvent[]>;
   /** Throws not_found. `chunks`: include the row per chunk. */
   layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout>;
   /** Takes an SDS down as if its node had lost power. Idempotent. Throws not_found, no_quorum. */

@@ -9,7 +9,7 @@ import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
 import { Mdm } from "./mdm/mdm.ts";
 import { findSds, Membership } from "./membership.ts";
-import type { ClusterStatus, Device, Id, Sds, SystemState, VolumeLayout, VolumeRecord } from "./model.ts";
+import type { ClusterStatus, Device, Id, Sds, SystemEvent, SystemState, VolumeLayout, VolumeRecord } from "./model.ts";
 import { Mover } from "./mover.ts";
 import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
 import { Repairer } from "./repairer.ts";
@@ -22,6 +22,8 @@ import { checkLabel } from "./sds/device-label.ts";
 import { createVolumeFile, removeVolumeFile, syncDirectory } from "./sds/volume-files.ts";
 import { sessionOf } from "./sessions.ts";
 import { type Quiesced, type SnapshotRequest, Snapshots } from "./snapshots.ts";
+import { EventLog } from "./watch/event-log.ts";
+import { Watch } from "./watch/watch.ts";
 
 export interface NewVolume {
   readonly name: string;
@@ -44,6 +46,8 @@ export class Cluster implements ClusterApi {
   readonly #membership: Membership;
   readonly #snapshots: Snapshots;
   readonly faults: Faults;
+  readonly #events: EventLog;
+  readonly #watch: Watch;
   /** One at a time takes a volume up, down or apart. */
   readonly #locks = new KeyedMutex();
   /** Numbers handed out but not yet recorded. */
@@ -55,7 +59,10 @@ export class Cluster implements ClusterApi {
     this.#mdm = mdm;
     this.#sdc = new Sdc(options.runDir, options.binDir);
     this.#lastId = mdm.state.lastId;
+    this.#events = new EventLog(options.stateDir);
+    this.#watch = new Watch(() => this.status(), this.#events, options.log);
     this.faults = new Faults({
+      tell: (name, text) => this.#events.emit(name, "warning", text),
       stateDir: options.stateDir,
       state: () => this.state,
       changed: () => this.#pushSessions(),
@@ -114,11 +121,13 @@ export class Cluster implements ClusterApi {
     for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
     cluster.#repairer.start();
     cluster.#sdc.start();
+    cluster.#watch.start();
     return cluster;
   }
 
   /** Stops looking after the cluster. Attached volumes stay attached and served. */
   async close(): Promise<void> {
+    await this.#watch.close();
     await this.#repairer.stop();
     await this.#sdc.close();
     await this.#mdm.close();
@@ -294,6 +303,11 @@ export class Cluster implements ClusterApi {
     await this.#mapChanged();
   }
 
+  /** Events after the one with this id; waits for the first one, at most so long. */
+  events(after: number, waitMs: number): Promise<readonly SystemEvent[]> {
+    return this.#events.next(after, waitMs);
+  }
+
   status(): Promise<ClusterStatus> {
     return clusterStatus(this.#sources());
   }
@@ -419,6 +433,7 @@ export class Cluster implements ClusterApi {
       repairer: this.#repairer,
       stateDir,
       granularityBytes: config.granularityBytes,
+      secondsLeft: (bytes) => this.#watch.secondsLeft(bytes),
     };
   }
 
@@ -436,6 +451,7 @@ export class Cluster implements ClusterApi {
 
   /** Tells every attached volume's engine how things stand. One that does not answer learns it when it is run again. */
   async #pushSessions(): Promise<void> {
+    this.#watch.look();
     const attached = this.#sdc.known().flatMap((id) => this.state.volumes.get(id) ?? []);
     await Promise.all(
       attached.map(async (volume) => {

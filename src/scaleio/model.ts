@@ -144,6 +144,26 @@ export type VolumeChange = Partial<Pick<VolumeRecord, "sizeBytes" | "layerId" | 
 /** ok: every chunk of every volume has two good copies. degraded: some have one. failed: some have none. */
 export type Health = "ok" | "degraded" | "failed";
 
+export type EventSeverity = "info" | "warning" | "error" | "critical";
+
+/** A line of the event log (spec/scaleio.md 1.12). */
+export interface SystemEvent {
+  /** Rises with every event. */
+  readonly id: number;
+  /** RFC 3339. */
+  readonly at: string;
+  readonly name: string;
+  readonly severity: EventSeverity;
+  readonly text: string;
+}
+
+/** Something that is wrong at the moment, under ScaleIO's name for it. */
+export interface Alert {
+  readonly type: string;
+  readonly severity: "low" | "medium" | "high";
+  readonly text: string;
+}
+
 export interface MdmMemberStatus {
   readonly name: string;
   readonly state: "normal" | "failed";
@@ -155,11 +175,14 @@ export interface ClusterStatus {
   readonly health: Health;
   /** One sentence each for a person: why the health is not ok. */
   readonly reasons: readonly string[];
+  readonly alerts: readonly Alert[];
   readonly mdm: readonly MdmMemberStatus[];
   readonly sds: readonly {
     readonly name: string;
     readonly state: ServiceState;
     readonly reason: string;
+    /** RFC 3339: when it went down or came back last; "" when it never did. */
+    readonly since: string;
     readonly faultSet: string;
     readonly capacityBytes: number;
     readonly usedBytes: number;
@@ -178,6 +201,11 @@ export interface ClusterStatus {
     readonly availableBytes: number;
     /** Copies waiting to be made good again, in bytes. */
     readonly rebuildBytes: number;
+    /** Until that is done, at the present pace; null when there is nothing to do or no pace is known yet. */
+    readonly secondsLeft: number | null;
+    /** Volume bytes with one good copy, and with none. */
+    readonly degradedBytes: number;
+    readonly failedBytes: number;
   }[];
   readonly volumes: readonly ClusterVolumeStatus[];
 }

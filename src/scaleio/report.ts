@@ -16,6 +16,7 @@ import { BIT, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import { usedBytes, volumeFile } from "./sds/volume-files.ts";
 import { unitOf } from "./sessions.ts";
+import { alertsOf } from "./watch/alerts.ts";
 
 /** The parts of a cluster that a report looks at. */
 export interface ReportSources {
@@ -24,6 +25,8 @@ export interface ReportSources {
   readonly repairer: Repairer;
   readonly stateDir: string;
   readonly granularityBytes: number;
+  /** How long a rebuild of so many bytes will take; null when that is not known. */
+  readonly secondsLeft: (bytes: number) => number | null;
 }
 
 /** The map's places in index order, with the device of each; undefined where one was removed. */
@@ -69,7 +72,13 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
       .map((member) => `MDM member ${member.name} failed: ${member.reason}`),
     ...volumes.flatMap(({ status, condition }) => volumeReasons(status, condition)),
   ];
-  return {
+  const rebuildBytes = sum(
+    [...volumes.map(({ condition }) => condition), ...frozen].map(
+      ({ staleCopies, unsyncedChunks }) => (staleCopies + unsyncedChunks) * CHUNK_BYTES,
+    ),
+  );
+  const failedChunks = sum(volumes.map(({ status }) => status.failedChunks));
+  const found = {
     health: worst([
       poolHealth,
       down.length > 0 || members.some((member) => member.state !== "normal") ? "degraded" : "ok",
@@ -85,6 +94,7 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
           .map((device) => device.reason)
           .filter(Boolean)
           .join("; "),
+        since: sds.since ?? "",
         faultSet: sds.faultSet,
         capacityBytes: sum(sds.devices.map((device) => device.capacityBytes)),
         usedBytes: sum(own.map((index) => used[index] ?? 0)),
@@ -101,15 +111,15 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
         usedBytes: sum(used),
         provisionedBytes,
         availableBytes: availableBytes(state, sources.granularityBytes),
-        rebuildBytes: sum(
-          [...volumes.map(({ condition }) => condition), ...frozen].map(
-            ({ staleCopies, unsyncedChunks }) => (staleCopies + unsyncedChunks) * CHUNK_BYTES,
-          ),
-        ),
+        rebuildBytes,
+        secondsLeft: sources.secondsLeft(rebuildBytes),
+        degradedBytes: (sum(volumes.map(({ status }) => status.degradedChunks)) - failedChunks) * CHUNK_BYTES,
+        failedBytes: failedChunks * CHUNK_BYTES,
       },
     ],
     volumes: volumes.map(({ status }) => status),
   };
+  return { ...found, alerts: alertsOf(found) };
 }
 
 /** `rexray-sim volume inspect`. */

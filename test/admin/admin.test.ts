@@ -49,7 +49,17 @@ function raw(socketPath: string, method: string, url: string, body = ""): Promis
 t.test("status has exactly the promised keys, and volumes have their mount points", async (t) => {
   const { client, daemon } = await served(t);
   const report = await client.status();
-  t.same(Object.keys(report).sort(), ["daemon", "health", "mdm", "plugins", "pools", "reasons", "sds", "volumes"]);
+  t.same(Object.keys(report).sort(), [
+    "alerts",
+    "daemon",
+    "health",
+    "mdm",
+    "plugins",
+    "pools",
+    "reasons",
+    "sds",
+    "volumes",
+  ]);
   t.same(report.daemon, daemon);
   t.same(report.plugins, ["/plugins/rexray.sock"]);
   t.match(report.volumes, [{ name: "pg", health: "ok", mountpoint: "/state/volumes/pg/data" }]);

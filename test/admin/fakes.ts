@@ -28,18 +28,24 @@ export class FakeCluster implements ClusterApi {
   /** Status calls that still find copies to rebuild after all nodes are up again. */
   rebuilds = 0;
 
+  async events(): Promise<[]> {
+    return [];
+  }
+
   async status(): Promise<ClusterStatus> {
     const down = [...this.states].filter(([, state]) => state !== "up").map(([name]) => `${name} is stopped`);
     const rebuilding = down.length === 0 && this.rebuilds-- > 0;
     const health = down.length > 0 || rebuilding ? "degraded" : "ok";
     return {
       health,
+      alerts: [],
       reasons: rebuilding ? ["copies are being rebuilt"] : down,
       mdm: ["1", "2", "3"].map((name) => ({ name, state: "normal", reason: "" })),
       sds: [...this.states].map(([name, state]) => ({
         name,
         state,
         reason: "",
+        since: "",
         faultSet: name,
         capacityBytes: 64 * GIB,
         usedBytes: 1.5 * GIB,
@@ -56,6 +62,9 @@ export class FakeCluster implements ClusterApi {
           provisionedBytes: 16 * GIB,
           availableBytes: 48 * GIB,
           rebuildBytes: 0,
+          secondsLeft: null,
+          degradedBytes: 0,
+          failedBytes: 0,
         },
       ],
       volumes: [this.#volume()],

@@ -12,6 +12,8 @@ export interface FaultsOptions {
   readonly revive: (target: string) => Promise<void>;
   /** Which MDM members are to be down, by name ("1" to "3"). */
   readonly mdmDown: (members: readonly string[]) => Promise<void>;
+  /** A line for the event log. */
+  readonly tell: (name: string, text: string) => void;
   readonly log: (message: string) => void;
 }
 
@@ -53,6 +55,7 @@ export class Faults {
   /** Throws invalid_argument, not_found, already_exists. */
   async add(request: FaultRequest): Promise<FaultSpec> {
     const fault = await this.book.add(request, this.#options.state());
+    this.#options.tell("FAULT_INJECTED", `fault ${fault.name} (${fault.type}) is on ${fault.target}`);
     await this.apply();
     return fault;
   }
@@ -78,6 +81,7 @@ export class Faults {
   }
 
   async #takeAway(faults: readonly FaultSpec[]): Promise<void> {
+    for (const { name, target } of faults) this.#options.tell("FAULT_REMOVED", `fault ${name} is off ${target}`);
     await this.apply();
     const targets = new Set(faults.filter(({ type }) => type !== MDM_DOWN.type).map(({ target }) => target));
     for (const target of targets) await this.#options.revive(target);

@@ -68,6 +68,7 @@ export class Sdc {
 
   /** The volume's block device, if there is one and its processes live. */
   async device(volumeId: string): Promise<string | undefined> {
+    if (!fs.existsSync(this.#files(volumeId).dir)) return undefined;
     if (!(await this.#served(volumeId))) return undefined;
     return loopOf(this.#files(volumeId).volume);
   }

@@ -1,0 +1,82 @@
+import type { Alert, ClusterStatus } from "../model.ts";
+
+/** Of the capacity that is not spare (spec/scaleio.md 1.4). */
+const HIGH_PERCENT = 80;
+const CRITICAL_PERCENT = 90;
+const FEWEST_FAULT_UNITS = 3;
+
+/** What is wrong now, under ScaleIO's names (spec/scaleio.md 1.12), each with a sentence for a person. */
+export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
+  const alerts: Alert[] = [];
+  const raise = (type: string, severity: Alert["severity"], text: string) => alerts.push({ type, severity, text });
+  for (const sds of status.sds) {
+    if (sds.state !== "up") raise("SDS_DISCONNECTED", "high", `${sds.name} is ${sds.state}${since(sds.since)}`);
+    if (sds.reason !== "") raise("DEVICE_FAILED", "high", sds.reason);
+  }
+  const failed = status.mdm.filter((member) => member.state !== "normal");
+  if (failed.length > 0)
+    raise("MDM_NOT_CLUSTERED", "high", failed.map(({ name, reason }) => `MDM member ${name}: ${reason}`).join("; "));
+  for (const pool of status.pools) {
+    if (pool.health === "failed")
+      raise(
+        "STORAGE_POOL_HAS_FAILED_CAPACITY",
+        "high",
+        `${pool.name} failed: ${bytes(pool.failedBytes)} have no good copy within reach`,
+      );
+    if (pool.degradedBytes > 0) raise("STORAGE_POOL_HAS_DEGRADED_CAPACITY", "medium", degradedText(pool, status.sds));
+    const usable = pool.capacityBytes - pool.spareBytes;
+    const percent = usable > 0 ? (100 * pool.usedBytes) / usable : 0;
+    const full = `${pool.name} is ${percent.toFixed(0)} % full: add devices or remove data`;
+    if (percent >= CRITICAL_PERCENT) raise("CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD", "high", full);
+    else if (percent >= HIGH_PERCENT) raise("CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD", "medium", full);
+    raiseSpare(pool, status, raise);
+  }
+  return alerts;
+}
+
+/** For instance "pool1 degraded: sds-2 stopped since 12:03:11, 3.1 GB on one copy, rebuilding, 40 s left". */
+function degradedText(pool: ClusterStatus["pools"][number], sds: ClusterStatus["sds"]): string {
+  const down = sds
+    .filter(({ state }) => state !== "up")
+    .map(({ name, state, since: at }) => `${name} ${state}${since(at)}`);
+  const left = pool.secondsLeft === null ? "" : `, ${pool.secondsLeft} s left`;
+  const work = pool.rebuildBytes > 0 ? [`rebuilding ${bytes(pool.rebuildBytes)}${left}`] : [];
+  return `${pool.name} degraded: ${[...down, `${bytes(pool.degradedBytes)} on one copy`, ...work].join(", ")}`;
+}
+
+function raiseSpare(
+  pool: ClusterStatus["pools"][number],
+  { sds }: Pick<ClusterStatus, "sds">,
+  raise: (type: string, severity: Alert["severity"], text: string) => void,
+): void {
+  const units = new Map<string, number>();
+  for (const { faultSet, capacityBytes } of sds) units.set(faultSet, (units.get(faultSet) ?? 0) + capacityBytes);
+  if (units.size < FEWEST_FAULT_UNITS)
+    raise(
+      "NOT_ENOUGH_FAULT_UNITS_IN_SP",
+      "high",
+      `${pool.name} has ${units.size} fault units and needs ${FEWEST_FAULT_UNITS}: add an SDS`,
+    );
+  const largest = Math.max(0, ...units.values());
+  const free = Math.max(0, pool.capacityBytes - pool.spareBytes - pool.usedBytes);
+  if (pool.spareBytes >= largest) return;
+  raise(
+    "CONFIGURED_SPARE_CAPACITY_SMALLER_THAN_LARGEST_FAULT_UNIT",
+    "low",
+    `the spare of ${pool.name}, ${bytes(pool.spareBytes)}, is less than its largest fault unit, ${bytes(largest)}: raise sparePercentage`,
+  );
+  if (pool.spareBytes + free < largest) {
+    raise(
+      "SPARE_CAPACITY_AND_FREE_CAPACITY_SMALLER_THAN_LARGEST_FAULT_UNIT",
+      "high",
+      `${pool.name} cannot take over its largest fault unit, ${bytes(largest)}: add devices or remove data`,
+    );
+  }
+}
+
+const since = (at: string) => (at === "" ? "" : ` since ${at.slice(11, 19)}`);
+
+function bytes(count: number): string {
+  if (count >= 1024 ** 3) return `${(count / 1024 ** 3).toFixed(1)} GB`;
+  return `${Math.ceil(count / 1024 ** 2)} MB`;
+}

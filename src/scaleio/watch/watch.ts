@@ -1,0 +1,79 @@
+import type { ClusterStatus } from "../model.ts";
+import { changesBetween } from "./changes.ts";
+import type { EventLog } from "./event-log.ts";
+
+/** How often it looks when nobody says that there is something to see. */
+const LOOK_MS = 1000;
+/** Progress is told from what has been done in this time. */
+const WINDOW_MS = 10_000;
+
+/** Looks at the cluster again and again, tells the event log what has changed, and measures how fast rebuilds go. */
+export class Watch {
+  readonly #look: () => Promise<ClusterStatus>;
+  readonly #events: EventLog;
+  readonly #log: (message: string) => void;
+  #last: ClusterStatus | undefined;
+  #samples: { at: number; left: number }[] = [];
+  #looking: Promise<void> | undefined;
+  #again = false;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(look: () => Promise<ClusterStatus>, events: EventLog, log: (message: string) => void) {
+    this.#look = look;
+    this.#events = events;
+    this.#log = log;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.look(), LOOK_MS);
+    this.look();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    await this.#looking;
+    this.#events.close();
+  }
+
+  /** There may be something to see. Returns at once. */
+  look(): void {
+    if (this.#closed) return;
+    this.#again = this.#looking !== undefined;
+    this.#looking ??= this.#compare().finally(() => {
+      this.#looking = undefined;
+      if (this.#again) this.look();
+    });
+  }
+
+  /** How long the rebuild will take at the pace of the last seconds; null when there is none or no pace is known yet. */
+  secondsLeft(left: number): number | null {
+    const [first] = this.#samples;
+    const last = this.#samples.at(-1);
+    if (left === 0 || first === undefined || last === undefined || first.left <= last.left) return null;
+    const perMs = (first.left - last.left) / (last.at - first.at);
+    return Math.ceil(left / perMs / 1000);
+  }
+
+  async #compare(): Promise<void> {
+    try {
+      const status = await this.#look();
+      const before = this.#last;
+      this.#last = status;
+      this.#measure(status.pools.reduce((sum, pool) => sum + pool.rebuildBytes, 0));
+      if (before === undefined) return;
+      for (const { name, severity, text } of changesBetween(before, status)) this.#events.emit(name, severity, text);
+    } catch (error) {
+      this.#log(`the watch: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  #measure(left: number): void {
+    const at = Date.now();
+    const more = left > (this.#samples.at(-1)?.left ?? 0);
+    if (left === 0 || more) this.#samples = [];
+    if (left === 0) return;
+    this.#samples = [...this.#samples, { at, left }].filter((sample) => at - sample.at <= WINDOW_MS);
+  }
+}

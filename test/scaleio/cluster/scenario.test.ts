@@ -1,0 +1,91 @@
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import t from "tap";
+import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
+import { startSim } from "../../helpers/sim.ts";
+import { waitFor } from "../../helpers/wait.ts";
+import { CONFIG, mountVolume } from "./load.ts";
+
+const skip = requiresRoot() || requiresFuse();
+const EXAMPLE = path.resolve(import.meta.dirname, "../../../examples/node-loss.yml");
+const CLI = path.resolve(import.meta.dirname, "../../../dist/bin/rexray-sim.js");
+
+interface Event {
+  id: number;
+  name: string;
+  severity: string;
+  text: string;
+}
+
+t.test("events are told live, with alerts under ScaleIO's names", { skip, timeout: 60_000 }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  await mountVolume(sim, "v", { size: "64MB" });
+  const follower = spawn(process.execPath, [CLI, "events", "-f", "--json"], {
+    env: sim.env,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  t.teardown(() => follower.kill("SIGKILL"));
+  let told = "";
+  follower.stdout.setEncoding("utf8").on("data", (part: string) => (told += part));
+  const heard = (name: string) =>
+    waitFor(
+      () =>
+        told
+          .split("\n")
+          .map((line) => line && (JSON.parse(line) as Event))
+          .find((event) => event && event.name === name),
+      {
+        what: `event ${name}`,
+        deadline: 15_000,
+      },
+    );
+
+  await sim.cli("sds", "maintenance", "sds-3");
+  t.match(await heard("SDS_DECOUPLED"), { severity: "error", text: /sds-3/ });
+  t.match(await heard("MDM_DATA_DEGRADED"), {
+    text: /pool1 degraded: sds-3 stopped since \d\d:\d\d:\d\d, \d+ MB on one copy/,
+  });
+  const { alerts } = await sim.json<{ alerts: { type: string; text: string }[] }>("status");
+  const types = alerts.map(({ type }) => type);
+  for (const type of ["SDS_DISCONNECTED", "STORAGE_POOL_HAS_DEGRADED_CAPACITY"]) t.ok(types.includes(type), type);
+  await sim.cli("sds", "start", "sds-3");
+  await heard("SDS_RECONNECTED");
+  await heard("MDM_DATA_NORMAL");
+  await sim.restart("SIGKILL");
+  t.match((await sim.cli("events")).stdout, /SDS_DECOUPLED ERROR SDS: sds-3 decoupled/, "the log outlives the daemon");
+});
+
+t.test("a scenario is carried out step by step", { skip, timeout: 90_000 }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  await mountVolume(sim, "v", { size: "64MB" });
+  const { code, stdout, stderr } = await sim.cli("scenario", "run", EXAMPLE);
+  t.equal(code, 0, stdout + stderr);
+  t.match(stdout, /ok +sds start sds-2\n/);
+  t.match((await sim.cli("fault", "ls")).stdout, /no faults/, "its faults are gone");
+
+  const file = path.join(sim.dir, "scenario.yml");
+  const tried = async (text: string) => {
+    fs.writeFileSync(file, text);
+    return sim.cli("scenario", "run", file);
+  };
+  t.match(await tried("steps:\n  - do: fault add slow sds-1\n  - {expect: health failed, within: 300ms}\n"), {
+    code: 1,
+    stdout: /FAIL +expect health failed: not within 0.3 s: it is ok/,
+    stderr: /step 2 of 2 failed/,
+  });
+  t.match((await sim.cli("fault", "ls")).stdout, /no faults/, "also those of one that failed");
+  t.match(await tried("steps:\n  - run: [sh, -c, 'echo hello; exit 3']\n"), {
+    code: 1,
+    stdout: /hello\n.*FAIL .*status 3/,
+  });
+  t.match(await tried("steps:\n  - do: sds stop nobody\n"), { code: 1, stderr: /no SDS is called "nobody"/ });
+  t.match(await tried("steps:\n  - expect: the best\n"), {
+    code: 1,
+    stderr: /step 1: "the best" cannot be expected; what can: health ok/,
+  });
+  t.match(await tried("steps:\n  - {do: status, at: soon}\n"), { code: 1, stderr: /must be a time/ });
+  t.match(await tried("steps:\n  - {at: 1s}\n"), { code: 1, stderr: /one of do, run and expect/ });
+  t.match(await tried("steps: [}"), { code: 1, stderr: /scenario .*scenario.yml: / });
+  t.match(await sim.cli("scenario", "run", "/none"), { code: 1, stderr: /no such file/ });
+});
