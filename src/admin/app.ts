@@ -48,6 +48,10 @@ const snapshotsBody = z.strictObject({
     .max(256),
 });
 const resizeBody = z.strictObject({ sizeBytes: z.int().positive() });
+const limitsBody = z.strictObject({
+  iops: z.int().min(0).optional(),
+  bytesPerSecond: z.int().min(0).optional(),
+});
 const overwriteBody = z.strictObject({ from: z.string() });
 const eventsQuery = z.strictObject({
   after: z.coerce.number().int().min(0).default(0),
@@ -104,6 +108,11 @@ export function adminApp(parts: AdminParts): Express {
 
   app.post("/volumes/:name/resize", async (request, response) => {
     await volumes.resize(request.params.name, understood("/volumes/NAME/resize", resizeBody, request.body).sizeBytes);
+    response.json({});
+  });
+
+  app.post("/volumes/:name/limits", async (request, response) => {
+    await cluster.limit(request.params.name, understood("/volumes/NAME/limits", limitsBody, request.body));
     response.json({});
   });
 

@@ -1,7 +1,14 @@
 import http from "node:http";
 import { runFiles } from "../lib/dirs.ts";
 import { ERROR_CODES, type ErrorCode, errnoOf, SimError } from "../lib/errors.ts";
-import type { DeviceRequest, FaultKind, FaultRequest, FaultSpec, SdsRequest } from "../scaleio/cluster-api.ts";
+import type {
+  DeviceRequest,
+  FaultKind,
+  FaultRequest,
+  FaultSpec,
+  LimitRequest,
+  SdsRequest,
+} from "../scaleio/cluster-api.ts";
 import type { SystemEvent } from "../scaleio/model.ts";
 import type { DownReport, StatusReport, VolumeInspection } from "./report.ts";
 
@@ -37,6 +44,10 @@ export class AdminClient {
 
   async resize(volume: string, sizeBytes: number): Promise<void> {
     await this.#call("POST", `/volumes/${encodeURIComponent(volume)}/resize`, { sizeBytes }, CHANGE_LIMIT);
+  }
+
+  async limit(volume: string, limits: LimitRequest): Promise<void> {
+    await this.#call("POST", `/volumes/${encodeURIComponent(volume)}/limits`, limits);
   }
 
   async overwrite(volume: string, from: string): Promise<void> {

@@ -6,6 +6,7 @@ import { type Context, EXIT } from "./context.ts";
 import type { DeviceFlags } from "./device.ts";
 import type { FaultFlags } from "./fault.ts";
 import { SDS_ORDERS, type SdsOrder } from "./sds-orders.ts";
+import type { LimitFlags } from "./volume-changes.ts";
 
 const EXAMPLES = `
 Examples:
@@ -122,6 +123,14 @@ function build(context: Context, done: (status: number) => void): Command {
     .description("make a volume larger, in use or not; its file system follows")
     .action(async (name: string, size: string, flags: RunDirFlag) => {
       done(await (await import("./volume-changes.ts")).volumeResize(context, { runDir: runDirOf(flags), name, size }));
+    });
+
+  withRunDir(volume.command("limit <name>"))
+    .description("limit what a volume may do in a second, in use or not; 0 takes a limit away")
+    .option("--iops <n>", "reads and writes, 11 or more")
+    .option("--bandwidth <n>", "MB")
+    .action(async (name: string, flags: RunDirFlag & LimitFlags) => {
+      done(await (await import("./volume-changes.ts")).volumeLimit(context, { runDir: runDirOf(flags), name, flags }));
     });
 
   const snapshot = program.command("snapshot").description("make snapshots, which are volumes, and go back to them");

@@ -37,6 +37,47 @@ export async function snapshotRestore(
   return EXIT.ok;
 }
 
+/** What `volume limit` may say. */
+export interface LimitFlags {
+  readonly iops?: string;
+  readonly bandwidth?: string;
+}
+
+/** `rexray-sim volume limit NAME`. */
+export async function volumeLimit(
+  context: Context,
+  options: { runDir: string; name: string; flags: LimitFlags },
+): Promise<number> {
+  const { iops, bandwidth } = options.flags;
+  if (iops === undefined && bandwidth === undefined)
+    throw new SimError("invalid_argument", "no limit is named: give --iops, --bandwidth or both; 0 takes one away");
+  const client = new AdminClient(options.runDir);
+  await client.limit(options.name, {
+    iops: iops === undefined ? undefined : wholeNumber("--iops", iops),
+    bytesPerSecond: bandwidth === undefined ? undefined : wholeNumber("--bandwidth", bandwidth) * 1024 ** 2,
+  });
+  const volume = await client.volume(options.name, { chunks: false });
+  context.err(`${options.name} has ${limitsText(volume)}\n`);
+  return EXIT.ok;
+}
+
+function wholeNumber(flag: string, text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new SimError(
+    "invalid_argument",
+    `${flag} "${text}" is not a whole number: for instance ${flag} 100, or 0 for none`,
+  );
+}
+
+/** A volume's limits for a person. */
+export function limitsText({ iops, bytesPerSecond }: { iops: number; bytesPerSecond: number }): string {
+  const parts = [
+    ...(iops > 0 ? [`at most ${iops} IOPS`] : []),
+    ...(bytesPerSecond > 0 ? [`at most ${bytes(bytesPerSecond)}/s`] : []),
+  ];
+  return parts.join(", ") || "no limits";
+}
+
 /** `rexray-sim volume resize NAME SIZE`. */
 export async function volumeResize(
   context: Context,

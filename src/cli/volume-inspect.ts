@@ -2,6 +2,7 @@ import { AdminClient } from "../admin/client.ts";
 import type { VolumeInspection } from "../admin/report.ts";
 import { type Context, EXIT } from "./context.ts";
 import { bytes, count, facts, stateWord, table } from "./text.ts";
+import { limitsText } from "./volume-changes.ts";
 
 /** `rexray-sim volume inspect NAME`: which nodes hold which chunks, and how much is really used. */
 export async function volumeInspect(
@@ -29,6 +30,7 @@ function inspection(volume: VolumeInspection, color: boolean): string {
     ],
     ["used", `${bytes(volume.usedBytes)} on the devices, both copies`],
     ["pool", `${volume.pool}, map version ${volume.mapVersion}`],
+    ["limits", limitsText(volume)],
     ["mapped to", volume.mappedTo ?? "-"],
     ["device", volume.device ?? "-"],
     ["mounted at", volume.mountpoint || "-"],

@@ -17,6 +17,14 @@ export interface SdsRequest extends DeviceRequest {
   readonly faultSet?: string | undefined;
 }
 
+/** Limits of a volume's mapping (spec/scaleio.md 1.6); 0: none. */
+export interface LimitRequest {
+  /** More than 10. */
+  readonly iops?: number | undefined;
+  /** A multiple of 1 MiB a second. */
+  readonly bytesPerSecond?: number | undefined;
+}
+
 /** Faults that users put on the running system (faults/). */
 export interface FaultsApi {
   list(): readonly FaultSpec[];
@@ -38,6 +46,8 @@ export interface ClusterApi {
   events(after: number, waitMs: number): Promise<readonly SystemEvent[]>;
   /** Throws not_found. `chunks`: include the row per chunk. */
   layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout>;
+  /** Sets limits of a volume, in force at once; what is left out stays. Throws not_found, invalid_argument, no_quorum. */
+  limit(volumeName: string, limits: LimitRequest): Promise<void>;
   /** Takes an SDS down as if its node had lost power. Idempotent. Throws not_found, no_quorum. */
   stopSds(name: string): Promise<void>;
   /** Brings it back; its stale copies are rebuilt in the background. Idempotent. Throws not_found, no_quorum, unavailable. */

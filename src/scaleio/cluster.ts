@@ -1,7 +1,7 @@
 import path from "node:path";
 import { SimError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
-import type { ClusterApi, DeviceRequest, SdsRequest } from "./cluster-api.ts";
+import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { Faults } from "./faults/faults.ts";
 import { found, idOf } from "./founding.ts";
@@ -9,7 +9,17 @@ import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
 import { Mdm } from "./mdm/mdm.ts";
 import { findSds, Membership } from "./membership.ts";
-import type { ClusterStatus, Device, Id, Sds, SystemEvent, SystemState, VolumeLayout, VolumeRecord } from "./model.ts";
+import {
+  CHUNK_BYTES,
+  type ClusterStatus,
+  type Device,
+  type Id,
+  type Sds,
+  type SystemEvent,
+  type SystemState,
+  type VolumeLayout,
+  type VolumeRecord,
+} from "./model.ts";
 import { Mover } from "./mover.ts";
 import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
 import { Repairer } from "./repairer.ts";
@@ -149,6 +159,7 @@ export class Cluster implements ClusterApi {
    */
   async createVolume(request: NewVolume): Promise<VolumeRecord> {
     const { config, stateDir } = this.#options;
+    checkIops(request.iops);
     const sizeBytes = roundUpToGranularity(request.sizeBytes, config.granularityBytes);
     checkCapacity(this.state, sizeBytes, config.granularityBytes);
     const devices = this.#liveDevices();
@@ -313,10 +324,29 @@ export class Cluster implements ClusterApi {
   }
 
   async layout(volumeName: string, { chunks }: { chunks: boolean }): Promise<VolumeLayout> {
+    return volumeLayout(this.#sources(), this.#named(volumeName), chunks);
+  }
+
+  async limit(volumeName: string, { iops, bytesPerSecond }: LimitRequest): Promise<void> {
+    const { id } = this.#named(volumeName);
+    if (iops !== undefined) checkIops(iops);
+    if (bytesPerSecond !== undefined && bytesPerSecond % CHUNK_BYTES !== 0) {
+      throw new SimError(
+        "invalid_argument",
+        `a limit of ${bytesPerSecond} bytes a second is not a multiple of 1 MiB: give whole MB, or 0 for none`,
+      );
+    }
+    const to = { ...(iops === undefined ? {} : { iops }), ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) };
+    await this.#alone([id], async () => {
+      await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to }], lastId: 0 });
+      if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(this.volume(id)));
+    });
+  }
+
+  #named(volumeName: string): VolumeRecord {
     const volume = [...this.state.volumes.values()].find(({ name }) => name === volumeName);
-    if (volume === undefined)
-      throw new SimError("not_found", `no volume is called "${volumeName}": \`rexray-sim volume ls\` lists them`);
-    return volumeLayout(this.#sources(), volume, chunks);
+    if (volume !== undefined) return volume;
+    throw new SimError("not_found", `no volume is called "${volumeName}": \`rexray-sim volume ls\` lists them`);
   }
 
   async #removeVolume(id: Id): Promise<void> {
@@ -507,6 +537,17 @@ export class Cluster implements ClusterApi {
     for (const sds of this.state.sds) for (const device of sds.devices) removeVolumeFile(device, id);
     removeRecords(this.#options.stateDir, id);
   }
+}
+
+/** spec/scaleio.md 1.6. */
+const LOWEST_IOPS = 11;
+
+function checkIops(iops: number): void {
+  if (iops === 0 || iops >= LOWEST_IOPS) return;
+  throw new SimError(
+    "invalid_argument",
+    `a limit of ${iops} IOPS is too low: give ${LOWEST_IOPS} or more, or 0 for none`,
+  );
 }
 
 const now = () => new Date().toISOString();

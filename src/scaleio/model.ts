@@ -80,7 +80,9 @@ export interface VolumeRecord {
   /** RFC 3339. */
   readonly createdAt: string;
   readonly fsType: string;
+  /** Limits of its mapping; 0 and absent: none. */
   readonly iops: number;
+  readonly bytesPerSecond?: number;
   /** First group: chunk c of the volume lies in group (firstGroup + c) mod groups. Spreads small volumes. */
   readonly firstGroup: number;
   /** SDC (host) name the volume is mapped to, or null. One writer at a time. */
@@ -139,7 +141,7 @@ export type Change =
   | { readonly type: "device-state"; readonly id: Id; readonly state: ServiceState; readonly reason: string };
 
 /** What may change of a volume. */
-export type VolumeChange = Partial<Pick<VolumeRecord, "sizeBytes" | "layerId" | "lower" | "iops">>;
+export type VolumeChange = Partial<Pick<VolumeRecord, "sizeBytes" | "layerId" | "lower" | "iops" | "bytesPerSecond">>;
 
 /** ok: every chunk of every volume has two good copies. degraded: some have one. failed: some have none. */
 export type Health = "ok" | "degraded" | "failed";
@@ -233,6 +235,9 @@ export interface ClusterVolumeStatus {
 export interface VolumeLayout extends ClusterVolumeStatus {
   readonly createdAt: string;
   readonly fsType: string;
+  /** Limits; 0: none. */
+  readonly iops: number;
+  readonly bytesPerSecond: number;
   readonly pool: string;
   readonly mapVersion: number;
   readonly chunkBytes: number;

@@ -173,6 +173,8 @@ export async function volumeLayout(
     ...status,
     createdAt: volume.createdAt,
     fsType: volume.fsType,
+    iops: volume.iops,
+    bytesPerSecond: volume.bytesPerSecond ?? 0,
     pool: state.pool.name,
     mapVersion: state.pool.mapVersion,
     chunkBytes: CHUNK_BYTES,

@@ -71,6 +71,8 @@ export class FakeCluster implements ClusterApi {
     };
   }
 
+  limit = async (name: string, { iops }: { iops?: number | undefined }) =>
+    void this.orders.push(`limit ${name} ${iops}`);
   maintainSds = async (name: string) => void this.orders.push(`maintenance ${name}`);
   addSds = async ({ name }: { name: string }) => void this.orders.push(`add ${name}`);
   removeSds = async (name: string) => void this.orders.push(`remove ${name}`);
@@ -84,6 +86,8 @@ export class FakeCluster implements ClusterApi {
       ...this.#volume(),
       createdAt: "2024-05-01T10:00:00Z",
       fsType: "ext4",
+      iops: 0,
+      bytesPerSecond: 0,
       pool: "pool1",
       mapVersion: 1,
       chunkBytes: 1024 * 1024,

@@ -6,6 +6,7 @@ import { BlockStore } from "./block-store.ts";
 import { nodeFiles } from "./files.ts";
 import { FuseLoop, type ServedFile } from "./fuse-loop.ts";
 import type { Negotiated } from "./fuse-protocol.ts";
+import { Limiter } from "./limiter.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
 
 /** The descriptor of /dev/fuse that the supervisor hands down. */
@@ -16,6 +17,7 @@ interface Opened extends ServedFile {
   session: Session;
   store: BlockStore;
   sizeBytes: number;
+  limiter: Limiter | undefined;
 }
 
 /** The supervisor runs a new engine on any status but these. */
@@ -80,7 +82,7 @@ export class Engine {
       const session = readJson<Session>(this.#files.session);
       if (session === undefined) return undefined;
       const store = new BlockStore(nodeFiles, session, Date.now);
-      this.#opened = { session, store, sizeBytes: session.sizeBytes };
+      this.#opened = { session, store, sizeBytes: session.sizeBytes, limiter: limiterOf(session) };
       this.#report();
       return this.#opened;
     } catch (error) {
@@ -150,6 +152,12 @@ function follow(opened: Opened, session: Session): void {
       process.exit(1);
     }
   }
+  const { iops, bytesPerSecond } = opened.session.limits;
+  if (iops !== session.limits.iops || bytesPerSecond !== session.limits.bytesPerSecond)
+    opened.limiter = limiterOf(session);
   opened.session = session;
   opened.sizeBytes = Math.max(opened.sizeBytes, session.sizeBytes);
 }
+
+const limiterOf = ({ limits }: Session) =>
+  limits.iops > 0 || limits.bytesPerSecond > 0 ? new Limiter(limits) : undefined;

@@ -18,6 +18,7 @@ import {
   WRITE_DATA,
   zeroes,
 } from "./fuse-protocol.ts";
+import type { Limiter } from "./limiter.ts";
 
 /** What the loop serves: the block store, seen as a block file. Methods throw when no good copy exists. */
 export interface BlockFile {
@@ -31,6 +32,8 @@ export interface BlockFile {
 export interface ServedFile {
   readonly store: BlockFile;
   readonly sizeBytes: number;
+  /** Holds reads and writes back; undefined: the volume has no limits. */
+  readonly limiter: Pick<Limiter, "admit"> | undefined;
 }
 
 export interface LoopHooks {
@@ -129,7 +132,7 @@ export class FuseLoop {
     }
   }
 
-  #transfer(opcode: number, { store, sizeBytes }: ServedFile): number {
+  #transfer(opcode: number, { store, sizeBytes, limiter }: ServedFile): number {
     const request = this.#request;
     const reply = this.#reply;
     if (opcode === Opcode.FSYNC) {
@@ -140,12 +143,14 @@ export class FuseLoop {
     switch (opcode) {
       case Opcode.READ: {
         const length = Math.min(request.readUInt32LE(IN_HEADER + 16), Math.max(0, sizeBytes - offset));
+        limiter?.admit(length);
         if (length > 0) store.read(reply, OUT_HEADER, offset, length);
         return length;
       }
       case Opcode.WRITE: {
         const length = request.readUInt32LE(IN_HEADER + 16);
         if (offset + length > sizeBytes) return -Errno.EINVAL;
+        limiter?.admit(length);
         if (length > 0) store.write(request, WRITE_DATA, offset, length);
         return answerWrite(reply, length);
       }

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import type { FaultSpec } from "../faults/fault-type.ts";
 import type { ServiceState } from "../model.ts";
+import type { Limits } from "./limiter.ts";
 
 /**
  * What the daemon and a volume's engine tell each other: three small JSON files in the volume's run directory. Files
@@ -32,6 +33,7 @@ export interface Session {
   readonly lower: readonly LowerLayer[];
   /** How many of them, the nearest first, nobody else needs: their chunks are to be copied into this one. */
   readonly absorb: number;
+  readonly limits: Limits;
   /** Whether retired copies may be given up; not while somebody reads them who has not been told. */
   readonly giveUp: boolean;
 }

@@ -521,6 +521,7 @@ export class Simulation {
       })),
       absorb,
       giveUp: true,
+      limits: { iops: 0, bytesPerSecond: 0 },
     };
   }
 
