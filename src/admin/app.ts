@@ -116,6 +116,10 @@ export function adminApp(parts: AdminParts): Express {
     response.json({});
   });
 
+  app.post("/volumes/:name/scan", async (request, response) => {
+    response.json(await cluster.scan(request.params.name));
+  });
+
   app.post("/volumes/:name/overwrite", async (request, response) => {
     await volumes.overwrite(
       request.params.name,

@@ -7,6 +7,7 @@ import type {
   FaultRequest,
   FaultSpec,
   LimitRequest,
+  ScanResult,
   SdsRequest,
 } from "../scaleio/cluster-api.ts";
 import type { SystemEvent } from "../scaleio/model.ts";
@@ -16,6 +17,8 @@ import type { DownReport, StatusReport, VolumeInspection } from "./report.ts";
 const ANSWER_LIMIT = 15_000;
 /** Freezing a busy file system writes out what the page cache holds (ms). */
 const CHANGE_LIMIT = 120_000;
+/** A scan reads both copies of everything (ms). */
+const SCAN_LIMIT = 3_600_000;
 /** Unmounting flushes what the page cache holds (ms). */
 const DOWN_LIMIT = 300_000;
 
@@ -48,6 +51,10 @@ export class AdminClient {
 
   async limit(volume: string, limits: LimitRequest): Promise<void> {
     await this.#call("POST", `/volumes/${encodeURIComponent(volume)}/limits`, limits);
+  }
+
+  scan(volume: string): Promise<ScanResult> {
+    return this.#call("POST", `/volumes/${encodeURIComponent(volume)}/scan`, {}, SCAN_LIMIT);
   }
 
   async overwrite(volume: string, from: string): Promise<void> {

@@ -133,6 +133,12 @@ function build(context: Context, done: (status: number) => void): Command {
       done(await (await import("./volume-changes.ts")).volumeLimit(context, { runDir: runDirOf(flags), name, flags }));
     });
 
+  withRunDir(volume.command("scan <name>"))
+    .description("look at all copies of a volume for silent corruption, and put it right")
+    .action(async (name: string, flags: RunDirFlag) => {
+      done(await (await import("./volume-changes.ts")).volumeScan(context, { runDir: runDirOf(flags), name }));
+    });
+
   const snapshot = program.command("snapshot").description("make snapshots, which are volumes, and go back to them");
   withRunDir(snapshot.command("create <volume=name...>"))
     .description("snapshot volumes, all at one instant, in use or not")

@@ -78,6 +78,15 @@ export function limitsText({ iops, bytesPerSecond }: { iops: number; bytesPerSec
   return parts.join(", ") || "no limits";
 }
 
+/** `rexray-sim volume scan NAME`. */
+export async function volumeScan(context: Context, options: { runDir: string; name: string }): Promise<number> {
+  const { chunks, fixed } = await new AdminClient(options.runDir).scan(options.name);
+  context.err(
+    `${options.name}: ${chunks} chunks looked at, ${fixed === 0 ? "nothing found" : `${fixed} blocks put right`}\n`,
+  );
+  return EXIT.ok;
+}
+
 /** `rexray-sim volume resize NAME SIZE`. */
 export async function volumeResize(
   context: Context,

@@ -28,6 +28,8 @@ export const simulatorSchema = z.strictObject({
   protectionDomain: name.default("pd1"),
   pool: name.default("pool1"),
   sparePercentage: z.number().int().min(0).max(90).default(10),
+  checksum: z.boolean().default(false),
+  scannerBandwidth: z.union([z.literal(0), size]).default(1024 ** 2),
   granularity: size.default(8 * 1024 ** 3),
   deviceSize: size.default(256 * 1024 ** 3),
   sds: z
@@ -42,6 +44,10 @@ export interface SimulatorConfig {
   readonly protectionDomain: string;
   readonly pool: string;
   readonly sparePercentage: number;
+  /** Every block of every copy has a checksum. */
+  readonly checksum: boolean;
+  /** What the background scanner may read of every device in a second; 0: it is off. */
+  readonly scannerBytesPerSecond: number;
   readonly granularityBytes: number;
   readonly sds: readonly {
     readonly name: string;
@@ -81,13 +87,16 @@ export function expandSimulator(
   for (const twice of repeated(nodes.flatMap((node) => node.devices.map((one) => one.path)))) {
     problems.push(`simulator.sds: two devices share the directory ${twice}: give each its own`);
   }
-  const { profile, protectionDomain, pool, sparePercentage, granularity, pluginNames } = written;
+  const { profile, protectionDomain, pool, sparePercentage, checksum, scannerBandwidth, granularity, pluginNames } =
+    written;
   return {
     simulator: {
       profile,
       protectionDomain,
       pool,
       sparePercentage,
+      checksum,
+      scannerBytesPerSecond: scannerBandwidth,
       granularityBytes: granularity,
       sds: nodes,
       pluginNames,

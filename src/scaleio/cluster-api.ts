@@ -3,6 +3,7 @@ import type { FaultRequest } from "./faults/fault-book.ts";
 import type { FaultSpec } from "./faults/fault-type.ts";
 import type { FaultKind } from "./faults/faults.ts";
 import type { ClusterStatus, SystemEvent, VolumeLayout } from "./model.ts";
+import type { ScanResult } from "./scanner.ts";
 
 /** A new device; its directory defaults to one in the state directory, its size to that of the first device. */
 export interface DeviceRequest {
@@ -37,7 +38,7 @@ export interface FaultsApi {
   reset(): Promise<void>;
 }
 
-export type { FaultKind, FaultRequest, FaultSpec };
+export type { FaultKind, FaultRequest, FaultSpec, ScanResult };
 
 export interface ClusterApi {
   readonly faults: FaultsApi;
@@ -48,6 +49,8 @@ export interface ClusterApi {
   layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout>;
   /** Sets limits of a volume, in force at once; what is left out stays. Throws not_found, invalid_argument, no_quorum. */
   limit(volumeName: string, limits: LimitRequest): Promise<void>;
+  /** Looks at all copies of a volume for silent corruption and puts right what it finds. Throws not_found, unavailable. */
+  scan(volumeName: string): Promise<ScanResult>;
   /** Takes an SDS down as if its node had lost power. Idempotent. Throws not_found, no_quorum. */
   stopSds(name: string): Promise<void>;
   /** Brings it back; its stale copies are rebuilt in the background. Idempotent. Throws not_found, no_quorum, unavailable. */

@@ -3,6 +3,10 @@ export interface ClusterConfig {
   readonly protectionDomain: string;
   readonly pool: string;
   readonly sparePercentage: number;
+  /** Whether every block of every copy gets a checksum. */
+  readonly checksum: boolean;
+  /** What the background scanner may read of every device in a second; 0: it is off. */
+  readonly scannerBytesPerSecond: number;
   /** Volume sizes are multiples of this many bytes. */
   readonly granularityBytes: number;
   readonly sds: readonly {

@@ -24,6 +24,7 @@ import { Mover } from "./mover.ts";
 import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
+import { Scanner, type ScanResult } from "./scanner.ts";
 import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
 import { Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
@@ -58,6 +59,7 @@ export class Cluster implements ClusterApi {
   readonly faults: Faults;
   readonly #events: EventLog;
   readonly #watch: Watch;
+  readonly #scanner: Scanner;
   /** One at a time takes a volume up, down or apart. */
   readonly #locks = new KeyedMutex();
   /** Numbers handed out but not yet recorded. */
@@ -86,11 +88,21 @@ export class Cluster implements ClusterApi {
       sdc: this.#sdc,
       mdm,
       deviceFailed: (name, reason) => this.#deviceFailed(name, reason),
+      badBlocks: (id, text) =>
+        this.#events.emit("FIXED_READ_ERROR", "warning", `volume ${this.state.volumes.get(id)?.name ?? id}: ${text}`),
       absorbed: (layerId, lower) => this.#absorbed(layerId, lower),
       move: () => this.#mover.round(),
       log: options.log,
     });
     const { stateDir, log } = options;
+    this.#scanner = new Scanner({
+      mdm,
+      sdc: this.#sdc,
+      repairer: this.#repairer,
+      session: (layer) => sessionOf(this.state, stateDir, layer, this.faults.book),
+      bytesPerSecond: options.config.scannerBytesPerSecond,
+      log,
+    });
     this.#membership = new Membership({ stateDir, mdm, nextNumber: () => ++this.#lastId, log });
     this.#snapshots = new Snapshots({
       stateDir,
@@ -124,6 +136,7 @@ export class Cluster implements ClusterApi {
       { log: options.log },
     );
     if (mdm.state.systemId === "") await found(mdm, options.config);
+    await followChecksum(mdm, options);
     const cluster = new Cluster(options, mdm);
     await cluster.#checkDevices();
     // Engines first: none may go by a session that names what is removed then.
@@ -132,12 +145,14 @@ export class Cluster implements ClusterApi {
     cluster.#repairer.start();
     cluster.#sdc.start();
     cluster.#watch.start();
+    cluster.#scanner.start();
     return cluster;
   }
 
   /** Stops looking after the cluster. Attached volumes stay attached and served. */
   async close(): Promise<void> {
     await this.#watch.close();
+    await this.#scanner.close();
     await this.#repairer.stop();
     await this.#sdc.close();
     await this.#mdm.close();
@@ -171,10 +186,11 @@ export class Cluster implements ClusterApi {
     }
     const number = ++this.#lastId;
     const id = idOf(this.state.systemId, number);
+    const checksum = this.state.pool.checksum === true;
     const firstGroup = (number * 37) % this.state.pool.groups.length;
     try {
       createRecords(stateDir, id, new Layout({ sizeBytes, firstGroup }, this.state.pool.groups.flat()));
-      for (const { device } of devices) createVolumeFile(device, id, sizeBytes);
+      for (const { device } of devices) createVolumeFile(device, id, sizeBytes, { checksum });
       for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)])
         syncDirectory(directory);
       const volume: VolumeRecord = {
@@ -341,6 +357,19 @@ export class Cluster implements ClusterApi {
       await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to }], lastId: 0 });
       if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(this.volume(id)));
     });
+  }
+
+  async scan(volumeName: string): Promise<ScanResult> {
+    const volume = this.#named(volumeName);
+    const result = await this.#scanner.scan(volume);
+    this.#repairer.look(volume.id);
+    if (result.fixed > 0)
+      this.#events.emit(
+        "SCANNER_COMPARE_ERROR",
+        "warning",
+        `a scan of volume ${volumeName} put ${result.fixed} blocks right`,
+      );
+    return result;
   }
 
   #named(volumeName: string): VolumeRecord {
@@ -537,6 +566,17 @@ export class Cluster implements ClusterApi {
     for (const sds of this.state.sds) for (const device of sds.devices) removeVolumeFile(device, id);
     removeRecords(this.#options.stateDir, id);
   }
+}
+
+/** Volumes are made with checksums or without: a pool changes that only while it has none. */
+async function followChecksum(mdm: Mdm, { config, log }: ClusterOptions): Promise<void> {
+  const { pool, volumes } = mdm.state;
+  if ((pool.checksum === true) === config.checksum) return;
+  if (volumes.size === 0) await mdm.commit({ type: "pool-checksum", on: config.checksum });
+  else
+    log(
+      `simulator.checksum is ${config.checksum} and pool ${pool.name} stays as it was made: remove its volumes to change that`,
+    );
 }
 
 /** spec/scaleio.md 1.6. */

@@ -56,6 +56,8 @@ export interface Pool {
   readonly protectionDomain: string;
   /** Percentage of the raw capacity kept free for rebuilds. */
   readonly sparePercent: number;
+  /** Every block of every copy has a checksum. Absent: no. */
+  readonly checksum?: boolean;
   readonly mapVersion: number;
   /** Device ids in index order: the order is part of the map. "" is a place that a removed device left. */
   readonly deviceIds: readonly Id[];
@@ -129,6 +131,7 @@ export type Change =
     }
   | { readonly type: "volume-mapped"; readonly id: Id; readonly to: string | null }
   /** Groups whose slots have changed, by number. */
+  | { readonly type: "pool-checksum"; readonly on: boolean }
   | { readonly type: "groups-changed"; readonly groups: readonly (readonly [number, Group])[] }
   | { readonly type: "sds-added"; readonly sds: Sds; readonly lastId: number }
   | { readonly type: "sds-removed"; readonly name: string }

@@ -24,6 +24,8 @@ export interface RepairerOptions {
   readonly faults: Pick<FaultBook, "on">;
   /** An engine found out that a device does not work. `name` is SDS/device. */
   readonly deviceFailed: (name: string, reason: string) => Promise<void>;
+  /** Blocks were found that did not hold what had been written. */
+  readonly badBlocks: (volumeId: Id, text: string) => void;
   /** A layer needs nothing any more of these layers beneath it. */
   readonly absorbed: (layerId: Id, lower: readonly Id[]) => Promise<void>;
   /** Moves copies about, at a time when no unmounted layer is being repaired. True when it changed something. */
@@ -62,6 +64,8 @@ export class Repairer {
   /** Attached volumes whose last step changed nothing, with the condition it left: what remains needs a device that is down. */
   readonly #stuck = new Map<string, string>();
   readonly #complaints = new Map<string, string>();
+  /** What has been told of bad blocks. */
+  readonly #badBlocks = new Map<Id, string>();
   /** Units that somebody is attaching, detaching or removing, and how many are at it. */
   readonly #held = new Map<string, number>();
   #running: { unit: string; abort: AbortController; done: Promise<void> } | undefined;
@@ -171,6 +175,7 @@ export class Repairer {
     const volume = mdm.state.volumes.get(id);
     if (volume === undefined || status === undefined) return false;
     for (const { name, reason } of status.failedDevices) await this.#options.deviceFailed(name, reason);
+    this.#tellBadBlocks(id, status);
     if (status.absorbed.length > 0 && status.layerId === ownLayer(volume).id)
       await this.#options.absorbed(status.layerId, status.absorbed);
     if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
@@ -181,6 +186,15 @@ export class Repairer {
     if (fingerprint(after) !== fingerprint(status)) return true;
     this.#stuck.set(id, fingerprint(after));
     return false;
+  }
+
+  #tellBadBlocks(id: Id, { badBlocks, fixedBlocks, pid }: EngineStatus): void {
+    const found = badBlocks.map(({ name, count }) => `${name} gave ${count} bad blocks`).join(", ");
+    const told = `${pid}: ${found}, ${fixedBlocks}`;
+    if (found === "" && fixedBlocks === 0) return;
+    if (this.#badBlocks.get(id) !== told)
+      this.#options.badBlocks(id, `${found || "copies differed"}; ${fixedBlocks} were put right from the other copy`);
+    this.#badBlocks.set(id, told);
   }
 
   /** Says the same thing of a volume once, not every half second. */
@@ -209,6 +223,7 @@ export class Repairer {
       // No wait since the look at who holds it: from here on, whoever wants it waits for us.
       const status = await this.#repair(session);
       for (const { name, reason } of status?.failedDevices ?? []) await this.#options.deviceFailed(name, reason);
+      if (status !== undefined) this.#tellBadBlocks(layer.owner?.id ?? unit, status);
       if (this.#layer(unit) === undefined) return;
       if (status?.garbage === 0) this.#cleared.set(unit, session.mapVersion);
       const garbage = status?.garbage ?? condition.garbage;

@@ -39,6 +39,7 @@ export function sessionOf(state: SystemState, stateDir: string, layer: Layer, fa
       recordDir: recordDir(stateDir, id),
     })),
     absorb: layer.absorb,
+    checksum: pool.checksum === true,
     limits: { iops: layer.owner?.iops ?? 0, bytesPerSecond: layer.owner?.bytesPerSecond ?? 0 },
     giveUp: true,
   };

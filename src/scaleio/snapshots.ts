@@ -198,10 +198,11 @@ export class Snapshots {
   ): Promise<void> {
     const { stateDir, liveDevices, removeLayer } = this.#options;
     const devices = liveDevices();
+    const checksum = this.#state.pool.checksum === true;
     try {
       for (const { layer, volume, inheritedBytes } of layers) {
         createRecords(stateDir, layer.id, this.#layout(volume, layer.sizeBytes), inheritedBytes / CHUNK_BYTES);
-        for (const device of devices) createVolumeFile(device, layer.id, layer.sizeBytes);
+        for (const device of devices) createVolumeFile(device, layer.id, layer.sizeBytes, { checksum });
       }
       for (const directory of [path.join(stateDir, "sdc"), ...devices.map((device) => device.path)])
         syncDirectory(directory);

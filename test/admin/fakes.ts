@@ -73,6 +73,7 @@ export class FakeCluster implements ClusterApi {
 
   limit = async (name: string, { iops }: { iops?: number | undefined }) =>
     void this.orders.push(`limit ${name} ${iops}`);
+  scan = async () => ({ chunks: 1, fixed: 0 });
   maintainSds = async (name: string) => void this.orders.push(`maintenance ${name}`);
   addSds = async ({ name }: { name: string }) => void this.orders.push(`add ${name}`);
   removeSds = async (name: string) => void this.orders.push(`remove ${name}`);

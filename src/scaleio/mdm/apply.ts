@@ -61,6 +61,9 @@ export function apply(tables: Tables, change: Change): void {
       if (volume !== undefined) tables.volumes.set(change.id, { ...volume, mappedTo: change.to });
       return;
     }
+    case "pool-checksum":
+      tables.pool = { ...tables.pool, checksum: change.on };
+      break;
     case "groups-changed": {
       const groups = [...tables.pool.groups];
       for (const [number, group] of change.groups) groups[number] = group;

@@ -7,6 +7,7 @@ import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "./layout.ts"
 import { Ledger } from "./ledger.ts";
 import { LowerLayers } from "./lower-layers.ts";
 import type { EngineStatus, LowerLayer, Session } from "./session.ts";
+import { BLOCK_BYTES } from "./sums.ts";
 
 /** In memory only: the chunk's region was being written when the engine stopped, so its copies may differ. */
 const UNSYNCED = 0x80;
@@ -41,6 +42,7 @@ export class BlockStore {
   #staleCopies = 0;
   #unsyncedChunks = 0;
   #absorbing = 0;
+  #fixedBlocks = 0;
   /** Chunks with a retired slot, whose copy there has to be given up and its space returned. */
   #garbage = new Set<number>();
   /** Chunks whose stale bits are ahead of the ledger. */
@@ -97,13 +99,25 @@ export class BlockStore {
   /** When it returns, everything acknowledged before survives power loss. */
   flush(): void {
     for (const device of this.#copies.syncAll()) this.#distrust(device);
-    this.#intent.settle(this.#now(), (region) => this.#regionUnsynced(region));
+    this.#intent.settle(
+      this.#now(),
+      (region) => this.#regionUnsynced(region),
+      () => this.#syncSums(),
+    );
   }
 
   /** Makes the range read as zeros and gives its space back: discard and write-zeroes are the same here. */
   zero(offset: number, length: number): void {
     if (length < PUNCH_FROM_BYTES) {
       this.#zeroByWriting(offset, length);
+      return;
+    }
+    const before = this.#copies.checksum ? -offset & (BLOCK_BYTES - 1) : 0;
+    const after = this.#copies.checksum ? (offset + length) & (BLOCK_BYTES - 1) : 0;
+    if (before + after > 0) {
+      if (before > 0) this.#zeroByWriting(offset, before);
+      if (after > 0) this.#zeroByWriting(offset + length - after, after);
+      this.zero(offset + before, length - before - after);
       return;
     }
     this.#intent.cover(offset, length, this.#now());
@@ -167,6 +181,13 @@ export class BlockStore {
     return touched;
   }
 
+  /** Looks for silent corruption in some chunks and puts it right; answers how many bytes of copies it looked at. */
+  scan(first: number, chunks: number): number {
+    const end = Math.min(first + chunks, this.#states.length);
+    for (let chunk = first; chunk < end; chunk++) this.#scanChunk(chunk);
+    return Math.max(0, end - first) * 2 * CHUNK_BYTES;
+  }
+
   /** Before the layer is frozen: its copies are all compared and synced, and its record of intents says so. */
   seal(): void {
     for (let chunk = 0; chunk < this.#states.length && this.#unsyncedChunks > 0; chunk++) this.#settleChunk(chunk);
@@ -176,7 +197,10 @@ export class BlockStore {
   /** Clean end: everything synced, the write-intent record emptied as far as the copies are known to be equal. */
   close(): void {
     for (const device of this.#copies.syncAll()) this.#distrust(device);
-    this.#intent.clear((region) => this.#regionUnsynced(region));
+    this.#intent.clear(
+      (region) => this.#regionUnsynced(region),
+      () => this.#syncSums(),
+    );
     this.#intent.close();
     this.#ledger.close();
     this.#copies.close();
@@ -196,6 +220,8 @@ export class BlockStore {
       absorbing: this.#absorbing,
       absorbed: this.#absorbing > 0 ? [] : this.#session.lower.slice(0, this.#session.absorb).map(({ id }) => id),
       layerId: this.#session.layerId,
+      badBlocks: this.#copies.bad(),
+      fixedBlocks: this.#fixedBlocks,
       failedDevices: [...this.#copies.failed(), ...this.#lower.failed()],
       blank: this.#session.lower.length === 0 && this.#copies.blank(),
     };
@@ -232,10 +258,49 @@ export class BlockStore {
       this.#lower.read(chunk, into, at, offset, length);
       return;
     }
+    const { failures } = this.#copies;
     // A device that failed is asked only when nothing else has the data.
-    if (this.#readAny(chunk, false, into, at, offset, length)) return;
-    if (this.#readAny(chunk, true, into, at, offset, length)) return;
-    throw noGoodCopy(chunk);
+    const good =
+      this.#readAny(chunk, false, into, at, offset, length) || this.#readAny(chunk, true, into, at, offset, length);
+    if (!good) throw noGoodCopy(chunk);
+    if (this.#copies.failures !== failures && this.#copies.checksum) this.#fix(chunk, offset, length);
+  }
+
+  /** Some copy of these blocks was bad: good content is written over it. */
+  #fix(chunk: number, offset: number, length: number): void {
+    const first = Math.floor(offset / BLOCK_BYTES) * BLOCK_BYTES;
+    const end = Math.ceil((offset + length) / BLOCK_BYTES) * BLOCK_BYTES;
+    for (let block = first; block < end; block += BLOCK_BYTES) {
+      const bad = SLOTS.filter((slot) => !this.#isStale(chunk, slot) && this.#copies.healthy(chunk, slot)).filter(
+        (slot) => !this.#copies.read(chunk, slot, false, this.#target, 0, block, BLOCK_BYTES),
+      );
+      if (bad.length === 0 || !this.#readAny(chunk, false, this.#target, 0, block, BLOCK_BYTES)) continue;
+      for (const slot of bad) {
+        if (!this.#copies.healthy(chunk, slot)) continue;
+        if (this.#copies.write(chunk, slot, this.#target, 0, block, BLOCK_BYTES)) this.#fixedBlocks++;
+        else this.#markStale(chunk, slot);
+      }
+    }
+    this.#record();
+  }
+
+  /** Looks at all good copies of a chunk, and puts right what is bad. Without checksums the copies are compared. */
+  #scanChunk(chunk: number): void {
+    if (this.#isInherited(chunk)) return;
+    if (!this.#settleChunk(chunk) && (this.#state(chunk) & UNSYNCED) !== 0) return;
+    if (this.#copies.checksum) {
+      this.#fix(chunk, chunk * CHUNK_BYTES, CHUNK_BYTES);
+      return;
+    }
+    const good = SLOTS.filter((slot) => !this.#isStale(chunk, slot) && this.#copies.healthy(chunk, slot));
+    const source = good.find((slot) => this.#load(chunk, slot, this.#source));
+    for (const slot of good) {
+      if (slot === source || !this.#load(chunk, slot, this.#target) || this.#source.equals(this.#target)) continue;
+      this.#intent.cover(chunk * CHUNK_BYTES, CHUNK_BYTES, this.#now());
+      this.#fixedBlocks++;
+      if (!this.#mirror(chunk, slot)) this.#markStale(chunk, slot);
+    }
+    this.#record();
   }
 
   #readAny(chunk: number, failed: boolean, into: Buffer, at: number, offset: number, length: number): boolean {
@@ -252,6 +317,10 @@ export class BlockStore {
       this.#copyUp(chunk, (content) => from.copy(content, offset - chunk * CHUNK_BYTES, at, at + length));
       return;
     }
+    if (this.#copies.checksum && ((offset | length) & (BLOCK_BYTES - 1)) !== 0) {
+      this.#writeBlocks(chunk, from, at, offset, length);
+      return;
+    }
     const targets = this.#targets(chunk);
     this.#record();
     for (let slot = 0; slot < 3; slot++) {
@@ -259,6 +328,15 @@ export class BlockStore {
       if (!this.#copies.write(chunk, slot as Slot, from, at, offset, length)) this.#markStale(chunk, slot as Slot);
     }
     this.#record();
+  }
+
+  /** A write of parts of blocks, as one of whole blocks: their checksums are of all they hold. */
+  #writeBlocks(chunk: number, from: Buffer, at: number, offset: number, length: number): void {
+    const first = Math.floor(offset / BLOCK_BYTES) * BLOCK_BYTES;
+    const end = Math.ceil((offset + length) / BLOCK_BYTES) * BLOCK_BYTES;
+    this.#readPiece(chunk, this.#source, 0, first, end - first);
+    from.copy(this.#source, offset - first, at, at + length);
+    this.#writePiece(chunk, this.#source, 0, first, end - first);
   }
 
   /**
@@ -294,7 +372,7 @@ export class BlockStore {
     this.#record();
     for (const slot of SLOTS)
       if ((targets & BIT[slot]) !== 0 && !this.#mirror(chunk, slot)) this.#markStale(chunk, slot);
-    for (const device of this.#copies.syncAll()) {
+    for (const device of this.#syncEverything()) {
       this.#distrust(device);
       this.#markDevice(chunk, device);
     }
@@ -373,15 +451,34 @@ export class BlockStore {
   #settleChunk(chunk: number): boolean {
     if ((this.#state(chunk) & UNSYNCED) === 0) return false;
     const good = SLOTS.filter((slot) => !this.#isStale(chunk, slot));
-    if (good.length > 1 && !this.#isInherited(chunk)) {
+    if ((good.length > 1 || this.#copies.checksum) && !this.#isInherited(chunk)) {
       const source = good.find((slot) => this.#load(chunk, slot, this.#source));
       if (source === undefined) return false;
+      if (this.#copies.checksum) this.#mendSource(chunk, source, good);
       this.#intent.cover(chunk * CHUNK_BYTES, CHUNK_BYTES, this.#now());
-      for (const slot of good) if (slot !== source && !this.#mirror(chunk, slot)) this.#markStale(chunk, slot);
+      for (const slot of good) if (!this.#mirror(chunk, slot)) this.#markStale(chunk, slot);
       this.#record();
     }
     this.#change(chunk, this.#state(chunk) & ~UNSYNCED);
     return true;
+  }
+
+  /**
+   * After an unclean stop the checksums on disk are those of some time before. Where the copies differ, a block that has its
+   * checksum is what was there then, and may be taken: what was acknowledged since is on both. One that has not may be rotten.
+   */
+  #mendSource(chunk: number, source: Slot, good: readonly Slot[]): void {
+    const at = chunk * CHUNK_BYTES;
+    for (const slot of good) {
+      if (slot === source || !this.#load(chunk, slot, this.#target)) continue;
+      for (let done = 0; done < CHUNK_BYTES; done += BLOCK_BYTES) {
+        const end = done + BLOCK_BYTES;
+        if (this.#source.compare(this.#target, done, end, done, end) === 0) continue;
+        if (this.#copies.matches(chunk, source, this.#source, done, at + done)) continue;
+        if (this.#copies.matches(chunk, slot, this.#target, done, at + done))
+          this.#target.copy(this.#source, done, done, end);
+      }
+    }
   }
 
   /** One pass over the chunks whose number of good copies is as wanted. Answers how many it touched. */
@@ -411,12 +508,12 @@ export class BlockStore {
     if (!this.#copies.healthy(chunk, target)) return false;
     // What the layer does not hold need not be copied.
     if (this.#isInherited(chunk)) return true;
-    const loaded = SLOTS.some((slot) => !this.#isStale(chunk, slot) && this.#load(chunk, slot, this.#source));
+    const loaded = this.#loadGood(chunk);
     return loaded && this.#mirror(chunk, target);
   }
 
   #declareGood(copies: readonly { chunk: number; slot: Slot }[]): void {
-    const distrusted = new Set(this.#copies.syncAll());
+    const distrusted = new Set(this.#syncEverything());
     for (const device of distrusted) this.#distrust(device);
     for (const { chunk, slot } of copies) {
       if (!distrusted.has(this.#copies.deviceOf(chunk, slot))) this.#change(chunk, this.#state(chunk) & ~BIT[slot]);
@@ -474,12 +571,37 @@ export class BlockStore {
     return this.#garbage.delete(chunk);
   }
 
-  /** Reads a whole copy. */
+  /** Reads a whole copy, whatever its checksums say. */
   #load(chunk: number, slot: Slot, into: Buffer): boolean {
     for (const lastResort of [false, true]) {
-      if (this.#copies.read(chunk, slot, lastResort, into, 0, chunk * CHUNK_BYTES, CHUNK_BYTES)) return true;
+      if (this.#copies.peek(chunk, slot, lastResort, into, chunk * CHUNK_BYTES, CHUNK_BYTES)) return true;
     }
     return false;
+  }
+
+  /** Reads a whole chunk, and blocks that are bad in one copy from another one. */
+  #loadGood(chunk: number): boolean {
+    const at = chunk * CHUNK_BYTES;
+    for (const lastResort of [false, true])
+      if (this.#readAny(chunk, lastResort, this.#source, 0, at, CHUNK_BYTES)) return true;
+    if (!this.#copies.checksum) return false;
+    for (let done = 0; done < CHUNK_BYTES; done += BLOCK_BYTES) {
+      const good =
+        this.#readAny(chunk, false, this.#source, done, at + done, BLOCK_BYTES) ||
+        this.#readAny(chunk, true, this.#source, done, at + done, BLOCK_BYTES);
+      if (!good) return false;
+    }
+    return true;
+  }
+
+  /** Data and checksums; answers the devices on which that failed. */
+  #syncEverything(): number[] {
+    const unsynced = this.#copies.syncAll();
+    return this.#copies.checksum ? [...new Set([...unsynced, ...this.#copies.syncSums()])] : unsynced;
+  }
+
+  #syncSums(): boolean {
+    return !this.#copies.checksum || this.#copies.syncSums().length === 0;
   }
 
   /** Writes the loaded source over a copy where they differ: comparing keeps holes holes. */
@@ -491,7 +613,7 @@ export class BlockStore {
       if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) continue;
       if (!this.#copies.write(chunk, slot, this.#source, at, chunk * CHUNK_BYTES + at, PIECE_BYTES)) return false;
     }
-    return true;
+    return this.#copies.sum(chunk, slot, this.#source, chunk * CHUNK_BYTES, CHUNK_BYTES);
   }
 
   /** A device could not be synced: nothing it took since the last flush counts (the write-intent record says where). */

@@ -1,14 +1,19 @@
 import path from "node:path";
 
 import { faulty } from "../faults/types.ts";
+import { CHUNK_BYTES } from "../model.ts";
 import type { Files } from "./files.ts";
 import { Layout, type Slot } from "./layout.ts";
 import type { EngineStatus, Session } from "./session.ts";
+import { BLOCK_BYTES, blockAt, Sums, sumFile, sumOf } from "./sums.ts";
 
 /** DOWN: not touched. FAILED: an I/O error came; read only where nothing else has the data. HEALTHY: read and written. */
 const DOWN = 0;
 const FAILED = 1;
 const HEALTHY = 2;
+
+/** Bad blocks after which a device is not believed any more. */
+const MOST_BAD_BLOCKS = 100;
 
 /** The name of the file by which a device directory is known to be one (sds/device-label.ts). */
 const LABEL = "device.json";
@@ -29,13 +34,19 @@ export class Copies {
   #dirty: Uint8Array;
   readonly #reasons: string[];
   readonly #newFiles = new Set<number>();
-  /** Rises with every device error. */
+  /** Checksums of every device's file; undefined where the pool has none or the device is out of reach. */
+  #sums: (Sums | undefined)[];
+  readonly #badBlocks: number[];
+  /** Rises with every device error and with every bad block. */
   failures = 0;
   #session: Session;
+  /** For reads of parts of blocks. */
+  readonly #blocks: Buffer;
 
   constructor(files: Files, session: Session) {
     const devices = session.devices.length;
     this.#files = files;
+    this.#blocks = Buffer.alloc(session.checksum ? CHUNK_BYTES : 0);
     this.#session = session;
     this.#sizeBytes = session.sizeBytes;
     this.#layout = new Layout(session, session.groups);
@@ -44,6 +55,8 @@ export class Copies {
     this.#dirty = new Uint8Array(devices);
     this.#reasons = session.devices.map(() => "");
     this.#filesOf = session.devices.map(({ faults = [] }) => faulty(files, faults));
+    this.#sums = session.devices.map(() => undefined);
+    this.#badBlocks = session.devices.map(() => 0);
     session.devices.forEach((device, index) => {
       if (device.state !== "stopped") this.#open(index);
       if (device.state === "failed" && this.#modes[index] === HEALTHY) this.#modes[index] = FAILED;
@@ -69,7 +82,15 @@ export class Copies {
     return device >= 0 && this.#modes[device] !== DOWN && (this.#fds[device] as number) >= 0;
   }
 
-  /** `failedOnes`: ask the device only if it has failed before (the last resort), else only if it has not. */
+  /** Whether the pool has checksums: then all writes are of whole blocks. */
+  get checksum(): boolean {
+    return this.#session.checksum;
+  }
+
+  /**
+   * `failedOnes`: ask the device only if it has failed before (the last resort), else only if it has not. False also when the
+   * checksum of a block is not that of its content; {@link failures} has risen then.
+   */
   read(
     chunk: number,
     slot: Slot,
@@ -83,6 +104,7 @@ export class Copies {
     if (device < 0) return false;
     const fd = this.#fds[device] as number;
     if (this.#modes[device] !== (failedOnes ? FAILED : HEALTHY) || fd < 0) return false;
+    if (this.#sums[device] !== undefined) return this.#readVerified(device, into, at, offset, length);
     try {
       (this.#filesOf[device] as Files).read(fd, into, at, length, offset);
       return true;
@@ -92,8 +114,35 @@ export class Copies {
     }
   }
 
+  /** As {@link read}, whatever the checksums say: they are not known to be right after an unclean stop. */
+  peek(chunk: number, slot: Slot, failedOnes: boolean, into: Buffer, offset: number, length: number): boolean {
+    const device = this.#layout.device(chunk, slot);
+    if (device < 0) return false;
+    const fd = this.#fds[device] as number;
+    if (this.#modes[device] !== (failedOnes ? FAILED : HEALTHY) || fd < 0) return false;
+    try {
+      (this.#filesOf[device] as Files).read(fd, into, 0, length, offset);
+      return true;
+    } catch (error) {
+      this.#fail(device, "read", error);
+      return false;
+    }
+  }
+
+  /** Whether the block that a buffer has at `at` is the one that the copy's checksum is of. */
+  matches(chunk: number, slot: Slot, content: Buffer, at: number, offset: number): boolean {
+    const sums = this.#sums[this.#layout.device(chunk, slot)];
+    return sums !== undefined && sums.get(offset / BLOCK_BYTES) === sumOf(blockAt(content, at));
+  }
+
+  /** Takes what the buffer's beginning holds for the right content of the copy's blocks. */
+  sum(chunk: number, slot: Slot, content: Buffer, offset: number, length: number): boolean {
+    return this.#setSums(this.#layout.device(chunk, slot), content, 0, offset, length);
+  }
+
   write(chunk: number, slot: Slot, from: Buffer, at: number, offset: number, length: number): boolean {
     const device = this.#layout.device(chunk, slot);
+    if (!this.#setSums(device, from, at, offset, length)) return false;
     try {
       this.#dirty[device] = 1;
       (this.#filesOf[device] as Files).write(this.#fds[device] as number, from, at, length, offset);
@@ -110,7 +159,10 @@ export class Copies {
     try {
       this.#dirty[device] = 1;
       // A file without a single block is a hole already: discarding a new volume costs nothing.
-      if (this.#files.allocated(fd) > 0) (this.#filesOf[device] as Files).punch(fd, offset, length);
+      if (this.#files.allocated(fd) > 0) {
+        (this.#filesOf[device] as Files).punch(fd, offset, length);
+        this.#sums[device]?.zero(offset / BLOCK_BYTES, (offset + length) / BLOCK_BYTES);
+      }
       return true;
     } catch (error) {
       this.#fail(device, "discard", error);
@@ -125,6 +177,20 @@ export class Copies {
       if (this.#dirty[device] === 1 && !this.#sync(device)) unsynced.push(device);
     }
     return unsynced;
+  }
+
+  /** Puts the checksums on disk; answers the devices on which that failed. */
+  syncSums(): number[] {
+    const failed: number[] = [];
+    for (const [device, sums] of this.#sums.entries()) {
+      try {
+        sums?.flush();
+      } catch (error) {
+        this.#fail(device, "sync the checksums of", error);
+        failed.push(device);
+      }
+    }
+    return failed;
   }
 
   /** Applies a new session; answers the devices that went down without their writes being synced. */
@@ -171,6 +237,10 @@ export class Copies {
     try {
       const fd = this.#files.open(this.#file(device), { create: true });
       this.#files.resize(fd, this.#sizeBytes);
+      if (this.checksum) {
+        this.#files.close(this.#files.open(sumFile(this.#file(device)), { create: true }));
+        this.#sums[device] = new Sums(this.#files, this.#file(device));
+      }
       this.#fds[device] = fd;
       this.#dirty[device] = 1;
       this.#modes[device] = HEALTHY;
@@ -191,6 +261,14 @@ export class Copies {
     }
   }
 
+  /** Bad blocks that were found, by device. */
+  bad(): EngineStatus["badBlocks"] {
+    return this.#session.devices.flatMap(({ name }, index) => {
+      const count = this.#badBlocks[index] ?? 0;
+      return count > 0 ? [{ name, count }] : [];
+    });
+  }
+
   failed(): EngineStatus["failedDevices"] {
     return this.#session.devices.flatMap(({ name }, index) =>
       this.#modes[index] === FAILED ? [{ name, reason: this.#reasons[index] || "failed before" }] : [],
@@ -209,7 +287,9 @@ export class Copies {
     this.#close(device);
     const file = this.#file(device);
     try {
-      this.#fds[device] = (this.#filesOf[device] as Files).open(file);
+      const fd = (this.#filesOf[device] as Files).open(file);
+      this.#fds[device] = fd;
+      if (this.checksum) this.#sums[device] = new Sums(this.#filesOf[device] as Files, file);
       this.#modes[device] = HEALTHY;
       this.#reasons[device] = "";
       // A former engine that was killed may have left writes that only the page cache has: the next flush answers for them.
@@ -226,7 +306,57 @@ export class Copies {
     this.#modes[device] = DOWN;
     this.#fds[device] = -1;
     this.#dirty[device] = 0;
+    this.#sums[device]?.close();
+    this.#sums[device] = undefined;
     if (fd >= 0) this.#files.close(fd);
+  }
+
+  #readVerified(device: number, into: Buffer, at: number, offset: number, length: number): boolean {
+    const first = Math.floor(offset / BLOCK_BYTES) * BLOCK_BYTES;
+    const end = Math.ceil((offset + length) / BLOCK_BYTES) * BLOCK_BYTES;
+    const whole = first === offset && end === offset + length;
+    const [buffer, start] = whole ? [into, at] : [this.#blocks, 0];
+    const sums = this.#sums[device] as Sums;
+    try {
+      (this.#filesOf[device] as Files).read(this.#fds[device] as number, buffer, start, end - first, first);
+      for (let done = 0; done < end - first; done += BLOCK_BYTES) {
+        const block = (first + done) / BLOCK_BYTES;
+        if (sumOf(blockAt(buffer, start + done)) === sums.get(block)) continue;
+        this.#foundBad(device, block);
+        return false;
+      }
+    } catch (error) {
+      this.#fail(device, "read", error);
+      return false;
+    }
+    if (!whole) this.#blocks.copy(into, at, offset - first, offset - first + length);
+    return true;
+  }
+
+  #foundBad(device: number, block: number): void {
+    this.failures++;
+    const count = (this.#badBlocks[device] ?? 0) + 1;
+    this.#badBlocks[device] = count;
+    if (count === MOST_BAD_BLOCKS)
+      this.#fail(
+        device,
+        "believe",
+        new Error(`${count} of its blocks had other content than was written, block ${block} last`),
+      );
+  }
+
+  /** Before the blocks are written: a write that fails leaves the copy stale anyway. */
+  #setSums(device: number, from: Buffer, at: number, offset: number, length: number): boolean {
+    const sums = this.#sums[device];
+    if (sums === undefined) return true;
+    try {
+      for (let done = 0; done < length; done += BLOCK_BYTES)
+        sums.set((offset + done) / BLOCK_BYTES, sumOf(blockAt(from, at + done)));
+      return true;
+    } catch (error) {
+      this.#fail(device, "read the checksums of", error);
+      return false;
+    }
   }
 
   #sync(device: number): boolean {

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { asSimError } from "../../lib/errors.ts";
+import { CHUNK_BYTES } from "../model.ts";
 import { BlockStore } from "./block-store.ts";
 import { nodeFiles } from "./files.ts";
 import { FuseLoop, type ServedFile } from "./fuse-loop.ts";
@@ -69,7 +70,8 @@ export class Engine {
   repair(): number {
     this.#open();
     if (this.#opened === undefined) throw new Error(`${this.#files.session} is missing`);
-    const { store } = this.#opened;
+    const { store, session } = this.#opened;
+    if (session.scan === true) store.scan(0, session.sizeBytes / CHUNK_BYTES);
     while (store.work(64) > 0);
     this.#report();
     store.close();
@@ -98,7 +100,8 @@ export class Engine {
     if (this.#opened === undefined) return;
     const order = readJson<Control>(this.#files.control);
     if (order !== undefined && order.seq !== this.#ack) {
-      if (order.action === "work") this.#opened.store.work(order.chunks ?? 1);
+      if (order.action === "scan") this.#opened.store.scan(order.first ?? 0, order.chunks ?? 1);
+      else if (order.action === "work") this.#opened.store.work(order.chunks ?? 1);
       else follow(this.#opened, readJson<Session>(this.#files.session) ?? this.#opened.session);
       this.#ack = order.seq;
     }

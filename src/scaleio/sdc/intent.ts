@@ -87,21 +87,21 @@ export class Intent {
     this.#store();
   }
 
-  /** After everything written so far has been synced on every copy that counts: regions that are quiet leave the record. */
-  settle(now: number, keep: (region: number) => boolean): void {
-    let cleared = 0;
+  /** After everything written so far has been synced on every copy that counts: regions that are quiet leave the record, once all is `ready` for that. */
+  settle(now: number, keep: (region: number) => boolean, ready: () => boolean = () => true): void {
+    const quiet: number[] = [];
     for (let region = 0; region < this.#active.length; region++) {
-      if (this.#active[region] === 1 && now - (this.#lastWrite[region] ?? 0) >= QUIET_MS && !keep(region)) {
-        this.#active[region] = 0;
-        cleared++;
-      }
+      if (this.#active[region] === 1 && now - (this.#lastWrite[region] ?? 0) >= QUIET_MS && !keep(region))
+        quiet.push(region);
     }
-    if (cleared > 0) this.#store();
+    if (quiet.length === 0 || !ready()) return;
+    for (const region of quiet) this.#active[region] = 0;
+    this.#store();
   }
 
   /** Clean stop: as settle, without waiting for quiet. */
-  clear(keep: (region: number) => boolean): void {
-    this.settle(Number.POSITIVE_INFINITY, keep);
+  clear(keep: (region: number) => boolean, ready?: () => boolean): void {
+    this.settle(Number.POSITIVE_INFINITY, keep, ready);
   }
 
   close(): void {

@@ -142,6 +142,11 @@ export class Sdc {
     return this.#order(volumeId, { action: "work", chunks });
   }
 
+  /** Lets the engine look for silent corruption in some chunks. */
+  scan(volumeId: string, first: number, chunks: number): Promise<EngineStatus> {
+    return this.#order(volumeId, { action: "scan", first, chunks });
+  }
+
   /**
    * Makes an unmounted volume's copies good in a process of its own, as far as the devices allow. Aborting kills it, which
    * is harmless: it is the same crash-proof logic. Must not overlap with {@link attach} or {@link detach} of the volume.

@@ -34,6 +34,10 @@ export interface Session {
   /** How many of them, the nearest first, nobody else needs: their chunks are to be copied into this one. */
   readonly absorb: number;
   readonly limits: Limits;
+  /** Whether every block of every copy has a checksum. */
+  readonly checksum: boolean;
+  /** For a process without a mount: look at all copies, as BlockStore.scan does. */
+  readonly scan?: boolean;
   /** Whether retired copies may be given up; not while somebody reads them who has not been told. */
   readonly giveUp: boolean;
 }
@@ -51,8 +55,9 @@ export interface LowerLayer {
 export interface Control {
   /** Rises with every order; the engine answers it as `ack` in its status. */
   readonly seq: number;
-  /** reload: read the session again. work: make up to `chunks` copies good again. */
-  readonly action: "reload" | "work";
+  /** reload: read the session again. work: make up to `chunks` copies good again. scan: look at `chunks` from `first` on. */
+  readonly action: "reload" | "work" | "scan";
+  readonly first?: number;
   readonly chunks?: number;
 }
 
@@ -76,6 +81,9 @@ export interface EngineStatus {
   readonly layerId: string;
   /** Nothing was ever written to the volume. */
   readonly blank: boolean;
+  /** Blocks whose content was not what had been written, by device, and how many of them were put right. */
+  readonly badBlocks: readonly { readonly name: string; readonly count: number }[];
+  readonly fixedBlocks: number;
   /** Devices that failed under this engine, by name. */
   readonly failedDevices: readonly { readonly name: string; readonly reason: string }[];
 }

@@ -141,6 +141,19 @@ export class SimulatedDisk implements Files {
     for (const broken of [this.brokenReads, this.brokenWrites, this.brokenSyncs]) broken.delete(prefix);
   }
 
+  /** One bit of what is stored is another one, if anything is stored there. */
+  rot(path: string, position: number): void {
+    const file = this.#files.get(path);
+    const page = Math.floor(position / PAGE);
+    for (const pages of [file?.seen, file?.durable]) {
+      const data = pages?.get(page);
+      if (data === undefined) continue;
+      const rotten = new Uint8Array(data);
+      rotten[position % PAGE] = (rotten[position % PAGE] as number) ^ 4;
+      pages?.set(page, rotten);
+    }
+  }
+
   paths(): string[] {
     return [...this.#files.keys()];
   }

@@ -56,8 +56,11 @@ export class Simulation {
   #version = 1;
   #down = -1;
   #lastLayer = 0;
+  /** Every second life is one with checksums. */
+  readonly #checksum: boolean;
 
   constructor(readonly seed: number) {
+    this.#checksum = seed % 2 === 0;
     this.#random = randomOf(seed);
     this.#disk = new SimulatedDisk(this.#random);
     for (let group = 0; group < MOST_CHUNKS; group++)
@@ -101,7 +104,8 @@ export class Simulation {
     else if (dice < 0.95) this.#snapshot(volume);
     else if (dice < 0.96) this.#grow(volume);
     else if (dice < 0.97) this.#remove(volume);
-    else if (dice < 0.98) this.#overwrite(volume);
+    else if (dice < 0.975) this.#overwrite(volume);
+    else if (dice < 0.985) this.#rot();
     else {
       this.#losePower();
       this.#reopen();
@@ -189,7 +193,10 @@ export class Simulation {
     const needed = this.#layers();
     for (const id of ids) {
       if (needed.has(id)) continue;
-      for (let device = 0; device < DEVICES; device++) this.#disk.remove(file(device, id));
+      for (let device = 0; device < DEVICES; device++) {
+        this.#disk.remove(file(device, id));
+        this.#disk.remove(`${file(device, id)}.sum`);
+      }
       for (const name of ["ledger.1", "ledger.2", "intent"]) this.#disk.remove(`/rec/${id}/${name}`);
     }
   }
@@ -260,6 +267,37 @@ export class Simulation {
     this.#reloadAll();
   }
 
+  /**
+   * A stored bit of a copy changes. Where the checksums on disk are good, that is: in a region that has been quiet; and one
+   * rotten block at a time, until a scan has been everywhere.
+   */
+  #rot(): void {
+    if (!this.#checksum || this.#down >= 0) return;
+    this.#scanAll();
+    const layer = this.#pick([...this.#layers().values()]);
+    this.#asDaemon(() => {
+      const intent = new Intent(this.#disk, `/rec/${layer.id}`, layer.sizeBytes);
+      intent.close();
+      const states = this.#ledger(layer);
+      const chunk = Math.floor(this.#random() * states.length);
+      const state = states[chunk] as number;
+      const good = SLOTS.filter((slot) => (this.#active(chunk) & ~state & BIT[slot]) !== 0);
+      if ((state & INHERITED) !== 0 || good.length < 2 || intent.isActive(chunk * MIB)) return;
+      const device = this.#groups[chunk]?.[this.#pick(good)] as number;
+      for (let i = 0; i < 50; i++)
+        this.#disk.rot(file(device, layer.id), chunk * MIB + Math.floor(this.#random() * MIB));
+    });
+  }
+
+  #scanAll(): void {
+    for (const volume of this.#volumes) this.#do(volume, (store) => store.scan(0, MOST_CHUNKS));
+    for (const layer of [...this.#layers().values()].filter(({ owner }) => owner === undefined)) {
+      const store = new BlockStore(this.#disk, this.#session(layer), () => this.#now);
+      store.scan(0, MOST_CHUNKS);
+      store.close();
+    }
+  }
+
   /** One device at a time is away, and only one without which every chunk has a good copy. */
   #changeDevice(): void {
     if (this.#down >= 0) {
@@ -272,6 +310,7 @@ export class Simulation {
       return;
     }
     if (this.#volumes.some((volume) => this.#live(volume).status().unsyncedChunks > 0)) return;
+    if (this.#checksum) this.#scanAll();
     const device = Math.floor(this.#random() * DEVICES);
     const states = this.#ledgers();
     const enough = this.#groups.every((group, chunk) =>
@@ -298,6 +337,7 @@ export class Simulation {
 
   /** What the MDM's planner does, at random: takes a third place for some groups, gives a place up, frees it. */
   #moveCopies(): void {
+    if (this.#checksum && this.#down < 0) this.#scanAll();
     const states = this.#ledgers();
     const given = this.#allGivenUp();
     const down = String(this.#down);
@@ -381,6 +421,7 @@ export class Simulation {
   /** All devices back, everything rebuilt: every sector as the model says, and both copies equal byte for byte. */
   #finish(): void {
     if (this.#down >= 0) this.#changeDevice();
+    if (this.#checksum) this.#scanAll();
     for (let round = 0; round < 3; round++) {
       for (const volume of this.#volumes) {
         while (this.#live(volume).work(64) > 0);
@@ -487,7 +528,9 @@ export class Simulation {
     ledger.close();
     Intent.create(this.#disk, `/rec/${id}`);
     for (let device = 0; device < DEVICES; device++) {
-      if (this.#states[device] === "up") this.#disk.close(this.#disk.open(file(device, id), { create: true }));
+      if (this.#states[device] !== "up") continue;
+      this.#disk.close(this.#disk.open(file(device, id), { create: true }));
+      if (this.#checksum) this.#disk.close(this.#disk.open(`${file(device, id)}.sum`, { create: true }));
     }
   }
 
@@ -522,6 +565,7 @@ export class Simulation {
       absorb,
       giveUp: true,
       limits: { iops: 0, bytesPerSecond: 0 },
+      checksum: this.#checksum,
     };
   }
 

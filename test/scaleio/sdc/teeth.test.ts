@@ -115,6 +115,18 @@ const MUTATIONS: readonly Mutation[] = [
     by: "absorbed: ",
   },
   {
+    invariant: "checksums: a block that is not what was written is never answered",
+    file: "copies.ts",
+    of: "if (sumOf(blockAt(buffer, start + done)) === sums.get(block)) continue;",
+    by: "continue;",
+  },
+  {
+    invariant: "checksums: they are on disk before the region leaves the write-intent record",
+    file: "block-store.ts",
+    of: "return !this.#copies.checksum || this.#copies.syncSums().length === 0;",
+    by: "return true;",
+  },
+  {
     invariant: "growth: new chunks are good where the map has a place for them, and nowhere else",
     file: "block-store.ts",
     of: "(chunk) => ALL_SLOTS & ~this.#copies.layout.active(chunk)",

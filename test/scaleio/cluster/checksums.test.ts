@@ -1,0 +1,104 @@
+import fs from "node:fs";
+import path from "node:path";
+import t from "tap";
+import { call } from "../../helpers/plugin-client.ts";
+import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
+import { type Sim, startSim } from "../../helpers/sim.ts";
+import { waitFor } from "../../helpers/wait.ts";
+import { CONFIG, dropCaches, fio, type Layout, mountAgain, mountVolume, type Status } from "./load.ts";
+
+const skip = requiresRoot() || requiresFuse();
+const CHECKED = `${CONFIG}  checksum: true\n  scannerBandwidth: 0\n`;
+const TEXT = Buffer.from("all that was written is here. ".repeat(100_000));
+
+function write(directory: string): string {
+  const file = path.join(directory, "text");
+  const fd = fs.openSync(file, "w");
+  fs.writeSync(fd, TEXT);
+  fs.fsyncSync(fd);
+  fs.closeSync(fd);
+  return file;
+}
+
+/** Changes a byte of 4 KiB blocks that a node has of the text, at most so many; answers how many. */
+function rot(layout: Layout, node: string, most = 20): number {
+  const { file } = layout.devices.find(({ sds }) => sds === node) as { file: string };
+  const content = fs.readFileSync(file);
+  const fd = fs.openSync(file, "r+");
+  let rotten = 0;
+  for (let at = 0; at < content.length && rotten < most; at += 4096) {
+    if (!content.subarray(at, at + 4096).includes("all that was written is here")) continue;
+    fs.writeSync(fd, "!", at + 1000);
+    rotten++;
+  }
+  fs.fsyncSync(fd);
+  fs.closeSync(fd);
+  return rotten;
+}
+
+const events = async (sim: Sim) => (await sim.cli("events")).stdout;
+
+t.test("what is rotten in both copies is an error, never wrong bytes", { skip, timeout: 90_000 }, async (t) => {
+  const sim = await startSim(t, { config: CHECKED });
+  const file = write(await mountVolume(sim, "v", { size: "64MB" }));
+  await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+  const layout = await sim.json<Layout>("volume", "inspect", "v");
+  const nodes = layout.devices.filter((device) => rot(layout, device.sds, 100_000) > 0).map(({ sds }) => sds);
+  t.ok(nodes.length > 1, "the text is on several nodes");
+  await mountAgain(sim, "v", "test").catch(() => undefined);
+  dropCaches();
+  t.throws(() => fs.readFileSync(file), { code: "EIO" }, "not the wrong bytes");
+});
+
+t.test("one rotten copy: reads are right, the copy is put right", { skip, timeout: 90_000 }, async (t) => {
+  const sim = await startSim(t, { config: CHECKED });
+  const file = write(await mountVolume(sim, "v", { size: "64MB" }));
+  await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+  const layout = await sim.json<Layout>("volume", "inspect", "v");
+  const rotten = rot(layout, "sds-1");
+  t.equal(rotten, 20, `${rotten} blocks are rotten`);
+  await mountAgain(sim, "v", "test");
+  t.ok(fs.readFileSync(file).equals(TEXT), "what is read is right");
+  await waitFor(
+    async () =>
+      /FIXED_READ_ERROR WARNING volume v: sds-1\/dev-1 gave \d+ bad blocks; \d+ were put right/.test(await events(sim)),
+    {
+      what: "the event",
+      deadline: 10_000,
+    },
+  );
+  t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /64 chunks looked at/ });
+  t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /nothing found/ });
+  t.equal((await sim.json<Status>("status")).health, "ok");
+
+  await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+  t.equal(rot(layout, "sds-2") > 0, true);
+  t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /blocks put right/ }, "out of use as well");
+  t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /nothing found/ });
+});
+
+t.test("a device that lies is taken out", { skip, timeout: 90_000 }, async (t) => {
+  const sim = await startSim(t, { config: CHECKED });
+  const directory = await mountVolume(sim, "v", { size: "64MB" });
+  await sim.cli("fault", "add", "bit-flip", "sds-3", "--probability", "0.3");
+  await sim.cli("fault", "add", "lost-write", "sds-3", "--probability", "0.3");
+  const load = fio(directory, 12);
+  await waitFor(async () => (await sim.json<Status>("status")).sds.some(({ state }) => state === "failed"), {
+    what: "the lying device to be taken out",
+    deadline: 30_000,
+  });
+  t.match(
+    (await sim.json<Status>("status")).reasons.join("\n"),
+    /sds-3\/dev-1 failed: cannot believe .*blocks had other content/,
+  );
+  t.match(await load.ended, /err= 0/, "the application has read nothing wrong");
+});
+
+t.test("without checksums a scan makes copies that differ the same", { skip, timeout: 60_000 }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  write(await mountVolume(sim, "v", { size: "64MB" }));
+  await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+  rot(await sim.json<Layout>("volume", "inspect", "v"), "sds-1");
+  t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /blocks put right/ });
+  t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /nothing found/ });
+});
