@@ -19,6 +19,18 @@ const size = z.union([z.string(), z.number()]).transform((value, context) => {
 const name = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,30}$/, 'must be a name: up to 31 of letters, digits, "_", "." and "-"');
+/** Throttle policies of a pool (spec/scaleio.md 1.7); the numbers' defaults are the product's. */
+const throttle = (policy: "limitNumOfConcurrentIos" | "favorAppIos") =>
+  z
+    .strictObject({
+      policy: z.enum(["unlimited", "limitNumOfConcurrentIos", "favorAppIos", "dynamicBwThrottling"]).default(policy),
+      concurrentIos: z.number().int().min(1).max(64).default(1),
+      bandwidthKbps: z.number().int().min(100).default(10_240),
+      appIopsThreshold: z.number().int().min(1).default(10),
+      appBandwidthKbpsThreshold: z.number().int().min(1).default(1024),
+      quietPeriodMs: z.number().int().min(0).default(1000),
+    })
+    .prefault({});
 const device = z.strictObject({ name, path: z.string().optional(), size: size.optional() });
 const sds = z.strictObject({ name, faultSet: name.optional(), devices: z.array(device).min(1).optional() });
 
@@ -28,6 +40,8 @@ export const simulatorSchema = z.strictObject({
   protectionDomain: name.default("pd1"),
   pool: name.default("pool1"),
   sparePercentage: z.number().int().min(0).max(90).default(10),
+  rebuildPolicy: throttle("limitNumOfConcurrentIos"),
+  rebalancePolicy: throttle("favorAppIos"),
   checksum: z.boolean().default(false),
   scannerBandwidth: z.union([z.literal(0), size]).default(1024 ** 2),
   granularity: size.default(8 * 1024 ** 3),
@@ -44,6 +58,8 @@ export interface SimulatorConfig {
   readonly protectionDomain: string;
   readonly pool: string;
   readonly sparePercentage: number;
+  readonly rebuildPolicy: z.infer<ReturnType<typeof throttle>>;
+  readonly rebalancePolicy: z.infer<ReturnType<typeof throttle>>;
   /** Every block of every copy has a checksum. */
   readonly checksum: boolean;
   /** What the background scanner may read of every device in a second; 0: it is off. */
@@ -87,14 +103,16 @@ export function expandSimulator(
   for (const twice of repeated(nodes.flatMap((node) => node.devices.map((one) => one.path)))) {
     problems.push(`simulator.sds: two devices share the directory ${twice}: give each its own`);
   }
-  const { profile, protectionDomain, pool, sparePercentage, checksum, scannerBandwidth, granularity, pluginNames } =
-    written;
+  const { profile, protectionDomain, pool, sparePercentage, rebuildPolicy, rebalancePolicy } = written;
+  const { checksum, scannerBandwidth, granularity, pluginNames } = written;
   return {
     simulator: {
       profile,
       protectionDomain,
       pool,
       sparePercentage,
+      rebuildPolicy,
+      rebalancePolicy,
       checksum,
       scannerBytesPerSecond: scannerBandwidth,
       granularityBytes: granularity,

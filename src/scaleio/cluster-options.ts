@@ -1,3 +1,5 @@
+import type { ThrottlePolicy } from "./pool/throttle.ts";
+
 /** What the cluster needs of the configuration (config/ has the words for users). */
 export interface ClusterConfig {
   readonly protectionDomain: string;
@@ -7,6 +9,8 @@ export interface ClusterConfig {
   readonly checksum: boolean;
   /** What the background scanner may read of every device in a second; 0: it is off. */
   readonly scannerBytesPerSecond: number;
+  readonly rebuildPolicy: ThrottlePolicy;
+  readonly rebalancePolicy: ThrottlePolicy;
   /** Volume sizes are multiples of this many bytes. */
   readonly granularityBytes: number;
   readonly sds: readonly {

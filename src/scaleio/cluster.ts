@@ -84,6 +84,7 @@ export class Cluster implements ClusterApi {
     });
     this.#repairer = new Repairer({
       faults: this.faults.book,
+      policies: { rebuild: options.config.rebuildPolicy, rebalance: options.config.rebalancePolicy },
       stateDir: options.stateDir,
       sdc: this.#sdc,
       mdm,

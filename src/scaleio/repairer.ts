@@ -3,7 +3,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { FaultBook } from "./faults/fault-book.ts";
 import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
-import type { Id } from "./model.ts";
+import { CHUNK_BYTES, type Id } from "./model.ts";
+import { type Pace, Throttle, type ThrottlePolicy } from "./pool/throttle.ts";
 import { type Books, readBooks } from "./sdc/books.ts";
 import { Layout } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
@@ -12,8 +13,6 @@ import { sessionOf, unitOf } from "./sessions.ts";
 
 /** How often it looks around when nothing has been said. */
 const ROUND_MS = 500;
-/** Chunks in one order to an engine: 16 MiB, some tens of milliseconds during which that volume's I/O waits. */
-const STEP_CHUNKS = 16;
 /** Rounds between two attempts to bring a failed MDM member back. */
 const MDM_ROUNDS = 10;
 
@@ -22,6 +21,8 @@ export interface RepairerOptions {
   readonly sdc: Sdc;
   readonly mdm: Mdm;
   readonly faults: Pick<FaultBook, "on">;
+  /** For chunks with a single good copy, and for those that have two. */
+  readonly policies: { readonly rebuild: ThrottlePolicy; readonly rebalance: ThrottlePolicy };
   /** An engine found out that a device does not work. `name` is SDS/device. */
   readonly deviceFailed: (name: string, reason: string) => Promise<void>;
   /** Blocks were found that did not hold what had been written. */
@@ -63,6 +64,7 @@ export class Repairer {
   readonly #queue = new Set<string>();
   /** Attached volumes whose last step changed nothing, with the condition it left: what remains needs a device that is down. */
   readonly #stuck = new Map<string, string>();
+  readonly #throttles = new Map<Id, { throttle: Throttle; at: number; requests: number; bytes: number }>();
   readonly #complaints = new Map<string, string>();
   /** What has been told of bad blocks. */
   readonly #badBlocks = new Map<Id, string>();
@@ -101,6 +103,8 @@ export class Repairer {
     this.#conditions.delete(unit);
     this.#cleared.delete(unit);
     this.#stuck.delete(unit);
+    this.#throttles.delete(unit);
+    this.#badBlocks.delete(unit);
   }
 
   /** Version of the newest map by which a unit without an engine has given up its retired copies; 0 when none is known. */
@@ -180,12 +184,29 @@ export class Repairer {
       await this.#options.absorbed(status.layerId, status.absorbed);
     if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
     const began = Date.now();
-    const after = await sdc.work(id, STEP_CHUNKS);
-    // Half of the engine's time stays the application's.
-    await pause(Date.now() - began, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    const pace = this.#pace(id, status, began);
+    const after = await sdc.work(id, pace.chunks);
+    const rest = pace.rest(Date.now() - began, Math.max(0, status.staleCopies - after.staleCopies) * CHUNK_BYTES);
+    await pause(rest, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     if (fingerprint(after) !== fingerprint(status)) return true;
     this.#stuck.set(id, fingerprint(after));
     return false;
+  }
+
+  /** By what applications have done since the last step. */
+  #pace(id: Id, { degradedChunks, requests, bytes }: EngineStatus, now: number): Pace {
+    const { policies, mdm } = this.#options;
+    const last = this.#throttles.get(id) ?? { throttle: new Throttle(), at: 0, requests: 0, bytes: 0 };
+    // A new engine counts from nothing.
+    const since = requests < last.requests ? { requests: 0, bytes: 0 } : last;
+    this.#throttles.set(id, { throttle: last.throttle, at: now, requests, bytes });
+    const devices = mdm.state.pool.deviceIds.filter((device) => device !== "").length;
+    const perDeviceSecond = (Math.max(1, now - last.at) / 1000) * devices;
+    const load = {
+      iops: (requests - since.requests) / perDeviceSecond,
+      kbps: (bytes - since.bytes) / 1024 / perDeviceSecond,
+    };
+    return last.throttle.pace(degradedChunks > 0 ? policies.rebuild : policies.rebalance, load, devices, now);
   }
 
   #tellBadBlocks(id: Id, { badBlocks, fixedBlocks, pid }: EngineStatus): void {

@@ -212,8 +212,9 @@ export class BlockStore {
     return this.#copies.failures + this.#lower.failures;
   }
 
-  status(): Omit<EngineStatus, "pid" | "supervisorPid" | "ack" | "mapVersion" | "resend"> {
+  status(): Omit<EngineStatus, "pid" | "supervisorPid" | "ack" | "mapVersion" | "resend" | "requests" | "bytes"> {
     return {
+      degradedChunks: this.#staleCopies === 0 ? 0 : this.#countDegraded(),
       staleCopies: this.#staleCopies,
       unsyncedChunks: this.#unsyncedChunks,
       garbage: this.#garbage.size,
@@ -250,6 +251,15 @@ export class BlockStore {
       this.#staleCopies += COUNT[this.#state(chunk) & this.#copies.layout.active(chunk)] as number;
       this.#unsyncedChunks += this.#state(chunk) >> 7;
     }
+  }
+
+  #countDegraded(): number {
+    let degraded = 0;
+    for (let chunk = 0; chunk < this.#states.length; chunk++) {
+      const good = 3 - (COUNT[this.#state(chunk) & ALL_SLOTS] as number);
+      if (good < 2 && !this.#isInherited(chunk)) degraded++;
+    }
+    return degraded;
   }
 
   #readPiece(chunk: number, into: Buffer, at: number, offset: number, length: number): void {

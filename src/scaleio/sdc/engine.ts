@@ -35,6 +35,7 @@ export class Engine {
   readonly #parent = process.ppid;
   #opened: Opened | undefined;
   #negotiated = readJson<Negotiated>(this.#files.negotiated);
+  #loop: FuseLoop | undefined;
   #ack = 0;
   #ticks = 0;
   #failedDevices = 0;
@@ -43,7 +44,7 @@ export class Engine {
 
   /** Throws what BlockStore throws, and errors of the descriptor. */
   serve(): number {
-    const loop = new FuseLoop(FUSE_FD, {
+    const loop = (this.#loop = new FuseLoop(FUSE_FD, {
       open: () => this.#open(),
       negotiated: (terms) => {
         replaceJson(this.#files.negotiated, terms);
@@ -53,7 +54,7 @@ export class Engine {
       tick: () => this.#tick(),
       failed: (what, error) =>
         console.error(`${new Date().toISOString()} ${what}: ${error instanceof Error ? error.message : error}`),
-    });
+    }));
     // At once, if it can be: the daemon is to see who serves the volume now.
     this.#open();
     if (this.#negotiated !== undefined) {
@@ -136,6 +137,8 @@ export class Engine {
       ack: this.#ack,
       mapVersion: session.mapVersion,
       resend: this.#negotiated?.resend ?? false,
+      requests: this.#loop?.requests ?? 0,
+      bytes: this.#loop?.bytes ?? 0,
       ...store.status(),
     };
     replaceJson(this.#files.status, status);

@@ -71,6 +71,11 @@ export interface EngineStatus {
   /** Copies known to be stale, and chunks whose copies still have to be compared after an unclean stop. */
   readonly staleCopies: number;
   readonly unsyncedChunks: number;
+  /** Chunks with fewer than two good copies. */
+  readonly degradedChunks: number;
+  /** Reads and writes that were served, and their bytes. */
+  readonly requests: number;
+  readonly bytes: number;
   /** Copies in retired slots that have not been given up yet. */
   readonly garbage: number;
   /** Chunks that still have to be copied from layers that are to go. */

@@ -57,7 +57,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "3 and once that has been synced",
     file: "block-store.ts",
-    of: "const distrusted = new Set(this.#copies.syncAll());",
+    of: "const distrusted = new Set(this.#syncEverything());",
     by: "const distrusted = new Set<number>();",
   },
   {
@@ -99,7 +99,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "snapshots: a chunk is on disk before the ledger says that it has been copied up",
     file: "block-store.ts",
-    of: "for (const device of this.#copies.syncAll()) {\n      this.#distrust(device);\n      this.#markDevice(chunk, device);\n    }",
+    of: "for (const device of this.#syncEverything()) {\n      this.#distrust(device);\n      this.#markDevice(chunk, device);\n    }",
     by: "",
   },
   {

@@ -1,0 +1,56 @@
+/** How much a rebuild or rebalance may get in the way of applications (spec/scaleio.md 1.7), under the product's names. */
+export interface ThrottlePolicy {
+  readonly policy: "unlimited" | "limitNumOfConcurrentIos" | "favorAppIos" | "dynamicBwThrottling";
+  /** Copies under way at a time. */
+  readonly concurrentIos: number;
+  /** While applications are at work: what may be copied for each device in a second (KB). */
+  readonly bandwidthKbps: number;
+  /** dynamicBwThrottling: applications count as at work from this many requests, or KB, a second for each device. */
+  readonly appIopsThreshold: number;
+  readonly appBandwidthKbpsThreshold: number;
+  /** dynamicBwThrottling: and until they have been below that for so long (ms). */
+  readonly quietPeriodMs: number;
+}
+
+/** What applications have done for each device in a second. */
+export interface AppLoad {
+  readonly iops: number;
+  readonly kbps: number;
+}
+
+/** How the next step is taken. */
+export interface Pace {
+  /** Chunks to copy in it; the volume's I/O waits meanwhile. */
+  readonly chunks: number;
+  /** How long to rest after it (ms), when it took so long for so many bytes. */
+  readonly rest: (tookMs: number, bytes: number) => number;
+}
+
+/** Some tens of milliseconds on a usual disk. */
+const STEP_CHUNKS = 16;
+const FULL_SPEED_CHUNKS = 64;
+const GENTLE_CHUNKS = 2;
+
+/** Says for one volume when applications were last at work, and how fast to copy. */
+export class Throttle {
+  #busyUntil = 0;
+
+  /** @param now milliseconds */
+  pace(policy: ThrottlePolicy, load: AppLoad, devices: number, now: number): Pace {
+    if (policy.policy === "unlimited") return { chunks: FULL_SPEED_CHUNKS, rest: () => 0 };
+    if (this.#favoursApplications(policy, load, now)) {
+      const bytesPerMs = (policy.bandwidthKbps * 1024 * devices) / 1000;
+      return { chunks: GENTLE_CHUNKS, rest: (tookMs, bytes) => Math.max(tookMs, bytes / bytesPerMs - tookMs) };
+    }
+    // Each copy under way takes its turn with the applications.
+    return { chunks: STEP_CHUNKS, rest: (tookMs) => tookMs / policy.concurrentIos };
+  }
+
+  #favoursApplications({ policy, ...limits }: ThrottlePolicy, { iops, kbps }: AppLoad, now: number): boolean {
+    if (policy === "favorAppIos") return iops > 0;
+    if (policy !== "dynamicBwThrottling") return false;
+    if (iops >= limits.appIopsThreshold || kbps >= limits.appBandwidthKbpsThreshold)
+      this.#busyUntil = now + limits.quietPeriodMs;
+    return now < this.#busyUntil;
+  }
+}
