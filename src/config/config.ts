@@ -17,6 +17,7 @@ export interface Config {
       readonly fsType: string;
       readonly type: string;
       readonly iops: number;
+      readonly thick: boolean;
     };
     readonly mountPath: string;
     readonly rootPath: string;
@@ -56,6 +57,9 @@ export function loadConfig({ file, required, env, stateDir }: ConfigSource): { c
   const fsType = value(operation("create.default.fstype"));
   if (!["ext4", "xfs"].includes(fsType))
     problems.push(`${operation("create.default.fsType")}: file system "${fsType}" is not supported: use ext4 or xfs`);
+  const provisioning = value("scaleio.thinorthick");
+  if (!/^(thin|thick)provisioned$/i.test(provisioning))
+    problems.push(`scaleio.thinOrThick: "${provisioning}" is neither ThinProvisioned nor ThickProvisioned`);
   if (problems.length > 0 || expanded === undefined) {
     throw new SimError(
       "invalid_argument",
@@ -74,6 +78,7 @@ export function loadConfig({ file, required, env, stateDir }: ConfigSource): { c
           fsType,
           type: value(operation("create.default.type")),
           iops: value(operation("create.default.iops")),
+          thick: /^thick/i.test(provisioning),
         },
         mountPath: value(operation("mount.path")) || path.join(stateDir, "volumes"),
         rootPath: value(operation("mount.rootpath")),

@@ -22,6 +22,7 @@ export const KEYS = {
   [`${OPERATIONS}.unmount.ignoreusedcount`]: { kind: "boolean", fallback: false },
   [`${OPERATIONS}.remove.disable`]: { kind: "boolean", fallback: false },
   "linux.volume.filemode": { kind: "octal", fallback: 0o700 },
+  "scaleio.thinorthick": { kind: "text", fallback: "ThinProvisioned" },
   "rexray.loglevel": { kind: "text", fallback: "warn" },
 } as const satisfies Record<string, { kind: Kind; fallback: string | number | boolean }>;
 

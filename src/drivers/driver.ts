@@ -32,6 +32,8 @@ export interface CreateRequest {
   /** Pool name, "" for the default. */
   readonly type: string;
   readonly iops: number;
+  /** All its capacity is set aside at once. */
+  readonly thick: boolean;
 }
 
 export interface SnapshotRequest {

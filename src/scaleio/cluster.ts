@@ -41,6 +41,7 @@ export interface NewVolume {
   readonly sizeBytes: number;
   readonly fsType: string;
   readonly iops: number;
+  readonly thick?: boolean;
 }
 
 /**
@@ -177,7 +178,7 @@ export class Cluster implements ClusterApi {
     const { config, stateDir } = this.#options;
     checkIops(request.iops);
     const sizeBytes = roundUpToGranularity(request.sizeBytes, config.granularityBytes);
-    checkCapacity(this.state, sizeBytes, config.granularityBytes);
+    this.#checkCapacity(sizeBytes, request.thick === true);
     const devices = this.#liveDevices();
     if (new Set(devices.map(({ sds }) => sds.faultSet)).size < 3) {
       throw new SimError(
@@ -202,6 +203,7 @@ export class Cluster implements ClusterApi {
         createdAt: new Date().toISOString(),
         fsType: request.fsType,
         iops: request.iops,
+        ...(request.thick === true ? { thick: true } : {}),
         firstGroup,
         mappedTo: null,
       };
@@ -225,7 +227,7 @@ export class Cluster implements ClusterApi {
    */
   async snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<VolumeRecord[]> {
     const bytes = requests.reduce((sum, { volumeId }) => sum + this.volume(volumeId).sizeBytes, 0);
-    checkCapacity(this.state, bytes, this.#options.config.granularityBytes);
+    this.#checkCapacity(bytes, false);
     return this.#alone(
       requests.map(({ volumeId }) => volumeId),
       () => this.#snapshots.create(requests, quiesced),
@@ -398,7 +400,7 @@ export class Cluster implements ClusterApi {
         `volume ${volume.name} cannot become smaller: it has ${volume.sizeBytes} bytes, and volumes only grow`,
       );
     }
-    checkCapacity(this.state, sizeBytes - volume.sizeBytes, granularityBytes);
+    this.#checkCapacity(sizeBytes - volume.sizeBytes, volume.thick === true);
     // The records first: a volume must not have chunks of which they say nothing.
     const larger = { ...volume, sizeBytes };
     if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(larger));
@@ -442,6 +444,11 @@ export class Cluster implements ClusterApi {
   #locked<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
     const inOrder = [...new Set(ids)].sort();
     return inOrder.reduceRight<() => Promise<T>>((inner, id) => () => this.#locks.run(id, inner), task)();
+  }
+
+  #checkCapacity(sizeBytes: number, thick: boolean): void {
+    const { usedBytes } = this.#watch;
+    checkCapacity(this.state, { sizeBytes, thick, usedBytes }, this.#options.config.granularityBytes);
   }
 
   #checkUnmapped(id: Id, what: string): VolumeRecord {

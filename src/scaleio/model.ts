@@ -85,6 +85,8 @@ export interface VolumeRecord {
   /** Limits of its mapping; 0 and absent: none. */
   readonly iops: number;
   readonly bytesPerSecond?: number;
+  /** Its capacity is set aside, not only promised. Absent: thin. */
+  readonly thick?: boolean;
   /** First group: chunk c of the volume lies in group (firstGroup + c) mod groups. Spreads small volumes. */
   readonly firstGroup: number;
   /** SDC (host) name the volume is mapped to, or null. One writer at a time. */

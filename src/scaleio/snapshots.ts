@@ -75,7 +75,8 @@ export class Snapshots {
       await this.#freeze([...new Set(requests.map(({ volumeId }) => volumeId))], quiesced);
       const consistencyGroupId = this.#id();
       const volumes = requests.map(({ volumeId, name }): VolumeRecord => {
-        const { layerId: _, ...source } = this.#volume(volumeId);
+        // Snapshots are thin.
+        const { layerId: _, thick: __, ...source } = this.#volume(volumeId);
         return {
           ...source,
           id: this.#id(),

@@ -8,6 +8,8 @@ export interface CreateDefaults {
   /** Pool name, "" for the only one. */
   readonly type: string;
   readonly iops: number;
+  /** All their capacity is set aside at once (REX-Ray's `scaleio.thinOrThick`). */
+  readonly thick: boolean;
 }
 
 const FS_TYPES = ["ext4", "xfs"];
@@ -84,6 +86,7 @@ export function parseCreateOptions(
     fsType,
     type: given.get("type") ?? given.get("volumetype") ?? defaults.type,
     iops: iops === "" ? defaults.iops : Number(iops),
+    thick: defaults.thick,
   };
 }
 

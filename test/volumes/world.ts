@@ -50,7 +50,7 @@ export class World {
       config: {
         ...{ createDisable: false, createImplicit: true, preempt: false, retryCount: 0, retryWaitMs: 1 },
         ...{ ignoreUsedCount: false, removeDisable: false, rootPath: "/data", fileMode: 0o700 },
-        defaults: { sizeBytes: 64 * MIB, fsType: "ext4", type: "", iops: 0 },
+        defaults: { sizeBytes: 64 * MIB, fsType: "ext4", type: "", iops: 0, thick: false },
         mountPath: this.mountPath,
         ...config,
       },

@@ -25,8 +25,24 @@ export function availableBytes(state: SystemState, granularity: number): number 
   return Math.max(0, Math.floor(net / granularity) * granularity);
 }
 
-/** Throws no_capacity or invalid_argument when a new volume of this (rounded) size cannot be promised. */
-export function checkCapacity(state: SystemState, sizeBytes: number, granularity: number): void {
+/** Of the capacity that is not spare: from here on nothing new is promised. */
+const CRITICAL = 0.9;
+
+/** What has to be known to promise capacity. */
+export interface CapacityRequest {
+  readonly sizeBytes: number;
+  /** All of it is set aside at once. */
+  readonly thick: boolean;
+  /** What the devices hold, both copies. */
+  readonly usedBytes: number;
+}
+
+/** Throws no_capacity or invalid_argument when so much (rounded) cannot be promised. */
+export function checkCapacity(
+  state: SystemState,
+  { sizeBytes, thick, usedBytes }: CapacityRequest,
+  granularity: number,
+): void {
   if (sizeBytes > LARGEST_VOLUME_BYTES) {
     throw new SimError("invalid_argument", `a volume of ${gb(sizeBytes)} is too large: the limit is 1 PB`);
   }
@@ -34,6 +50,25 @@ export function checkCapacity(state: SystemState, sizeBytes: number, granularity
     throw new SimError(
       "no_capacity",
       `there are ${MOST_VOLUMES} volumes already, which is the limit of a protection domain: remove some`,
+    );
+  }
+  const raw = state.sds.flatMap((sds) => sds.devices).reduce((sum, device) => sum + device.capacityBytes, 0);
+  const usable = raw - spareBytes(raw, state.pool.sparePercent);
+  if (usedBytes >= usable * CRITICAL) {
+    throw new SimError(
+      "no_capacity",
+      `pool ${state.pool.name} is more than ${CRITICAL * 100} % full (${gb(usedBytes)} of ${gb(usable)}), so it promises nothing new: add devices or remove data`,
+    );
+  }
+  const setAside = [...state.volumes.values()].reduce(
+    (sum, volume) => sum + (volume.thick === true ? volume.sizeBytes : 0),
+    0,
+  );
+  const net = Math.max(0, (usable - usedBytes) / 2 - setAside);
+  if (thick && sizeBytes > net) {
+    throw new SimError(
+      "no_capacity",
+      `pool ${state.pool.name} cannot set ${gb(sizeBytes)} aside for a thick volume: ${gb(net)} are free; ask for less, or for a thin one`,
     );
   }
   const available = availableBytes(state, granularity);

@@ -2,8 +2,9 @@ import type { ClusterStatus } from "../model.ts";
 import { changesBetween } from "./changes.ts";
 import type { EventLog } from "./event-log.ts";
 
-/** How often it looks when nobody says that there is something to see. */
+/** How often it looks when nobody says that there is something to see; less often where a look takes long. */
 const LOOK_MS = 1000;
+const SHARE = 20;
 /** Progress is told from what has been done in this time. */
 const WINDOW_MS = 10_000;
 
@@ -26,24 +27,32 @@ export class Watch {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.look(), LOOK_MS);
     this.look();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     await this.#looking;
     this.#events.close();
+  }
+
+  /** Bytes that the devices really hold, when it looked last. */
+  get usedBytes(): number {
+    return this.#last?.pools.reduce((sum, pool) => sum + pool.usedBytes, 0) ?? 0;
   }
 
   /** There may be something to see. Returns at once. */
   look(): void {
     if (this.#closed) return;
     this.#again = this.#looking !== undefined;
+    const began = performance.now();
     this.#looking ??= this.#compare().finally(() => {
       this.#looking = undefined;
+      clearTimeout(this.#timer);
+      if (this.#closed) return;
       if (this.#again) this.look();
+      else this.#timer = setTimeout(() => this.look(), Math.max(LOOK_MS, SHARE * (performance.now() - began)));
     });
   }
 

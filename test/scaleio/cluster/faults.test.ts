@@ -5,7 +5,7 @@ import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { type Sim, startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { CONFIG, dropCaches, fio, mountVolume, type Status } from "./load.ts";
+import { CONFIG, dropCaches, fio, mountAgain, mountVolume, type Status } from "./load.ts";
 
 const skip = requiresRoot() || requiresFuse();
 
@@ -50,6 +50,34 @@ t.test(
       });
     }
     t.match(await load.ended, /err= 0/, "the application has noticed nothing");
+  },
+);
+
+t.test(
+  "two nodes gone at once: errors where both copies were, and nothing lost when one is back",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    const directory = await mountVolume(sim, "v", { size: "64MB" });
+    const text = Buffer.alloc(24_000_000, "what was acknowledged ");
+    const fd = fs.openSync(path.join(directory, "file"), "w");
+    fs.writeSync(fd, text);
+    fs.fsyncSync(fd);
+    fs.closeSync(fd);
+    await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+    // Both at once, so that there is no time to make new copies.
+    await Promise.all([cli(sim, "sds", "stop", "sds-1"), cli(sim, "sds", "stop", "sds-2")]);
+    const report = await status(sim);
+    t.match(report, { health: "failed", volumes: [{ health: "failed" }] });
+    t.match(report.reasons.join("\n"), /no good copy within reach; reading them fails until their SDS is back/);
+    await cli(sim, "sds", "start", "sds-1");
+    await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", {
+      what: "two good copies",
+      deadline: 60_000,
+    });
+    const again = await mountAgain(sim, "v", "test");
+    dropCaches();
+    t.ok(fs.readFileSync(path.join(again, "file")).equals(text));
   },
 );
 

@@ -55,7 +55,19 @@ t.test("capacity: the sample of the spec, rounding, the thin limit", (t) => {
     volumes: new Map([["v", { sizeBytes: 600 * GIB }]]),
   } as unknown as SystemState;
   t.equal(availableBytes(state, 8 * GIB), 72 * GIB, "five times (300 - 30) / 2, less 600, in steps of 8");
-  checkCapacity(state, 72 * GIB, 8 * GIB);
-  t.throws(() => checkCapacity(state, 80 * GIB, 8 * GIB), { code: "no_capacity", message: /80 GB.*72 GB are left/ });
+  const thin = (bytes: number) => ({ sizeBytes: bytes, thick: false, usedBytes: 0 });
+  checkCapacity(state, thin(72 * GIB), 8 * GIB);
+  t.throws(() => checkCapacity(state, thin(80 * GIB), 8 * GIB), {
+    code: "no_capacity",
+    message: /80 GB.*72 GB are left/,
+  });
+  const thick = (bytes: number) => ({ sizeBytes: bytes, thick: true, usedBytes: 200 * GIB });
+  checkCapacity(state, thick(32 * GIB), 8 * GIB);
+  t.throws(() => checkCapacity(state, thick(40 * GIB), 8 * GIB), {
+    message: /cannot set 40 GB aside .*: 35 GB are free/,
+  });
+  t.throws(() => checkCapacity(state, { ...thin(8 * GIB), usedBytes: 250 * GIB }, 8 * GIB), {
+    message: /more than 90 % full/,
+  });
   t.end();
 });

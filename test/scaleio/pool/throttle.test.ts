@@ -26,7 +26,10 @@ t.test("limitNumOfConcurrentIos: copies and applications take turns; more copies
 t.test("favorAppIos: 10 MB a second for each device while applications are at work", async (t) => {
   const pace = new Throttle().pace(policy("favorAppIos"), BUSY, 4, 0);
   t.equal(pace.rest(5, 2 * MIB) + 5, 50, "2 MiB in 50 ms: 40 MiB a second on four devices");
-  t.ok(new Throttle().pace(policy("favorAppIos"), IDLE, 4, 0).chunks > pace.chunks, "in larger steps when they are not");
+  t.ok(
+    new Throttle().pace(policy("favorAppIos"), IDLE, 4, 0).chunks > pace.chunks,
+    "in larger steps when they are not",
+  );
 });
 
 t.test("dynamicBwThrottling: by thresholds, and until a quiet period is over", async (t) => {

@@ -85,12 +85,6 @@ const MUTATIONS: readonly Mutation[] = [
     by: "",
   },
   {
-    invariant: "a copy is given up only where another good one is within reach",
-    file: "block-store.ts",
-    of: "if (!kept) return false;",
-    by: "",
-  },
-  {
     invariant: "snapshots: what is written to a volume is not seen in its snapshots, nor lost with them",
     file: "block-store.ts",
     of: "if (this.#isInherited(chunk)) {\n      this.#copyUp(",
