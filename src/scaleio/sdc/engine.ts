@@ -44,7 +44,7 @@ export class Engine {
 
   /** Throws what BlockStore throws, and errors of the descriptor. */
   serve(): number {
-    const loop = (this.#loop = new FuseLoop(FUSE_FD, {
+    const loop = new FuseLoop(FUSE_FD, {
       open: () => this.#open(),
       negotiated: (terms) => {
         replaceJson(this.#files.negotiated, terms);
@@ -54,7 +54,8 @@ export class Engine {
       tick: () => this.#tick(),
       failed: (what, error) =>
         console.error(`${new Date().toISOString()} ${what}: ${error instanceof Error ? error.message : error}`),
-    }));
+    });
+    this.#loop = loop;
     // At once, if it can be: the daemon is to see who serves the volume now.
     this.#open();
     if (this.#negotiated !== undefined) {
