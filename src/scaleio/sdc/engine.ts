@@ -5,9 +5,10 @@ import { asSimError } from "../../lib/errors.ts";
 import { CHUNK_BYTES } from "../model.ts";
 import { BlockStore } from "./block-store.ts";
 import { nodeFiles } from "./files.ts";
-import { FuseLoop, type ServedFile } from "./fuse-loop.ts";
+import { type BlockFile, FuseLoop, type ServedFile } from "./fuse-loop.ts";
 import type { Negotiated } from "./fuse-protocol.ts";
 import { Limiter } from "./limiter.ts";
+import { Recorder } from "./recorder.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
 
 /** The descriptor of /dev/fuse that the supervisor hands down. */
@@ -17,6 +18,7 @@ const FUSE_FD = 3;
 interface Opened extends ServedFile {
   session: Session;
   store: BlockStore;
+  blocks: BlockFile;
   sizeBytes: number;
   limiter: Limiter | undefined;
 }
@@ -86,7 +88,8 @@ export class Engine {
       const session = readJson<Session>(this.#files.session);
       if (session === undefined) return undefined;
       const store = new BlockStore(nodeFiles, session, Date.now);
-      this.#opened = { session, store, sizeBytes: session.sizeBytes, limiter: limiterOf(session) };
+      const blocks = recorded(store, session);
+      this.#opened = { session, store, blocks, sizeBytes: session.sizeBytes, limiter: limiterOf(session) };
       this.#report();
       return this.#opened;
     } catch (error) {
@@ -153,6 +156,7 @@ function follow(opened: Opened, session: Session): void {
     try {
       opened.store.seal();
       opened.store = new BlockStore(nodeFiles, session, Date.now);
+      opened.blocks = recorded(opened.store, session);
     } catch (error) {
       // Neither layer can be relied on now: the next engine opens the volume as the session says, or refuses to.
       console.error(error);
@@ -168,3 +172,9 @@ function follow(opened: Opened, session: Session): void {
 
 const limiterOf = ({ limits }: Session) =>
   limits.iops > 0 || limits.bytesPerSecond > 0 ? new Limiter(limits) : undefined;
+
+/** With a directory in REXRAY_SIM_RECORD, what the volume is asked to do is put on file there. */
+function recorded(store: BlockStore, { volumeId }: Session): BlockFile {
+  const directory = process.env["REXRAY_SIM_RECORD"];
+  return directory === undefined ? store : new Recorder(store, path.join(directory, `${volumeId}.record`));
+}

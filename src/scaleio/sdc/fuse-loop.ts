@@ -30,7 +30,7 @@ export interface BlockFile {
 
 /** A volume that has been opened. */
 export interface ServedFile {
-  readonly store: BlockFile;
+  readonly blocks: BlockFile;
   readonly sizeBytes: number;
   /** Holds reads and writes back; undefined: the volume has no limits. */
   readonly limiter: Pick<Limiter, "admit"> | undefined;
@@ -135,11 +135,11 @@ export class FuseLoop {
     }
   }
 
-  #transfer(opcode: number, { store, sizeBytes, limiter }: ServedFile): number {
+  #transfer(opcode: number, { blocks, sizeBytes, limiter }: ServedFile): number {
     const request = this.#request;
     const reply = this.#reply;
     if (opcode === Opcode.FSYNC) {
-      store.flush();
+      blocks.flush();
       return 0;
     }
     const offset = u64(request, IN_HEADER + 8);
@@ -148,7 +148,7 @@ export class FuseLoop {
         const length = Math.min(request.readUInt32LE(IN_HEADER + 16), Math.max(0, sizeBytes - offset));
         this.#count(length);
         limiter?.admit(length);
-        if (length > 0) store.read(reply, OUT_HEADER, offset, length);
+        if (length > 0) blocks.read(reply, OUT_HEADER, offset, length);
         return length;
       }
       case Opcode.WRITE: {
@@ -156,13 +156,13 @@ export class FuseLoop {
         if (offset + length > sizeBytes) return -Errno.EINVAL;
         this.#count(length);
         limiter?.admit(length);
-        if (length > 0) store.write(request, WRITE_DATA, offset, length);
+        if (length > 0) blocks.write(request, WRITE_DATA, offset, length);
         return answerWrite(reply, length);
       }
       default: {
         const length = Math.min(u64(request, IN_HEADER + 16), Math.max(0, sizeBytes - offset));
         if (!zeroes(request.readUInt32LE(IN_HEADER + 24))) return -Errno.EOPNOTSUPP;
-        if (length > 0) store.zero(offset, length);
+        if (length > 0) blocks.zero(offset, length);
         return 0;
       }
     }
