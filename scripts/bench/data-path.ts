@@ -3,8 +3,7 @@
  * in turns in one run. Exit status 1 when a floor is missed. `--quick`: one round of two seconds. `--only TEXT`: the jobs
  * with this in their name.
  */
-import path from "node:path";
-import { dir, ext4On, median, nbdfuse, sh, startProduct } from "./tools.ts";
+import { dir, ext4On, fio, median, nbdfuse, sh, startProduct } from "./tools.ts";
 
 const GIB = 1024 ** 3;
 const quick = process.argv.includes("--quick");
@@ -21,28 +20,6 @@ const JOBS = [
 ] as const;
 const only = process.argv[process.argv.indexOf("--only") + 1] ?? "";
 const jobs = process.argv.includes("--only") ? JOBS.filter(({ name }) => name.includes(only)) : JOBS;
-
-function fio(directory: string, { rw, bs, depth }: { rw: string; bs: string; depth: number }, runtime: number): number {
-  const args = [
-    "--name=bench",
-    `--filename=${path.join(directory, "file")}`,
-    "--size=1G",
-    `--rw=${rw}`,
-    `--bs=${bs}`,
-    `--iodepth=${depth}`,
-  ];
-  const json = sh(
-    "fio",
-    ...args,
-    "--ioengine=libaio",
-    "--direct=1",
-    "--time_based",
-    `--runtime=${runtime}`,
-    "--output-format=json",
-  );
-  const [job] = (JSON.parse(json) as { jobs: [{ read: { iops: number }; write: { iops: number } }] }).jobs;
-  return job.read.iops + job.write.iops;
-}
 
 const call = startProduct();
 await call("Create", { Name: "bench", Opts: { size: "8GB" } });

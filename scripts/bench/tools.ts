@@ -32,15 +32,26 @@ export function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
-/** A private instance of the product. Answers how to call its plugin. */
-export function startProduct(): (operation: string, body: object) => Promise<Record<string, unknown>> {
-  const program = path.resolve(import.meta.dirname, "../../dist/bin/rexray-sim.js");
-  const dirs = ["--state-dir", `${dir}/state`, "--run-dir", `${dir}/run`, "--plugin-dir", `${dir}/plugins`];
-  sh(process.execPath, program, "up", "--detach", ...dirs, "--plugin-name", "bench");
-  atEnd(() => sh(process.execPath, program, "down", "--force", "--run-dir", `${dir}/run`));
+const PROGRAM = path.resolve(import.meta.dirname, "../../dist/bin/rexray-sim.js");
+
+/** Runs a rexray-sim command on an instance of {@link startProduct}. */
+export const order = (name: string, ...args: string[]): string =>
+  sh(process.execPath, PROGRAM, ...args, "--run-dir", `${dir}/${name}/run`);
+
+/** A private instance of the product, with this configuration. Answers how to call its plugin. */
+export function startProduct(
+  name = "bench",
+  config = "",
+): (operation: string, body: object) => Promise<Record<string, unknown>> {
+  const home = `${dir}/${name}`;
+  fs.mkdirSync(home);
+  fs.writeFileSync(`${home}/config.yml`, config);
+  const dirs = ["--state-dir", `${home}/state`, "--run-dir", `${home}/run`, "--plugin-dir", `${home}/plugins`];
+  sh(process.execPath, PROGRAM, "up", "--detach", ...dirs, "--config", `${home}/config.yml`, "--plugin-name", "bench");
+  atEnd(() => sh(process.execPath, PROGRAM, "down", "--force", "--run-dir", `${home}/run`));
   return (operation, body) =>
     new Promise((resolve, reject) => {
-      const options = { socketPath: `${dir}/plugins/bench.sock`, path: `/VolumeDriver.${operation}`, method: "POST" };
+      const options = { socketPath: `${home}/plugins/bench.sock`, path: `/VolumeDriver.${operation}`, method: "POST" };
       const request = http.request(options, (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (part: string) => (text += part));
@@ -78,4 +89,31 @@ export async function nbdfuse(bytes: number): Promise<string> {
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
   return file;
+}
+
+/** IOPS of a job on a file of 1 GiB in the directory. */
+export function fio(
+  directory: string,
+  { rw, bs, depth }: { rw: string; bs: string; depth: number },
+  runtime: number,
+): number {
+  const args = [
+    "--name=bench",
+    `--filename=${path.join(directory, "file")}`,
+    "--size=1G",
+    `--rw=${rw}`,
+    `--bs=${bs}`,
+    `--iodepth=${depth}`,
+  ];
+  const json = sh(
+    "fio",
+    ...args,
+    "--ioengine=libaio",
+    "--direct=1",
+    "--time_based",
+    `--runtime=${runtime}`,
+    "--output-format=json",
+  );
+  const [job] = (JSON.parse(json) as { jobs: [{ read: { iops: number }; write: { iops: number } }] }).jobs;
+  return job.read.iops + job.write.iops;
 }
