@@ -8,8 +8,10 @@ export class Killed extends Error {}
 type Pages = Map<number, Uint8Array>;
 interface SimulatedFile {
   size: number;
-  /** What a reader sees. */
-  seen: Pages;
+  /** What a reader sees, as far as anything has been written. */
+  seen: Buffer;
+  /** Pages that take space. */
+  held: Set<number>;
   /** What is on the platter. */
   durable: Pages;
   /** Pages written since the last sync, in order; several versions of one page may be there. */
@@ -52,7 +54,7 @@ export class SimulatedDisk implements Files {
     this.#step();
     if (!this.#files.has(path)) {
       if (!create) throw errno("ENOENT", path);
-      this.#files.set(path, { size: 0, seen: new Map(), durable: new Map(), pending: [] });
+      this.#files.set(path, { size: 0, seen: Buffer.alloc(0), held: new Set(), durable: new Map(), pending: [] });
     }
     this.#open.set(this.#nextFd, { path, durable });
     return this.#nextFd++;
@@ -62,15 +64,9 @@ export class SimulatedDisk implements Files {
     this.#step();
     const { path, file } = this.#file(fd);
     if (isIn(this.brokenReads, path)) throw errno("EIO", path);
-    for (let done = 0; done < length; ) {
-      const page = Math.floor((position + done) / PAGE);
-      const from = (position + done) % PAGE;
-      const n = Math.min(length - done, PAGE - from);
-      const data = file.seen.get(page);
-      if (data === undefined) into.fill(0, at + done, at + done + n);
-      else into.set(data.subarray(from, from + n), at + done);
-      done += n;
-    }
+    const there = Math.max(0, Math.min(length, file.seen.length - position));
+    if (there > 0) file.seen.copy(into, at, position, position + there);
+    into.fill(0, at + there, at + length);
   }
 
   write(fd: number, from: Buffer, at: number, length: number, position: number): void {
@@ -85,9 +81,7 @@ export class SimulatedDisk implements Files {
       const page = Math.floor((position + done) / PAGE);
       const start = (position + done) % PAGE;
       const n = Math.min(length - done, PAGE - start);
-      const data = new Uint8Array(file.seen.get(page) ?? new Uint8Array(PAGE));
-      data.set(from.subarray(at + done, at + done + n), start);
-      this.#put(file, page, data);
+      this.#put(file, page, start, from.subarray(at + done, at + done + n));
       done += n;
     }
     if (durable) this.#harden(file);
@@ -109,12 +103,7 @@ export class SimulatedDisk implements Files {
       const page = Math.floor(at / PAGE);
       const start = at % PAGE;
       const n = Math.min(position + length - at, PAGE - start);
-      const old = file.seen.get(page);
-      if (old !== undefined) {
-        const data = new Uint8Array(old);
-        data.fill(0, start, start + n);
-        this.#put(file, page, data);
-      }
+      if (file.held.has(page)) this.#put(file, page, start, new Uint8Array(n));
       at += n;
     }
   }
@@ -125,7 +114,7 @@ export class SimulatedDisk implements Files {
   }
 
   allocated(fd: number): number {
-    return this.#file(fd).file.seen.size * PAGE;
+    return this.#file(fd).file.held.size * PAGE;
   }
 
   close(fd: number): void {
@@ -145,13 +134,10 @@ export class SimulatedDisk implements Files {
   rot(path: string, position: number): void {
     const file = this.#files.get(path);
     const page = Math.floor(position / PAGE);
-    for (const pages of [file?.seen, file?.durable]) {
-      const data = pages?.get(page);
-      if (data === undefined) continue;
-      const rotten = new Uint8Array(data);
-      rotten[position % PAGE] = (rotten[position % PAGE] as number) ^ 4;
-      pages?.set(page, rotten);
-    }
+    if (file === undefined || !file.held.has(page)) return;
+    file.seen[position] = (file.seen[position] as number) ^ 4;
+    const durable = file.durable.get(page);
+    if (durable !== undefined) durable[position % PAGE] = (durable[position % PAGE] as number) ^ 4;
   }
 
   paths(): string[] {
@@ -175,13 +161,22 @@ export class SimulatedDisk implements Files {
     for (const file of this.#files.values()) {
       for (const { page, data } of file.pending) if (this.#random() < 0.5) file.durable.set(page, data);
       file.pending = [];
-      file.seen = new Map(file.durable);
+      file.seen.fill(0);
+      file.held = new Set(file.durable.keys());
+      for (const [page, data] of file.durable) file.seen.set(data, page * PAGE);
     }
   }
 
-  #put(file: SimulatedFile, page: number, data: Uint8Array): void {
-    file.seen.set(page, data);
-    file.pending.push({ page, data });
+  #put(file: SimulatedFile, page: number, start: number, bytes: Uint8Array): void {
+    const end = (page + 1) * PAGE;
+    if (file.seen.length < end) {
+      const larger = Buffer.alloc(Math.max(end, 2 * file.seen.length));
+      file.seen.copy(larger);
+      file.seen = larger;
+    }
+    file.seen.set(bytes, page * PAGE + start);
+    file.held.add(page);
+    file.pending.push({ page, data: new Uint8Array(file.seen.subarray(page * PAGE, end)) });
   }
 
   #harden(file: SimulatedFile): void {

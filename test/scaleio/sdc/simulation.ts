@@ -10,11 +10,11 @@ import { Killed, SimulatedDisk } from "./simulated-disk.ts";
 
 const MIB = 1024 * 1024;
 /** As many placement groups, so that a chunk has a group of its own. */
-const MOST_CHUNKS = 14;
-const CHUNKS = 10;
+const MOST_CHUNKS = 8;
+const CHUNKS = 6;
 const SECTOR = 512;
 const DEVICES = 4;
-const MOST_VOLUMES = 4;
+const MOST_VOLUMES = 3;
 
 /** Small, seeded, good enough (mulberry32). */
 export function randomOf(seed: number): () => number {
