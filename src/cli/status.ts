@@ -24,8 +24,9 @@ export function statusScreen(report: StatusReport, color: boolean): string {
   return [health, ...alerts, nodeTable(report, color), poolTable(report, color), volumeTable(report, color)].join("\n");
 }
 
-/** Nothing when there are none. */
-function alertTable({ alerts }: Pick<StatusReport, "alerts">): string[] {
+/** Nothing when there are none. Those of low severity are advice, and for programs. */
+function alertTable(report: Pick<StatusReport, "alerts">): string[] {
+  const alerts = report.alerts.filter(({ severity }) => severity !== "low");
   if (alerts.length === 0) return [];
   return [
     table(

@@ -27,21 +27,32 @@ export async function whileFrozen(directories: readonly string[], task: () => Pr
   const child = spawn("sh", ["-c", SCRIPT, "sh", ...directories], { stdio: ["pipe", "pipe", "pipe"], detached: true });
   let words = "";
   child.stderr.setEncoding("utf8").on("data", (part: string) => (words += part));
-  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()).once("error", () => resolve()));
-  const frozen = new Promise<boolean>((resolve) => {
-    child.stdout.once("data", () => resolve(true));
-    void ended.then(() => resolve(false));
-  });
+  const ended = new Promise<"ended">((resolve) =>
+    child.once("close", () => resolve("ended")).once("error", () => resolve("ended")),
+  );
+  const frozen = new Promise<"frozen">((resolve) => child.stdout.once("data", () => resolve("frozen")));
   child.stdin.on("error", () => undefined);
+  const late = after(LIMIT_S * 1000);
   try {
-    if (!(await frozen)) throw new SimError("host_failed", `the file systems cannot be frozen: ${words.trim()}`);
+    // A device that hangs keeps whoever freezes it; nobody waits for that.
+    const outcome = await Promise.race([frozen, ended, late.promise]);
+    if (outcome === "late")
+      throw new SimError("timed_out", `the file systems could not be frozen within ${LIMIT_S} s: is a device hanging?`);
+    if (outcome === "ended") throw new SimError("host_failed", `the file systems cannot be frozen: ${words.trim()}`);
     await task();
     if (child.exitCode !== null)
       throw new SimError("timed_out", `the file systems were frozen for ${LIMIT_S} s and thawed before all was done`);
   } finally {
     child.stdin.end();
-    await ended;
+    await Promise.race([ended, late.promise]);
+    late.cancel();
   }
+}
+
+function after(ms: number): { promise: Promise<"late">; cancel: () => void } {
+  let timer: NodeJS.Timeout | undefined;
+  const promise = new Promise<"late">((resolve) => (timer = setTimeout(resolve, ms, "late")));
+  return { promise, cancel: () => clearTimeout(timer) };
 }
 
 /** Thaws a file system that was left frozen when this and its helper were killed together. Harmless when it is not. */
