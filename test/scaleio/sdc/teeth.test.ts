@@ -120,12 +120,6 @@ const MUTATIONS: readonly Mutation[] = [
     of: "return !this.#copies.checksum || this.#copies.syncSums().length === 0;",
     by: "return true;",
   },
-  {
-    invariant: "growth: new chunks are good where the map has a place for them, and nowhere else",
-    file: "block-store.ts",
-    of: "(chunk) => ALL_SLOTS & ~this.#copies.layout.active(chunk)",
-    by: "() => 0",
-  },
 ];
 
 async function broken({ file, of, by }: Mutation, out: string): Promise<new (seed: number) => Simulation> {
