@@ -43,7 +43,7 @@ const copies = table.filter((group) => group.slice(0, 2).includes(7)).length;
 line("copies lost / copies to be made", `${copies} / ${moves.length}`, copies === moves.length);
 line(`logical TB of ${VOLUMES} full volumes that this is`, ((moves.length * chunksPerGroup) / 2 ** 20).toFixed(0));
 
-// Each target writes; the copy that is left is read. With fewer copies than survivors, whole ones are as even as it gets.
+// Each target writes; the copy that is left is read.
 const spread = (of: (before: Group, after: Group) => number) => {
   const work = new Map<number, number>();
   for (const [number, after] of moves) {
@@ -52,11 +52,14 @@ const spread = (of: (before: Group, after: Group) => number) => {
   }
   return { nodes: work.size, most: Math.max(...work.values()) };
 };
+const evenly = ({ nodes, most }: { nodes: number; most: number }) => {
+  const ratio = most / (moves.length / (NODES - 1));
+  return [`${nodes}, ${ratio.toFixed(2)}`, nodes === NODES - 1 && ratio <= 1.2] as const;
+};
 const written = spread((before, after) => after.find((one, slot) => slot < 3 && one !== before[slot]) as number);
-const even = Math.max(1, moves.length / (NODES - 1));
-line("SDSs that write / most copies on one", `${written.nodes} / ${written.most}`, written.most <= even * 1.2);
+line("SDSs that write, most / mean, limit 1.2", ...evenly(written));
 const read = spread((before) => before.slice(0, 2).find((one) => one !== 7) as number);
-line("SDSs that read / most copies from one", `${read.nodes} / ${read.most}`);
+line("SDSs that are read, most / mean, limit 1.2", ...evenly(read));
 
 const grown = [...devices, device(NODES)];
 const [adding, balancing] = timed(() => planMoves(table, grown, facts()));

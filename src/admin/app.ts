@@ -150,6 +150,12 @@ export function adminApp(parts: AdminParts): Express {
     response.json({});
   });
 
+  app.post("/sds/:name/devices/:device/resize", async (request, response) => {
+    const { sizeBytes } = understood("/sds/NAME/devices/NAME/resize", resizeBody, request.body);
+    await cluster.resizeDevice(request.params.name, request.params.device, sizeBytes);
+    response.json({});
+  });
+
   app.get("/events", async (request, response) => {
     const { after, wait } = understood("/events", eventsQuery, request.query);
     response.json(await cluster.events(after, wait * 1000));

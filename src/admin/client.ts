@@ -78,6 +78,11 @@ export class AdminClient {
     await this.#call("DELETE", `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}`);
   }
 
+  async resizeDevice(sds: string, device: string, sizeBytes: number): Promise<void> {
+    const url = `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}/resize`;
+    await this.#call("POST", url, { sizeBytes });
+  }
+
   /** Events after the one with this id; waits for the first one, at most so long (s, up to 10). */
   events(after: number, wait: number): Promise<SystemEvent[]> {
     return this.#call("GET", `/events?after=${after}&wait=${wait}`);

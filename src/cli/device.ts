@@ -35,6 +35,16 @@ export async function addDevice(
   return EXIT.ok;
 }
 
+/** `rexray-sim device resize SDS NAME SIZE`. */
+export async function resizeDevice(
+  context: Context,
+  options: { runDir: string; sds: string; name: string; size: string },
+): Promise<number> {
+  await new AdminClient(options.runDir).resizeDevice(options.sds, options.name, parseSize(options.size));
+  context.err(`${options.sds}/${options.name} has ${options.size} now; copies are moved accordingly\n`);
+  return EXIT.ok;
+}
+
 /** `rexray-sim device remove SDS NAME`. */
 export async function removeDevice(
   context: Context,

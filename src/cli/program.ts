@@ -181,12 +181,18 @@ function build(context: Context, done: (status: number) => void): Command {
       done(await (await import("./device.ts")).addSds(context, options));
     });
 
-  const device = program.command("device").description("add devices to nodes and remove them");
+  const device = program.command("device").description("add devices to nodes, resize and remove them");
   withDevice(device.command("add <sds> <name>"))
     .description("add a device to a node")
     .action(async (sdsName: string, name: string, flags: RunDirFlag & DeviceFlags) => {
       const options = { runDir: runDirOf(flags), sds: sdsName, name, device: flags };
       done(await (await import("./device.ts")).addDevice(context, options));
+    });
+  withRunDir(device.command("resize <sds> <name> <size>"))
+    .description("give a device another simulated capacity")
+    .action(async (sdsName: string, name: string, size: string, flags: RunDirFlag) => {
+      const options = { runDir: runDirOf(flags), sds: sdsName, name, size };
+      done(await (await import("./device.ts")).resizeDevice(context, options));
     });
   withRunDir(device.command("remove <sds> <name>"))
     .description("move all copies away from a device, then remove it")

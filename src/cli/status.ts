@@ -21,7 +21,14 @@ export function statusScreen(report: StatusReport, color: boolean): string {
     ["state", daemon.stateDir],
   ]);
   const alerts = alertTable(report);
-  return [health, ...alerts, nodeTable(report, color), poolTable(report, color), volumeTable(report, color)].join("\n");
+  return [
+    health,
+    ...alerts,
+    nodeTable(report, color),
+    poolTable(report, color),
+    capacityTable(report),
+    volumeTable(report, color),
+  ].join("\n");
 }
 
 /** Nothing when there are none. Those of low severity are advice, and for programs. */
@@ -64,6 +71,26 @@ function poolTable(report: StatusReport, color: boolean): string {
       bytes(pool.availableBytes),
       bytes(pool.rebuildBytes),
     ]),
+  );
+}
+
+/** Raw bytes, both copies (spec/scaleio.md 1.7); what nothing is in is left out. */
+function capacityTable(report: Pick<StatusReport, "pools">): string {
+  const states = [
+    ["PROTECTED", "protectedBytes"],
+    ["IN MAINTENANCE", "inMaintenanceBytes"],
+    ["DEGRADED HEALTHY", "degradedHealthyBytes"],
+    ["DEGRADED FAILED", "degradedFailedBytes"],
+    ["FAILED", "failedBytes"],
+    ["UNREACHABLE UNUSED", "unreachableUnusedBytes"],
+    ["UNUSED", "unusedBytes"],
+  ] as const;
+  const shown = states.filter(
+    ([, state]) => /^(protected|unused)/.test(state) || report.pools.some((pool) => pool[state] > 0),
+  );
+  return table(
+    ["CAPACITY", ...shown.map(([title]) => title)],
+    report.pools.map((pool) => [pool.name, ...shown.map(([, state]) => bytes(pool[state]))]),
   );
 }
 

@@ -21,7 +21,7 @@ import {
   type VolumeRecord,
 } from "./model.ts";
 import { Mover } from "./mover.ts";
-import { checkCapacity, roundUpToGranularity } from "./pool/capacity.ts";
+import { checkCapacity, isCritical, roundUpToGranularity } from "./pool/capacity.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
 import { Scanner, type ScanResult } from "./scanner.ts";
@@ -120,6 +120,7 @@ export class Cluster implements ClusterApi {
       mdm,
       sdc: this.#sdc,
       repairer: this.#repairer,
+      mayRebalance: () => !isCritical(this.state, this.#watch.usedBytes),
       changed: () => this.#mapChanged(),
       emptied: async (devices) => {
         await this.#membership.finishRemovals(devices);
@@ -325,6 +326,11 @@ export class Cluster implements ClusterApi {
 
   async addDevice(sds: string, request: DeviceRequest): Promise<void> {
     await this.#membership.addDevice(sds, request);
+    await this.#mapChanged();
+  }
+
+  async resizeDevice(sds: string, device: string, bytes: number): Promise<void> {
+    await this.#membership.resizeDevice(sds, device, bytes);
     await this.#mapChanged();
   }
 

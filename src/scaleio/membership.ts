@@ -64,7 +64,7 @@ export class Membership {
   /** Begins to empty a node; it goes when its devices are empty. Throws not_found, no_capacity, no_quorum. */
   async removeSds(name: string): Promise<void> {
     const sds = findSds(this.#state, name);
-    this.#checkRest(sds.devices, `SDS ${name}`);
+    this.#checkRest(sds.devices, "removed", `SDS ${name}`);
     await this.#options.mdm.commit({ type: "sds-leaving", name, leaving: true });
     for (const { id } of sds.devices) await this.#options.mdm.commit({ type: "device-leaving", id, leaving: true });
     if (sds.devices.length === 0) await this.#options.mdm.commit({ type: "sds-removed", name });
@@ -72,14 +72,21 @@ export class Membership {
 
   /** Begins to empty a device; it goes when it is empty. Throws not_found, no_capacity, no_quorum. */
   async removeDevice(sdsName: string, deviceName: string): Promise<void> {
-    const sds = findSds(this.#state, sdsName);
-    const device = sds.devices.find(({ name }) => name === deviceName);
-    if (device === undefined) {
-      const there = sds.devices.map(({ name }) => name).join(", ") || "none";
-      throw new SimError("not_found", `${sdsName} has no device "${deviceName}"; it has ${there}`);
-    }
-    this.#checkRest([device], `device ${sdsName}/${deviceName}`);
+    const device = findDevice(findSds(this.#state, sdsName), deviceName);
+    this.#checkRest([device], "removed", `device ${sdsName}/${deviceName}`);
     await this.#options.mdm.commit({ type: "device-leaving", id: device.id, leaving: true });
+  }
+
+  /**
+   * Gives a device another simulated capacity; its share of the copies follows. Throws not_found, invalid_argument,
+   * no_capacity, no_quorum.
+   */
+  async resizeDevice(sdsName: string, deviceName: string, bytes: number): Promise<void> {
+    const device = findDevice(findSds(this.#state, sdsName), deviceName);
+    const capacityBytes = wholeChunks(bytes);
+    if (capacityBytes < device.capacityBytes)
+      this.#checkRest([device], "made so small", `device ${sdsName}/${deviceName}`, [{ ...device, capacityBytes }]);
+    await this.#options.mdm.commit({ type: "device-resized", id: device.id, capacityBytes });
   }
 
   /** Takes back a removal that has not ended; what has moved stays where it is. Throws not_found, no_quorum. */
@@ -115,9 +122,7 @@ export class Membership {
     if (this.#state.sds.some((sds) => sds.devices.some((device) => device.path === place)))
       throw new SimError("in_use", `${place} is a device already: name another directory`);
     const capacity = sizeBytes ?? this.#state.sds.flatMap(({ devices }) => devices)[0]?.capacityBytes ?? 0;
-    const capacityBytes = capacity - (capacity % CHUNK_BYTES);
-    if (!(capacityBytes > 0))
-      throw new SimError("invalid_argument", `a device of ${capacity} bytes is too small: it holds chunks of 1 MiB`);
+    const capacityBytes = wholeChunks(capacity);
     const id = this.#id();
     try {
       fs.mkdirSync(place, { recursive: true, mode: 0o700 });
@@ -136,18 +141,19 @@ export class Membership {
   }
 
   /** What stays must be able to hold it all, twice, and survive one more loss (spec/scaleio.md 3: 67, 306). */
-  #checkRest(going: readonly Device[], what: string): void {
+  #checkRest(going: readonly Device[], becoming: string, what: string, instead: readonly Device[] = []): void {
     const gone = new Set(going.map(({ id }) => id));
     const rest = this.#state.sds.flatMap((sds) =>
       sds.devices
-        .filter((device) => !gone.has(device.id) && device.leaving !== true && device.state !== "failed")
+        .flatMap((device) => (gone.has(device.id) ? instead.filter(({ id }) => id === device.id) : [device]))
+        .filter((device) => device.leaving !== true && device.state !== "failed")
         .map((device) => ({ unit: sds.faultSet, device })),
     );
     const units = new Set(rest.map(({ unit }) => unit)).size;
     if (units < FEWEST_UNITS) {
       throw new SimError(
         "no_capacity",
-        `${what} cannot be removed: ${units} fault units would be left, and ${FEWEST_UNITS} are needed; add an SDS first (\`rexray-sim sds add NAME\`)`,
+        `${what} cannot be ${becoming}: ${units} fault units would be left, and ${FEWEST_UNITS} are needed; add an SDS first (\`rexray-sim sds add NAME\`)`,
       );
     }
     const layers = [...allLayers(this.#state.volumes.values()).keys()];
@@ -158,7 +164,7 @@ export class Membership {
     if (used > capacity) {
       throw new SimError(
         "no_capacity",
-        `${what} cannot be removed: ${mib(used)} are in use and the rest holds ${mib(capacity)}; add capacity or remove volumes first`,
+        `${what} cannot be ${becoming}: ${mib(used)} are in use and the rest holds ${mib(capacity)}; add capacity or remove volumes first`,
       );
     }
   }
@@ -170,6 +176,20 @@ export function findSds(state: SystemState, name: string): Sds {
   if (sds !== undefined) return sds;
   const names = state.sds.map((candidate) => candidate.name).join(", ");
   throw new SimError("not_found", `no SDS is called "${name}"; there are ${names}`);
+}
+
+function findDevice(sds: Sds, name: string): Device {
+  const device = sds.devices.find((candidate) => candidate.name === name);
+  if (device !== undefined) return device;
+  const there = sds.devices.map((candidate) => candidate.name).join(", ") || "none";
+  throw new SimError("not_found", `${sds.name} has no device "${name}"; it has ${there}`);
+}
+
+/** A device's capacity, rounded down. Throws invalid_argument. */
+function wholeChunks(bytes: number): number {
+  const capacityBytes = bytes - (bytes % CHUNK_BYTES);
+  if (capacityBytes > 0) return capacityBytes;
+  throw new SimError("invalid_argument", `a device of ${bytes} bytes is too small: it holds chunks of 1 MiB`);
 }
 
 function checkName(what: string, name: string): void {

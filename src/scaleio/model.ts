@@ -141,6 +141,7 @@ export type Change =
   | { readonly type: "device-added"; readonly sds: string; readonly device: Device; readonly lastId: number }
   | { readonly type: "sds-leaving"; readonly name: string; readonly leaving: boolean }
   | { readonly type: "device-leaving"; readonly id: Id; readonly leaving: boolean }
+  | { readonly type: "device-resized"; readonly id: Id; readonly capacityBytes: number }
   | { readonly type: "device-removed"; readonly id: Id }
   | { readonly type: "sds-state"; readonly name: string; readonly state: ServiceState; readonly since?: string }
   | { readonly type: "device-state"; readonly id: Id; readonly state: ServiceState; readonly reason: string };
@@ -177,6 +178,31 @@ export interface MdmMemberStatus {
   readonly reason: string;
 }
 
+/**
+ * Where the raw capacity of a pool is, in ScaleIO's states (spec/scaleio.md 1.4, 1.7); bytes, both copies counted. They add up:
+ * capacity = spare + in use + degraded-failed + failed + unreachable unused + unused, and
+ * in use = protected + in maintenance + degraded-healthy.
+ */
+export interface CapacityStates {
+  readonly spareBytes: number;
+  readonly inUseBytes: number;
+  /** In use by thick volumes, which take all of their size at once, and by thin ones. */
+  readonly thickBytes: number;
+  readonly thinBytes: number;
+  /** Two good copies. */
+  readonly protectedBytes: number;
+  /** The other copy is on an SDS in maintenance; both are counted. */
+  readonly inMaintenanceBytes: number;
+  /** The good side and the lost side of what has one good copy. */
+  readonly degradedHealthyBytes: number;
+  readonly degradedFailedBytes: number;
+  /** No good copy within reach. */
+  readonly failedBytes: number;
+  /** Free space of devices that are out of reach. */
+  readonly unreachableUnusedBytes: number;
+  readonly unusedBytes: number;
+}
+
 /** What `rexray-sim status` shows of the cluster; sizes in bytes. */
 export interface ClusterStatus {
   readonly health: Health;
@@ -195,12 +221,12 @@ export interface ClusterStatus {
     readonly usedBytes: number;
     readonly devices: readonly string[];
   }[];
-  readonly pools: readonly {
+  readonly pools: readonly (CapacityStates & {
     readonly name: string;
     readonly health: Health;
     readonly protectionDomain: string;
     readonly capacityBytes: number;
-    readonly spareBytes: number;
+    /** Bytes that the devices really hold, both copies. */
     readonly usedBytes: number;
     /** Logical bytes that thin volumes were promised. */
     readonly provisionedBytes: number;
@@ -210,10 +236,7 @@ export interface ClusterStatus {
     readonly rebuildBytes: number;
     /** Until that is done, at the present pace; null when there is nothing to do or no pace is known yet. */
     readonly secondsLeft: number | null;
-    /** Volume bytes with one good copy, and with none. */
-    readonly degradedBytes: number;
-    readonly failedBytes: number;
-  }[];
+  })[];
   readonly volumes: readonly ClusterVolumeStatus[];
 }
 

@@ -17,6 +17,8 @@ export interface MoverOptions {
   readonly mdm: Mdm;
   readonly sdc: Sdc;
   readonly repairer: Pick<Repairer, "clearedBy" | "look">;
+  /** Whether there is room for the third copies that balance takes for a while (spec/scaleio.md 1.4). */
+  readonly mayRebalance: () => boolean;
   /** The map has changed: engines and repairer are to be told. */
   readonly changed: () => Promise<void>;
   /** Nothing of the pool lies on these devices any more. */
@@ -53,9 +55,10 @@ export class Mover {
     const facts = moving ? await this.#survey(mdm.state) : noFacts(pool.groups.length);
     // The survey took a while.
     if (mdm.state.pool.mapVersion !== pool.mapVersion) return true;
-    const moves = planMoves(pool.groups, devices, facts);
+    const rebalance = this.#options.mayRebalance();
+    const moves = planMoves(pool.groups, devices, facts, { rebalance });
     if (moves.length === 0) {
-      this.#idleAt = pool.mapVersion;
+      if (rebalance) this.#idleAt = pool.mapVersion;
       const empty = leftBehind(mdm.state, devices);
       if (empty.length > 0) await this.#options.emptied(empty);
       return empty.length > 0;

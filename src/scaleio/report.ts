@@ -1,3 +1,4 @@
+import { isUp, type Place, placesOf, poolCapacity } from "./capacity-report.ts";
 import { allLayers, layersOf, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import {
@@ -5,11 +6,10 @@ import {
   type ClusterStatus,
   type ClusterVolumeStatus,
   type Health,
-  type SystemState,
   type VolumeLayout,
   type VolumeRecord,
 } from "./model.ts";
-import { availableBytes, spareBytes } from "./pool/capacity.ts";
+import { availableBytes } from "./pool/capacity.ts";
 import type { Condition, Repairer } from "./repairer.ts";
 import { effectiveStates } from "./sdc/books.ts";
 import { BIT, Layout, SLOTS } from "./sdc/layout.ts";
@@ -29,16 +29,7 @@ export interface ReportSources {
   readonly secondsLeft: (bytes: number) => number | null;
 }
 
-/** The map's places in index order, with the device of each; undefined where one was removed. */
-const placesOf = (state: SystemState) => {
-  const all = state.sds.flatMap((sds) => sds.devices.map((device) => ({ sds, device })));
-  const byId = new Map(all.map((entry) => [entry.device.id, entry]));
-  return state.pool.deviceIds.map((id) => byId.get(id));
-};
-
-type Place = ReturnType<typeof placesOf>[number];
 const isThere = (place: Place) => place !== undefined;
-const isUp = (place: Place) => place?.sds.state === "up" && place.device.state === "up";
 
 /** `rexray-sim status`, as far as the cluster knows. */
 export async function clusterStatus(sources: ReportSources): Promise<ClusterStatus> {
@@ -47,11 +38,14 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const places = placesOf(state);
   const devices = places.filter(isThere);
   const volumes = await Promise.all([...state.volumes.values()].map((volume) => volumeStatus(sources, volume, places)));
-  const layers = allLayers(state.volumes.values());
-  const used = devices.map(({ device }) => sum([...layers.keys()].map((id) => usedBytes(device, id))));
-  const frozen = [...layers.values()]
-    .filter(({ owner }) => owner === undefined)
-    .map((layer) => sources.repairer.condition(unitOf(layer), undefined));
+  const conditions = new Map(volumes.map(({ volume, condition }) => [ownLayer(volume).id, condition]));
+  for (const layer of allLayers(state.volumes.values()).values())
+    if (layer.owner === undefined) conditions.set(layer.id, sources.repairer.condition(unitOf(layer), undefined));
+  const allUp = devices.every(isUp);
+  const { states, used } = poolCapacity(state, sources.stateDir, (id) => {
+    const condition = conditions.get(id);
+    return allUp && condition?.staleCopies === 0 && condition.problem === "";
+  });
   const capacityBytes = sum(devices.map(({ device }) => device.capacityBytes));
   const provisionedBytes = sum([...state.volumes.values()].map((volume) => volume.sizeBytes));
   const members = mdm.members();
@@ -73,11 +67,8 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
     ...volumes.flatMap(({ status, condition }) => volumeReasons(status, condition)),
   ];
   const rebuildBytes = sum(
-    [...volumes.map(({ condition }) => condition), ...frozen].map(
-      ({ staleCopies, unsyncedChunks }) => (staleCopies + unsyncedChunks) * CHUNK_BYTES,
-    ),
+    [...conditions.values()].map(({ staleCopies, unsyncedChunks }) => (staleCopies + unsyncedChunks) * CHUNK_BYTES),
   );
-  const failedChunks = sum(volumes.map(({ status }) => status.failedChunks));
   const found = {
     health: worst([
       poolHealth,
@@ -86,7 +77,7 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
     reasons,
     mdm: members,
     sds: state.sds.map((sds) => {
-      const own = devices.flatMap((entry, index) => (entry.sds === sds ? [index] : []));
+      const own = places.flatMap((place, index) => (place?.sds === sds ? [index] : []));
       return {
         name: sds.name,
         state: sds.state === "up" && sds.devices.some((device) => device.state !== "up") ? "failed" : sds.state,
@@ -107,14 +98,12 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
         health: poolHealth,
         protectionDomain: state.pool.protectionDomain,
         capacityBytes,
-        spareBytes: spareBytes(capacityBytes, state.pool.sparePercent),
+        ...states,
         usedBytes: sum(used),
         provisionedBytes,
         availableBytes: availableBytes(state, sources.granularityBytes),
         rebuildBytes,
         secondsLeft: sources.secondsLeft(rebuildBytes),
-        degradedBytes: (sum(volumes.map(({ status }) => status.degradedChunks)) - failedChunks) * CHUNK_BYTES,
-        failedBytes: failedChunks * CHUNK_BYTES,
       },
     ],
     volumes: volumes.map(({ status }) => status),
@@ -188,7 +177,7 @@ async function volumeStatus(
   sources: ReportSources,
   volume: VolumeRecord,
   places: readonly Place[],
-): Promise<{ status: ClusterVolumeStatus; condition: Condition }> {
+): Promise<{ volume: VolumeRecord; status: ClusterVolumeStatus; condition: Condition }> {
   const { sdc, repairer, stateDir } = sources;
   const device = (await sdc.device(volume.id)) ?? null;
   const engine = device === null ? undefined : sdc.status(volume.id);
@@ -209,6 +198,7 @@ async function volumeStatus(
   }
   const health: Health = condition.problem !== "" || failed > 0 ? "failed" : degraded > 0 ? "degraded" : "ok";
   return {
+    volume,
     condition,
     status: {
       name: volume.name,

@@ -57,14 +57,22 @@ export class FakeCluster implements ClusterApi {
           health,
           protectionDomain: "domain1",
           capacityBytes: 192 * GIB,
-          spareBytes: 64 * GIB,
           usedBytes: 4.5 * GIB,
           provisionedBytes: 16 * GIB,
           availableBytes: 48 * GIB,
           rebuildBytes: 0,
           secondsLeft: null,
-          degradedBytes: 0,
+          spareBytes: 64 * GIB,
+          inUseBytes: 0,
+          thickBytes: 0,
+          thinBytes: 0,
+          protectedBytes: 0,
+          inMaintenanceBytes: 0,
+          degradedHealthyBytes: 0,
+          degradedFailedBytes: 0,
           failedBytes: 0,
+          unreachableUnusedBytes: 0,
+          unusedBytes: 0,
         },
       ],
       volumes: [this.#volume()],
@@ -79,6 +87,8 @@ export class FakeCluster implements ClusterApi {
   removeSds = async (name: string) => void this.orders.push(`remove ${name}`);
   abortRemoval = async (name: string) => void this.orders.push(`abort removal ${name}`);
   addDevice = async (sds: string, { name }: { name: string }) => void this.orders.push(`add ${sds}/${name}`);
+  resizeDevice = async (sds: string, device: string, bytes: number) =>
+    void this.orders.push(`resize ${sds}/${device} ${bytes}`);
   removeDevice = async (sds: string, device: string) => void this.orders.push(`remove ${sds}/${device}`);
 
   async layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout> {

@@ -103,6 +103,9 @@ export function apply(tables: Tables, change: Change): void {
     case "device-leaving":
       changeDevice(tables, change.id, (device) => ({ ...device, leaving: change.leaving }));
       break;
+    case "device-resized":
+      changeDevice(tables, change.id, (device) => ({ ...device, capacityBytes: change.capacityBytes }));
+      break;
     case "device-removed":
       leavePlace(tables, change.id);
       tables.sds = tables.sds.map((sds) => ({ ...sds, devices: sds.devices.filter(({ id }) => id !== change.id) }));

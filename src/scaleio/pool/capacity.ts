@@ -19,14 +19,25 @@ export const roundUpToGranularity = (bytes: number, granularity: number): number
 
 /** Net bytes that new thin volumes can still be promised: five times the net capacity less what is promised already. */
 export function availableBytes(state: SystemState, granularity: number): number {
-  const raw = state.sds.flatMap((sds) => sds.devices).reduce((sum, device) => sum + device.capacityBytes, 0);
   const promised = [...state.volumes.values()].reduce((sum, volume) => sum + volume.sizeBytes, 0);
-  const net = ((raw - spareBytes(raw, state.pool.sparePercent)) / 2) * OVERSUBSCRIPTION - promised;
+  const net = (usableBytes(state) / 2) * OVERSUBSCRIPTION - promised;
   return Math.max(0, Math.floor(net / granularity) * granularity);
 }
 
 /** Of the capacity that is not spare: from here on nothing new is promised. */
 const CRITICAL = 0.9;
+
+const rawBytes = (state: SystemState): number =>
+  state.sds.flatMap((sds) => sds.devices).reduce((sum, device) => sum + device.capacityBytes, 0);
+
+function usableBytes(state: SystemState): number {
+  const raw = rawBytes(state);
+  return raw - spareBytes(raw, state.pool.sparePercent);
+}
+
+/** Whether so much in use is above the critical threshold: nothing new is promised then, and nothing rebalanced. */
+export const isCritical = (state: SystemState, usedBytes: number): boolean =>
+  usedBytes >= usableBytes(state) * CRITICAL;
 
 /** What has to be known to promise capacity. */
 export interface CapacityRequest {
@@ -52,9 +63,8 @@ export function checkCapacity(
       `there are ${MOST_VOLUMES} volumes already, which is the limit of a protection domain: remove some`,
     );
   }
-  const raw = state.sds.flatMap((sds) => sds.devices).reduce((sum, device) => sum + device.capacityBytes, 0);
-  const usable = raw - spareBytes(raw, state.pool.sparePercent);
-  if (usedBytes >= usable * CRITICAL) {
+  const usable = usableBytes(state);
+  if (isCritical(state, usedBytes)) {
     throw new SimError(
       "no_capacity",
       `pool ${state.pool.name} is more than ${CRITICAL * 100} % full (${gb(usedBytes)} of ${gb(usable)}), so it promises nothing new: add devices or remove data`,

@@ -1,5 +1,6 @@
 import { SimError } from "../../lib/errors.ts";
 import type { Group, GroupTable } from "../model.ts";
+import { tournament } from "./tournament.ts";
 
 export interface PlacementDevice {
   readonly capacityBytes: number;
@@ -10,20 +11,19 @@ export interface PlacementDevice {
 const GROUPS_PER_DEVICE = 64;
 const FEWEST_GROUPS = 256;
 
-/** How many placement groups a pool of so many devices gets: a power of two, fixed for its life. */
+/**
+ * How many placement groups a pool of so many devices gets, fixed for its life: so many for every two devices that the work
+ * of rebuilding one of them is spread over all others.
+ */
 export function groupCountFor(devices: number): number {
-  let count = FEWEST_GROUPS;
-  while (count < devices * GROUPS_PER_DEVICE) count *= 2;
-  return count;
+  const pairs = (devices * (devices - 1)) / 2;
+  return pairs * Math.ceil(Math.max(FEWEST_GROUPS, devices * GROUPS_PER_DEVICE) / pairs);
 }
 
 /**
  * Lays down the pool's map: for each group a primary and a secondary device, in different fault units, each device in
- * proportion to its capacity, and consecutive groups on different primaries, so that a sequential stream touches every node.
- *
- * Each device earns credit for each slot in proportion to its capacity and pays one for each copy it is given. Primaries
- * go to the richest device; secondaries to the richest of another unit, and of the equally rich to the one that has been
- * paired with this primary least.
+ * proportion to its capacity, and consecutive groups mostly on different primaries, so that a sequential stream touches every
+ * node.
  */
 export function placeGroups(devices: readonly PlacementDevice[], groupCount: number): GroupTable {
   if (new Set(devices.map(({ faultUnit }) => faultUnit)).size < 2) {
@@ -32,6 +32,26 @@ export function placeGroups(devices: readonly PlacementDevice[], groupCount: num
       "two copies need devices in at least two fault units: configure more SDSs or fault sets",
     );
   }
+  const alike = new Set(devices.map(({ capacityBytes }) => capacityBytes)).size === 1;
+  const alone = new Set(devices.map(({ faultUnit }) => faultUnit)).size === devices.length;
+  return alike && alone ? placeEvenly(devices.length, groupCount) : placeByShare(devices, groupCount);
+}
+
+/** Every two devices have equally many groups in common, and in turns the one and the other is the primary. */
+function placeEvenly(devices: number, groupCount: number): GroupTable {
+  const pairs = tournament(devices);
+  return Array.from({ length: groupCount }, (_, group) => {
+    const [a, b] = pairs[group % pairs.length] as [number, number];
+    return Math.floor(group / pairs.length) % 2 === 0 ? [a, b, -1, 0] : [b, a, -1, 0];
+  });
+}
+
+/**
+ * Each device earns credit for each slot in proportion to its capacity and pays one for each copy it is given. Primaries
+ * go to the richest device; secondaries to the richest of another unit, and of the equally rich to the one that has been
+ * paired with this primary least.
+ */
+function placeByShare(devices: readonly PlacementDevice[], groupCount: number): GroupTable {
   const capacity = devices.reduce((sum, device) => sum + device.capacityBytes, 0);
   const shares = devices.map((device) => device.capacityBytes / capacity);
   const credits = [shares.map(() => 0), shares.map(() => 0)] as const;

@@ -37,10 +37,17 @@ const TOLERANCE = 0.02;
  * - Copies leave devices that are to be removed, and then those that hold more than their share (rebalance), a bounded
  *   number at a time, and only when no copy is missing: rebuild comes first.
  *
+ * Balance can be switched off, for a pool that is too full for third copies.
+ *
  * New places are the least loaded ones in proportion to capacity, in another fault unit than the copy that stays.
  */
-export function planMoves(groups: GroupTable, devices: readonly PlannerDevice[], facts: GroupFacts): Moves {
-  return new Planner(groups, devices, facts).plan();
+export function planMoves(
+  groups: GroupTable,
+  devices: readonly PlannerDevice[],
+  facts: GroupFacts,
+  { rebalance = true } = {},
+): Moves {
+  return new Planner(groups, devices, facts).plan(rebalance);
 }
 
 class Planner {
@@ -63,7 +70,7 @@ class Planner {
         if (isActive(group, slot)) this.#load[group[slot]] = (this.#load[group[slot]] as number) + 1;
   }
 
-  plan(): Moves {
+  plan(rebalance: boolean): Moves {
     const settled: number[] = [];
     for (const [number, group] of this.#groups.entries()) {
       const active = SLOTS.filter((slot) => isActive(group, slot));
@@ -75,7 +82,7 @@ class Planner {
     if (this.#missing === 0) {
       const room = Math.max(FEWEST_UNDER_WAY, this.#groups.length / 16) - this.#underWay;
       this.#evacuate(settled, room);
-      if (this.#moves.length === 0 && this.#underWay === 0) this.#rebalance(settled, room);
+      if (rebalance && this.#moves.length === 0 && this.#underWay === 0) this.#rebalance(settled, room);
     }
     return this.#moves;
   }
@@ -152,11 +159,15 @@ class Planner {
     }
   }
 
-  /** Gives the empty slot to the emptiest device of another fault unit than that of the copy that stays. */
+  /**
+   * Gives the empty slot to the emptiest device of another fault unit than that of the copy that stays. Of equally empty ones to
+   * the next after that copy's: where every two devices have as many groups in common, each gets as much to write as to read.
+   */
   #assign(number: number, group: Group, kept: Slot): void {
     const taken = SLOTS.map((slot) => group[slot]);
     let target = -1;
-    for (let device = 0; device < this.#devices.length; device++) {
+    for (let step = 1; step < this.#devices.length; step++) {
+      const device = (group[kept] + step) % this.#devices.length;
       if (this.#standing(device) !== "home" || taken.includes(device)) continue;
       if (this.#unit(device) === this.#unit(group[kept])) continue;
       if (target < 0 || this.#fullness(device, 1) < this.#fullness(target, 1)) target = device;
@@ -185,7 +196,7 @@ class Planner {
     if (byNeed.size === 0 || !home.some(uneven)) return;
     // Neighbouring groups hold neighbouring chunks: what moves is picked from all over, so that small volumes spread too.
     for (const number of settled.toSorted((a, b) => scrambled(a) - scrambled(b))) {
-      if (this.#moves.length >= room) return;
+      if (this.#moves.length >= room || byNeed.size === 0) return;
       const group = this.#groups[number] as Group;
       const active = SLOTS.filter((slot) => isActive(group, slot));
       const source = best(
@@ -195,7 +206,9 @@ class Planner {
       const kept = active.find((slot) => slot !== source);
       if (source === undefined || kept === undefined) continue;
       const target = best(
-        [...byNeed].filter((device) => this.#unit(device) !== this.#unit(group[kept]) && !group.includes(device)),
+        [...byNeed].filter(
+          (device) => this.#unit(device) !== this.#unit(group[kept]) && SLOTS.every((slot) => group[slot] !== device),
+        ),
         (device) => -over(device) / share(device),
       );
       if (target === undefined) continue;

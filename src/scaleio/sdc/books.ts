@@ -86,8 +86,8 @@ export function readBooks(
   return { states: ledger.states, staleCopies, unsyncedChunks, garbage, absorbing };
 }
 
-/** The states of a layer's chunks, as its ledger has them now. */
-function frozenStates(stateDir: string, { id, sizeBytes }: { id: Id; sizeBytes: number }): Uint8Array {
+/** The states of a layer's chunks, as its ledger has them now. Throws as {@link readBooks}. */
+export function layerStates(stateDir: string, { id, sizeBytes }: { id: Id; sizeBytes: number }): Uint8Array {
   const ledger = new Ledger(nodeFiles, recordDir(stateDir, id), id, sizeBytes / CHUNK_BYTES, { mend: false });
   ledger.close();
   return ledger.states;
@@ -99,7 +99,7 @@ export function effectiveStates(
   layers: readonly { id: Id; sizeBytes: number }[],
   layout: Layout,
 ): Uint8Array {
-  const all = layers.map((layer) => frozenStates(stateDir, layer));
+  const all = layers.map((layer) => layerStates(stateDir, layer));
   const states = new Uint8Array(layout.chunks);
   for (let chunk = 0; chunk < layout.chunks; chunk++) {
     const holder = all.find((own) => chunk < own.length && ((own[chunk] as number) & INHERITED) === 0);
@@ -109,7 +109,7 @@ export function effectiveStates(
 }
 
 function countAbsorbing(stateDir: string, { lower, absorb }: Pick<Layer, "lower" | "absorb">, own: Uint8Array): number {
-  const going = lower.slice(0, absorb).map((layer) => frozenStates(stateDir, layer));
+  const going = lower.slice(0, absorb).map((layer) => layerStates(stateDir, layer));
   let count = 0;
   if (going.length === 0) return count;
   for (let chunk = 0; chunk < own.length; chunk++) {

@@ -21,14 +21,21 @@ export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
       raise(
         "STORAGE_POOL_HAS_FAILED_CAPACITY",
         "high",
-        `${pool.name} failed: ${bytes(pool.failedBytes)} have no good copy within reach`,
+        `${pool.name} failed: ${pool.failedBytes > 0 ? bytes(pool.failedBytes) : "chunks"} have no good copy within reach`,
       );
-    if (pool.degradedBytes > 0) raise("STORAGE_POOL_HAS_DEGRADED_CAPACITY", "medium", degradedText(pool, status.sds));
+    if (pool.degradedHealthyBytes > 0)
+      raise("STORAGE_POOL_HAS_DEGRADED_CAPACITY", "medium", degradedText(pool, status.sds));
     const usable = pool.capacityBytes - pool.spareBytes;
     const percent = usable > 0 ? (100 * pool.usedBytes) / usable : 0;
     const full = `${pool.name} is ${percent.toFixed(0)} % full: add devices or remove data`;
     if (percent >= CRITICAL_PERCENT) raise("CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD", "high", full);
     else if (percent >= HIGH_PERCENT) raise("CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD", "medium", full);
+    if (pool.unreachableUnusedBytes > 0)
+      raise(
+        "STORAGE_POOL_HAS_UNREACHABLE_CAPACITY",
+        "low",
+        `${bytes(pool.unreachableUnusedBytes)} of free space of ${pool.name} are out of reach`,
+      );
     raiseSpare(pool, status, raise);
   }
   return alerts;
@@ -41,7 +48,7 @@ function degradedText(pool: ClusterStatus["pools"][number], sds: ClusterStatus["
     .map(({ name, state, since: at }) => `${name} ${state}${since(at)}`);
   const left = pool.secondsLeft === null ? "" : `, ${pool.secondsLeft} s left`;
   const work = pool.rebuildBytes > 0 ? [`rebuilding ${bytes(pool.rebuildBytes)}${left}`] : [];
-  return `${pool.name} degraded: ${[...down, `${bytes(pool.degradedBytes)} on one copy`, ...work].join(", ")}`;
+  return `${pool.name} degraded: ${[...down, `${bytes(pool.degradedHealthyBytes)} on one copy`, ...work].join(", ")}`;
 }
 
 function raiseSpare(

@@ -155,7 +155,7 @@ t.test("maintenance: nothing is rebuilt elsewhere; what was missed is copied at 
   t.ok(intact());
 });
 
-t.test("a device is added to a node and removed again", { skip }, async (t) => {
+t.test("a device is added to a node, resized, and removed again", { skip }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
   const directory = await mountVolume(sim, "d", { size: "64MB" });
   const intact = write(directory, "f");
@@ -177,6 +177,16 @@ t.test("a device is added to a node and removed again", { skip }, async (t) => {
     { what: "copies on the new device", deadline: 60_000 },
   );
   t.ok(intact());
+  t.equal((await sim.cli("device", "resize", "sds-1", "dev-2", "8GB")).code, 0);
+  await waitFor(
+    async () => {
+      const there = await used();
+      return there !== undefined && there.primaryChunks + there.secondaryChunks < 10;
+    },
+    { what: "the smaller device to hold less", deadline: 60_000 },
+  );
+  t.ok(intact());
+  t.match((await sim.cli("device", "resize", "sds-1", "dev-2", "0")).stderr, /too small|size/);
   t.equal((await sim.cli("device", "remove", "sds-1", "dev-2")).code, 0);
   await waitFor(async () => (await used()) === undefined, { what: "the device to be gone", deadline: 60_000 });
   t.notOk(fs.existsSync(place));

@@ -120,6 +120,25 @@ t.test("one node joins many: it gets its share, though none of the others holds 
   t.ok(made <= share * 1.05);
 });
 
+t.test("any device may be made larger or smaller: all of them have their share then", async (t) => {
+  for (const index of [0, 2, 4]) {
+    for (const size of [30, 180]) {
+      const devices = nodes(5).map((one, i) => (i === index ? { ...one, capacityBytes: size } : one));
+      const groups = place(nodes(5), 1000);
+      settle(t, groups, devices);
+      checkSound(t, groups, devices);
+      checkBalance(t, groups, devices);
+    }
+  }
+});
+
+t.test("a pool that is too full is not rebalanced, and rebuilt all the same", async (t) => {
+  const facts = { stale: new Uint32Array(256 * 3), held: new Uint8Array(256) };
+  const plan = (devices: readonly PlannerDevice[]) => planMoves(place(nodes(4)), devices, facts, { rebalance: false });
+  t.same(plan([...nodes(4), device("sds-4")]), []);
+  t.ok(plan(standing(nodes(4), 1, "lost")).length > 0);
+});
+
 t.test("a node leaves: it is emptied, and nothing else is moved", async (t) => {
   const devices = standing(nodes(5), 3, "leaving");
   const groups = place(nodes(5));

@@ -31,14 +31,22 @@ function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{},
         health: "ok" as const,
         protectionDomain: "pd1",
         capacityBytes: 400 * GIB,
-        spareBytes: 100 * GIB,
         usedBytes: 0,
         provisionedBytes: 0,
         availableBytes: 0,
         rebuildBytes: 0,
         secondsLeft: null,
-        degradedBytes: 0,
+        spareBytes: 100 * GIB,
+        inUseBytes: 0,
+        thickBytes: 0,
+        thinBytes: 0,
+        protectedBytes: 0,
+        inMaintenanceBytes: 0,
+        degradedHealthyBytes: 0,
+        degradedFailedBytes: 0,
         failedBytes: 0,
+        unreachableUnusedBytes: 0,
+        unusedBytes: 0,
         ...pool,
       },
     ],
@@ -66,12 +74,10 @@ t.test("spare alerts: less than the largest fault unit, and less even with what 
 
 t.test("a degraded pool is explained", async (t) => {
   const down = { state: "failed" as const, since: "2026-01-01T12:03:11.000Z" };
-  const { alerts } = status({ health: "degraded", degradedBytes: 3.1 * GIB, rebuildBytes: 2 * GIB, secondsLeft: 40 }, [
-    {},
-    down,
-    {},
-    {},
-  ]);
+  const { alerts } = status(
+    { health: "degraded", degradedHealthyBytes: 3.1 * GIB, rebuildBytes: 2 * GIB, secondsLeft: 40 },
+    [{}, down, {}, {}],
+  );
   t.equal(
     alerts.find(({ type }) => type === "STORAGE_POOL_HAS_DEGRADED_CAPACITY")?.text,
     "pool1 degraded: sds-2 failed since 12:03:11, 3.1 GB on one copy, rebuilding 2.0 GB, 40 s left",
@@ -80,7 +86,12 @@ t.test("a degraded pool is explained", async (t) => {
 
 t.test("what has changed is told once, under ScaleIO's names", async (t) => {
   const well = status();
-  const ill = status({ health: "degraded", rebuildBytes: GIB, degradedBytes: GIB }, [{}, { state: "stopped" }, {}, {}]);
+  const ill = status({ health: "degraded", rebuildBytes: GIB, degradedHealthyBytes: GIB }, [
+    {},
+    { state: "stopped" },
+    {},
+    {},
+  ]);
   const names = (before: ClusterStatus, after: ClusterStatus) => changesBetween(before, after).map(({ name }) => name);
   t.strictSame(names(well, ill), ["SDS_DECOUPLED", "REBUILD_STARTED", "MDM_DATA_DEGRADED"]);
   t.strictSame(names(ill, ill), []);

@@ -1,0 +1,65 @@
+import { allLayers, type Layer } from "./layers.ts";
+import type { CapacityStates, Id, Sds, SystemState } from "./model.ts";
+import { type CapacityLayer, capacityStates } from "./pool/capacity-states.ts";
+import { layerStates } from "./sdc/books.ts";
+import { BIT, INHERITED, Layout, SLOTS } from "./sdc/layout.ts";
+import { usedBytes } from "./sds/volume-files.ts";
+
+/** A place of the map with what is there; undefined where a device was removed. */
+export type Place = { readonly sds: Sds; readonly device: Sds["devices"][number] } | undefined;
+
+/** The map's places in index order. */
+export function placesOf(state: SystemState): Place[] {
+  const all = state.sds.flatMap((sds) => sds.devices.map((device) => ({ sds, device })));
+  const byId = new Map(all.map((entry) => [entry.device.id, entry]));
+  return state.pool.deviceIds.map((id) => byId.get(id));
+}
+
+export const isUp = (place: Place): boolean => place?.sds.state === "up" && place.device.state === "up";
+
+/**
+ * The capacity states of the pool, and the bytes used at each place.
+ *
+ * @param whole whether all copies of a layer are known to be good; others are looked at chunk by chunk
+ */
+export function poolCapacity(
+  state: SystemState,
+  stateDir: string,
+  whole: (layerId: Id) => boolean,
+): { states: CapacityStates; used: readonly number[] } {
+  const places = placesOf(state);
+  const used = places.map(() => 0);
+  const groups = state.pool.groups.flat();
+  const layerOf = (layer: Layer): CapacityLayer => {
+    const bytes = places.map((place) => (place === undefined ? 0 : usedBytes(place.device, layer.id)));
+    for (const [place, amount] of bytes.entries()) used[place] = (used[place] as number) + amount;
+    const { sizeBytes } = layer;
+    const copies = whole(layer.id) ? undefined : copiesOf(stateDir, layer, new Layout(layer, groups));
+    return { sizeBytes, thick: layer.owner?.thick === true, used: bytes, copies };
+  };
+  const rows = [...allLayers(state.volumes.values()).values()].map(layerOf);
+  const reaches = places.map((place) => {
+    const resting = place?.sds.maintenance === true && place.device.state !== "failed";
+    const reach = isUp(place) ? "up" : resting ? "maintenance" : "down";
+    return { capacityBytes: place?.device.capacityBytes ?? 0, reach } as const;
+  });
+  return { states: capacityStates(reaches, rows, state.pool.sparePercent), used };
+}
+
+/** For every chunk that the layer holds: the places with a good copy. */
+function copiesOf(stateDir: string, layer: Layer, layout: Layout): number[][] | undefined {
+  let states: Uint8Array;
+  try {
+    states = layerStates(stateDir, layer);
+  } catch {
+    // The health says why.
+    return undefined;
+  }
+  const copies: number[][] = [];
+  for (let chunk = 0; chunk < layout.chunks; chunk++) {
+    const state = states[chunk] as number;
+    if ((state & INHERITED) !== 0) continue;
+    copies.push(SLOTS.filter((slot) => (state & BIT[slot]) === 0).map((slot) => layout.device(chunk, slot)));
+  }
+  return copies;
+}

@@ -1,0 +1,254 @@
+import { SimError } from "../../lib/errors.ts";
+import { CHUNK_BYTES } from "../model.ts";
+import { Copies } from "./copies.ts";
+import type { Files } from "./files.ts";
+import { Intent } from "./intent.ts";
+import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "./layout.ts";
+import { Ledger } from "./ledger.ts";
+import { LowerLayers } from "./lower-layers.ts";
+import type { Session } from "./session.ts";
+
+/** In memory only: the chunk's region was being written when the engine stopped, so its copies may differ. */
+export const UNSYNCED = 0x80;
+
+/**
+ * The layer that takes a volume's writes, opened: its copies on the devices, the state of every chunk, and the records that
+ * say so on disk. Every chunk has a state byte: the bits of ledger.ts say which slots hold no good copy and whether the chunk
+ * is INHERITED, UNSYNCED says that the copies must be compared before one is used.
+ *
+ * Changes of state are made here and put on record by {@link record}; what may be done in which state is decided by
+ * block-store.ts and whole-chunks.ts.
+ */
+export class OpenLayer {
+  readonly #files: Files;
+  readonly #ledger: Ledger;
+  readonly copies: Copies;
+  intent: Intent;
+  lower: LowerLayers;
+  session: Session;
+  #states: Uint8Array;
+  /** Counted as states change, so that a report costs nothing. */
+  staleCopies = 0;
+  unsyncedChunks = 0;
+  absorbing = 0;
+  /** Chunks whose stale bits are ahead of the ledger. */
+  #unrecorded: { first: number; last: number } | undefined;
+
+  /** Throws state_corrupt, state_newer and errno errors of the record files. */
+  constructor(files: Files, session: Session) {
+    this.#files = files;
+    this.session = session;
+    const chunks = session.sizeBytes / CHUNK_BYTES;
+    this.lower = new LowerLayers(files, session);
+    this.#ledger = new Ledger(files, session.recordDir, session.layerId, chunks);
+    this.#states = this.#ledger.states;
+    this.intent = new Intent(files, session.recordDir, session.sizeBytes);
+    this.copies = new Copies(files, session);
+    if (this.#ledger.recorded < chunks) this.#grow(this.#ledger.recorded, chunks);
+
+    this.#count();
+    const perRegion = this.intent.regionBytes / CHUNK_BYTES;
+    for (const region of this.intent.activeRegions()) {
+      const end = Math.min((region + 1) * perRegion, chunks);
+      for (let chunk = region * perRegion; chunk < end; chunk++) this.change(chunk, this.state(chunk) | UNSYNCED);
+    }
+    this.#adoptNewFiles();
+  }
+
+  /** See BlockStore.reload. */
+  reload(session: Session): void {
+    const unsynced = this.copies.reload(session);
+    const lower = new LowerLayers(this.#files, session);
+    this.lower.close();
+    this.lower = lower;
+    this.session = session;
+    const chunks = session.sizeBytes / CHUNK_BYTES;
+    if (chunks > this.chunks) {
+      this.intent.close();
+      this.intent = new Intent(this.#files, session.recordDir, session.sizeBytes);
+      this.#grow(this.chunks, chunks);
+    }
+    this.#count();
+    for (const device of unsynced) this.distrust(device);
+    this.#adoptNewFiles();
+  }
+
+  /** See BlockStore.close. */
+  close(): void {
+    for (const device of this.copies.syncAll()) this.distrust(device);
+    this.intent.clear(
+      (region) => this.regionUnsynced(region),
+      () => this.syncSums(),
+    );
+    this.intent.close();
+    this.#ledger.close();
+    this.copies.close();
+    this.lower.close();
+  }
+
+  get chunks(): number {
+    return this.#states.length;
+  }
+
+  state(chunk: number): number {
+    return this.#states[chunk] as number;
+  }
+
+  /** In memory; {@link touch} where it has to be put on record. */
+  change(chunk: number, state: number): void {
+    const before = this.state(chunk);
+    const active = this.copies.layout.active(chunk);
+    this.staleCopies += (COUNT[state & active] as number) - (COUNT[before & active] as number);
+    this.unsyncedChunks += (state >> 7) - (before >> 7);
+    if ((before & ~state & INHERITED) !== 0 && this.isToAbsorb(chunk)) this.absorbing--;
+    this.#states[chunk] = state;
+  }
+
+  /** Whether the layer does not hold the chunk, so that the one below shows through. */
+  isInherited(chunk: number): boolean {
+    return (this.state(chunk) & INHERITED) !== 0;
+  }
+
+  /** Whether the chunk lies in a layer that is to go. */
+  isToAbsorb(chunk: number): boolean {
+    if (this.session.absorb === 0) return false;
+    const owner = this.lower.owner(chunk);
+    return owner >= 0 && owner < this.session.absorb;
+  }
+
+  isStale(chunk: number, slot: Slot): boolean {
+    return (this.state(chunk) & BIT[slot]) !== 0;
+  }
+
+  /**
+   * To be followed by {@link record} before anything that relies on it. Never takes the last good copy away: a change that
+   * reached no copy fails, and the chunk comes back with its device.
+   */
+  markStale(chunk: number, slot: Slot): void {
+    if (this.isStale(chunk, slot)) return;
+    if ((this.state(chunk) & ALL_SLOTS) === (ALL_SLOTS & ~BIT[slot])) throw noGoodCopy(chunk);
+    this.change(chunk, this.state(chunk) | BIT[slot]);
+    this.touch(chunk);
+  }
+
+  /** All copies of the chunk on one device, see {@link markStale}. */
+  markDevice(chunk: number, device: number): void {
+    for (const slot of SLOTS) if (this.copies.deviceOf(chunk, slot) === device) this.markStale(chunk, slot);
+  }
+
+  /**
+   * Mask of the slots that a change must reach: good copies on healthy devices, in retired slots only if there are no
+   * others. Good copies elsewhere are marked stale, to be recorded before the change. When no healthy device has a good copy,
+   * one on a failed device is the only hope.
+   */
+  targets(chunk: number): number {
+    const good = ~this.state(chunk) & ALL_SLOTS;
+    let healthy = 0;
+    for (let slot = 0; slot < 3; slot++) {
+      if ((good & (1 << slot)) !== 0 && this.copies.healthy(chunk, slot as Slot)) healthy |= 1 << slot;
+    }
+    let targets = healthy & ~this.copies.layout.retired(chunk) || healthy;
+    if (targets === good) return targets;
+    if (targets === 0) {
+      const last = SLOTS.find((slot) => (good & BIT[slot]) !== 0 && this.copies.reachable(chunk, slot));
+      if (last === undefined) throw noGoodCopy(chunk);
+      targets = BIT[last];
+    }
+    for (const slot of SLOTS) if ((good & ~targets & BIT[slot]) !== 0) this.markStale(chunk, slot);
+    return targets;
+  }
+
+  /** To be followed by {@link record}: the chunk's state has changed. */
+  touch(chunk: number): void {
+    const { first, last } = this.#unrecorded ?? { first: chunk, last: chunk };
+    this.#unrecorded = { first: Math.min(first, chunk), last: Math.max(last, chunk) };
+  }
+
+  /** Makes stale marks durable. */
+  record(): void {
+    if (this.#unrecorded === undefined) return;
+    this.#ledger.persist(this.#unrecorded.first, this.#unrecorded.last);
+    this.#unrecorded = undefined;
+  }
+
+  /** Whether a region of the write-intent record has chunks whose copies have not been compared. */
+  regionUnsynced(region: number): boolean {
+    const perRegion = this.intent.regionBytes / CHUNK_BYTES;
+    for (let chunk = region * perRegion; chunk < Math.min((region + 1) * perRegion, this.#states.length); chunk++) {
+      if ((this.state(chunk) & UNSYNCED) !== 0) return true;
+    }
+    return false;
+  }
+
+  /** A device could not be synced: nothing it took since the last flush counts (the write-intent record says where). */
+  distrust(device: number): void {
+    for (let chunk = 0; chunk < this.#states.length; chunk++) {
+      if (this.intent.isActive(chunk * CHUNK_BYTES)) this.markDevice(chunk, device);
+    }
+    this.record();
+  }
+
+  /** Data and checksums; answers the devices on which that failed. */
+  syncEverything(): number[] {
+    const unsynced = this.copies.syncAll();
+    return this.copies.checksum ? [...new Set([...unsynced, ...this.copies.syncSums()])] : unsynced;
+  }
+
+  /** Puts the checksums on disk; true when all of them are. */
+  syncSums(): boolean {
+    return !this.copies.checksum || this.copies.syncSums().length === 0;
+  }
+
+  /** Chunks with fewer than two good copies. */
+  countDegraded(): number {
+    let degraded = 0;
+    for (let chunk = 0; chunk < this.#states.length; chunk++) {
+      const good = 3 - (COUNT[this.state(chunk) & ALL_SLOTS] as number);
+      if (good < 2 && !this.isInherited(chunk)) degraded++;
+    }
+    return degraded;
+  }
+
+  /** Counts anew: at the beginning, and when the map has changed. */
+  #count(): void {
+    this.staleCopies = 0;
+    this.unsyncedChunks = 0;
+    this.absorbing = 0;
+    for (let chunk = 0; chunk < this.#states.length; chunk++) {
+      if (this.isInherited(chunk) && this.isToAbsorb(chunk)) this.absorbing++;
+      this.staleCopies += COUNT[this.state(chunk) & this.copies.layout.active(chunk)] as number;
+      this.unsyncedChunks += this.state(chunk) >> 7;
+    }
+  }
+
+  /** The volume has grown: its new chunks are zeros, and good wherever the map has a place for them. */
+  #grow(first: number, chunks: number): void {
+    this.#ledger.grow(first, chunks, (chunk) => ALL_SLOTS & ~this.copies.layout.active(chunk));
+    this.#states = this.#ledger.states;
+  }
+
+  /**
+   * A device whose file was missing gets an empty one: none of its copies is good, and that is on record before the file
+   * exists. Here a chunk may lose its last good copy; it then answers errors for ever, never zeros.
+   */
+  #adoptNewFiles(): void {
+    for (const device of this.copies.takeNewFiles()) {
+      for (let chunk = 0; chunk < this.#states.length; chunk++) {
+        for (const slot of SLOTS) {
+          if (this.copies.deviceOf(chunk, slot) === device) this.change(chunk, this.state(chunk) | BIT[slot]);
+        }
+      }
+      this.#ledger.persist(0, this.#states.length - 1);
+      this.copies.adopt(device);
+    }
+  }
+
+  /** Makes the states of these chunks durable. */
+  persist(first: number, last: number): void {
+    this.#ledger.persist(first, last);
+  }
+}
+
+export function noGoodCopy(chunk: number): SimError {
+  return new SimError("unavailable", `chunk ${chunk} has no good copy within reach: start the SDS that holds it again`);
+}
