@@ -1,3 +1,4 @@
+import { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { CapacityStates, Id, Sds, SystemState } from "./model.ts";
 import { type CapacityLayer, capacityStates } from "./pool/capacity-states.ts";
@@ -22,11 +23,11 @@ export const isUp = (place: Place): boolean => place?.sds.state === "up" && plac
  *
  * @param whole whether all copies of a layer are known to be good; others are looked at chunk by chunk
  */
-export function poolCapacity(
+export async function poolCapacity(
   state: SystemState,
   stateDir: string,
   whole: (layerId: Id) => boolean,
-): { states: CapacityStates; used: readonly number[] } {
+): Promise<{ states: CapacityStates; used: readonly number[] }> {
   const places = placesOf(state);
   const used = places.map(() => 0);
   const groups = state.pool.groups.flat();
@@ -37,7 +38,12 @@ export function poolCapacity(
     const copies = whole(layer.id) ? undefined : copiesOf(stateDir, layer, new Layout(layer, groups));
     return { sizeBytes, thick: layer.owner?.thick === true, used: bytes, copies };
   };
-  const rows = [...allLayers(state.volumes.values()).values()].map(layerOf);
+  const rows: CapacityLayer[] = [];
+  const slices = new Slices();
+  for (const layer of allLayers(state.volumes.values()).values()) {
+    rows.push(layerOf(layer));
+    await slices.next();
+  }
   const reaches = places.map((place) => {
     const resting = place?.sds.maintenance === true && place.device.state !== "failed";
     const reach = isUp(place) ? "up" : resting ? "maintenance" : "down";

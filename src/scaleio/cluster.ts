@@ -391,7 +391,7 @@ export class Cluster implements ClusterApi {
     const volume = this.#checkUnmapped(id, "removed");
     await this.#mdm.commit({ type: "volume-removed", id });
     this.#repairer.forget(id);
-    await this.#snapshots.sweep(layersOf(volume));
+    await this.#snapshots.sweep(layersOf(volume), volume);
     if (volume.lower !== undefined) await this.#mapChanged();
   }
 

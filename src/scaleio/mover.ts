@@ -1,4 +1,4 @@
-import { setImmediate as breathe } from "node:timers/promises";
+import { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import type { Id, SystemState } from "./model.ts";
@@ -75,6 +75,7 @@ export class Mover {
     const flat = groups.flat();
     const retiring = groups.some((group) => group[3] !== 0);
     const running = new Set(this.#options.sdc.known());
+    const slices = new Slices();
     for (const layer of allLayers(state.volumes.values()).values()) {
       const layout = new Layout(layer, flat);
       const cleared = !retiring || this.#cleared(layer, running, mapVersion);
@@ -95,7 +96,7 @@ export class Mover {
           if ((bad & BIT[slot]) !== 0) facts.stale[at] = (facts.stale[at] as number) + 1;
         }
       }
-      await breathe();
+      await slices.next();
     }
     return facts;
   }

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { Slices } from "../lib/slices.ts";
 import type { FaultBook } from "./faults/fault-book.ts";
 import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
@@ -227,7 +228,9 @@ export class Repairer {
 
   async #unmountedRound(): Promise<void> {
     const { sdc, stateDir } = this.#options;
+    const slices = new Slices({ background: true });
     for (const unit of this.#queue) {
+      await slices.next();
       if (this.#stop.signal.aborted) return;
       const layer = this.#layer(unit);
       if (layer === undefined || (layer.owner !== undefined && (await sdc.device(layer.owner.id)) !== undefined)) {

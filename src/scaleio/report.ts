@@ -1,3 +1,4 @@
+import { Slices } from "../lib/slices.ts";
 import { isUp, type Place, placesOf, poolCapacity } from "./capacity-report.ts";
 import { allLayers, layersOf, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
@@ -37,12 +38,17 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const { state } = mdm;
   const places = placesOf(state);
   const devices = places.filter(isThere);
-  const volumes = await Promise.all([...state.volumes.values()].map((volume) => volumeStatus(sources, volume, places)));
+  const volumes: Awaited<ReturnType<typeof volumeStatus>>[] = [];
+  const slices = new Slices();
+  for (const volume of [...state.volumes.values()]) {
+    volumes.push(await volumeStatus(sources, volume, places));
+    await slices.next();
+  }
   const conditions = new Map(volumes.map(({ volume, condition }) => [ownLayer(volume).id, condition]));
   for (const layer of allLayers(state.volumes.values()).values())
     if (layer.owner === undefined) conditions.set(layer.id, sources.repairer.condition(unitOf(layer), undefined));
   const allUp = devices.every(isUp);
-  const { states, used } = poolCapacity(state, sources.stateDir, (id) => {
+  const { states, used } = await poolCapacity(state, sources.stateDir, (id) => {
     const condition = conditions.get(id);
     return allUp && condition?.staleCopies === 0 && condition.problem === "";
   });

@@ -127,7 +127,7 @@ export class Snapshots {
         this.#change([{ id: targetId, to: { layerId: layer.id, sizeBytes: layer.sizeBytes, lower } }], layer.id),
       );
       await this.#options.changed();
-      await this.sweep(before);
+      await this.sweep(before, target);
     });
   }
 
@@ -147,12 +147,14 @@ export class Snapshots {
       layerId,
     );
     await this.#options.changed();
-    await this.sweep(going);
+    await this.sweep(going, layer.volumes[0] as VolumeRecord);
   }
 
-  /** Removes those of the layers that no volume needs any more. */
-  async sweep(layers: readonly LayerRef[]): Promise<void> {
-    const needed = allLayers(this.#state.volumes.values());
+  /** Removes those of the layers that no volume of a family needs any more. `member`: one that had them, as it was then. */
+  async sweep(layers: readonly LayerRef[], member: VolumeRecord): Promise<void> {
+    const { volumes } = this.#state;
+    const family = familyOf(volumes.values(), member).flatMap(({ id }) => volumes.get(id) ?? []);
+    const needed = allLayers(family);
     for (const { id } of layers) if (!needed.has(id)) await this.#options.removeLayer(id);
   }
 

@@ -181,16 +181,7 @@ export class Copies {
 
   /** Puts the checksums on disk; answers the devices on which that failed. */
   syncSums(): number[] {
-    const failed: number[] = [];
-    for (const [device, sums] of this.#sums.entries()) {
-      try {
-        sums?.flush();
-      } catch (error) {
-        this.#fail(device, "sync the checksums of", error);
-        failed.push(device);
-      }
-    }
-    return failed;
+    return [...this.#sums.keys()].filter((device) => !this.#syncSums(device));
   }
 
   /** Applies a new session; answers the devices that went down without their writes being synced. */
@@ -201,7 +192,10 @@ export class Copies {
     session.devices.forEach((device, index) => {
       const old = before.devices[index];
       const changed = old !== undefined && (old.state !== device.state || old.file !== device.file);
-      if (changed && this.#dirty[index] === 1 && !this.#sync(index)) unsynced.push(index);
+      if (!changed) return;
+      const synced = this.#dirty[index] === 0 || this.#sync(index);
+      // Its copies are good when it comes back, so their checksums must be right.
+      if (!this.#syncSums(index) || !synced) unsynced.push(index);
     });
     this.#session = session;
     this.#layout = new Layout(session, session.groups);
@@ -321,7 +315,8 @@ export class Copies {
       (this.#filesOf[device] as Files).read(this.#fds[device] as number, buffer, start, end - first, first);
       for (let done = 0; done < end - first; done += BLOCK_BYTES) {
         const block = (first + done) / BLOCK_BYTES;
-        if (sumOf(blockAt(buffer, start + done)) === sums.get(block)) continue;
+        const sum = sumOf(blockAt(buffer, start + done));
+        if (sum === sums.get(block) || sum === sums.getAgain(block)) continue;
         this.#foundBad(device, block);
         return false;
       }
@@ -355,6 +350,16 @@ export class Copies {
       return true;
     } catch (error) {
       this.#fail(device, "read the checksums of", error);
+      return false;
+    }
+  }
+
+  #syncSums(device: number): boolean {
+    try {
+      this.#sums[device]?.flush();
+      return true;
+    } catch (error) {
+      this.#fail(device, "sync the checksums of", error);
       return false;
     }
   }

@@ -12,6 +12,12 @@ engine=${0%/*}/sdc-engine.js
 read -r _
 exec </dev/null
 
+# With version 1 of cgroups, whoever needs memory in a group that is full waits until the group's pages have been written back;
+# when these are the volume's pages, the engine would wait for itself. It leaves the group, as the kernel's own disks are in none.
+if [ -w /sys/fs/cgroup/memory/cgroup.procs ]; then
+  echo $$ >/sys/fs/cgroup/memory/cgroup.procs
+fi
+
 while :; do
   "$node" --max-semi-space-size=1 --max-old-space-size=64 "$engine"
   status=$?

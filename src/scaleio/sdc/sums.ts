@@ -30,6 +30,8 @@ interface Page {
 export class Sums {
   readonly #files: Files;
   readonly #fd: number;
+  /** Not at first: a former engine that was killed may have left writes that only the page cache has. */
+  #synced = false;
   readonly #pages = new Map<number, Page>();
 
   constructor(files: Files, file: string) {
@@ -39,6 +41,13 @@ export class Sums {
 
   get(block: number): number {
     return this.#page(block).sums[block % PAGE_SUMS] as number;
+  }
+
+  /** As it is on disk now: another process may have put it there since (lower-layers.ts). */
+  getAgain(block: number): number {
+    const index = Math.floor(block / PAGE_SUMS);
+    if (this.#pages.get(index)?.dirty === false) this.#pages.delete(index);
+    return this.get(block);
   }
 
   set(block: number, sum: number): void {
@@ -65,15 +74,15 @@ export class Sums {
 
   /** Puts them on disk. */
   flush(): void {
-    let written = false;
     for (const [index, page] of this.#pages) {
       if (!page.dirty) continue;
       const bytes = Buffer.from(page.sums.buffer, page.sums.byteOffset, PAGE_BYTES);
       this.#files.write(this.#fd, bytes, 0, PAGE_BYTES, index * PAGE_BYTES);
       page.dirty = false;
-      written = true;
+      this.#synced = false;
     }
-    if (written) this.#files.datasync(this.#fd);
+    if (!this.#synced) this.#files.datasync(this.#fd);
+    this.#synced = true;
     this.#forget();
   }
 

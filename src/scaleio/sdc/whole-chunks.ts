@@ -86,6 +86,8 @@ export class WholeChunks {
         if (this.#copies.write(chunk, slot, this.#target, 0, block, BLOCK_BYTES)) this.fixedBlocks++;
         else this.#layer.markStale(chunk, slot);
       }
+      // It counts as good from now on: the copy that it comes from may be lost before the next flush.
+      this.#sync();
     }
     this.#layer.record();
   }
@@ -174,6 +176,7 @@ export class WholeChunks {
       this.#layer.intent.cover(chunk * CHUNK_BYTES, CHUNK_BYTES, this.#now());
       this.fixedBlocks++;
       if (!this.#mirror(chunk, slot)) this.#layer.markStale(chunk, slot);
+      this.#sync();
     }
     this.#layer.record();
   }
@@ -243,10 +246,14 @@ export class WholeChunks {
     const retired = this.#copies.layout.retired(chunk);
     if ((this.#layer.state(chunk) & retired) === retired) return true;
     if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.settle(chunk)) return false;
-    const kept = SLOTS.some(
-      (slot) => (retired & BIT[slot]) === 0 && !this.#layer.isStale(chunk, slot) && this.#copies.healthy(chunk, slot),
-    );
-    if (!kept) return false;
+    const isKept = () =>
+      SLOTS.some(
+        (slot) => (retired & BIT[slot]) === 0 && !this.#layer.isStale(chunk, slot) && this.#copies.healthy(chunk, slot),
+      );
+    if (!isKept()) return false;
+    // What is kept may have been put right a moment ago and be in memory only.
+    this.#sync();
+    if (!isKept()) return false;
     for (const slot of SLOTS) if ((retired & BIT[slot]) !== 0) this.#layer.markStale(chunk, slot);
     return true;
   }
@@ -264,6 +271,10 @@ export class WholeChunks {
       this.#copies.punch(this.#copies.deviceOf(chunk, slot), chunk * CHUNK_BYTES, CHUNK_BYTES);
     }
     return this.#garbage.delete(chunk);
+  }
+
+  #sync(): void {
+    for (const device of this.#layer.syncEverything()) this.#layer.distrust(device);
   }
 
   /** Reads a whole copy, whatever its checksums say. */

@@ -6,6 +6,7 @@ import t from "tap";
 import { Mdm } from "../../../src/scaleio/mdm/mdm.ts";
 import type { Change, VolumeRecord } from "../../../src/scaleio/model.ts";
 import { tempDir } from "../../helpers/temp-dir.ts";
+import { randomOf } from "../sdc/simulation.ts";
 
 const SYSTEM = "0123456789abcdef";
 const created: Change = {
@@ -259,3 +260,61 @@ t.test(
     t.pass("held");
   },
 );
+
+// One member at a time is ill; it is well again before another falls ill, as a majority asks for.
+t.test("seeded lives of members that are lost, corrupted, old, or down: what was acknowledged is there", async (t) => {
+  const seed = Number(process.env["MDM_SEED"] ?? Math.floor(Math.random() * 1e9));
+  t.comment(`MDM_SEED=${seed}`);
+  for (let life = 0; life < 20; life++) {
+    const random = randomOf(seed + life);
+    const world = new World(t);
+    const acknowledged = new Set<string>();
+    let number = 0;
+    let mdm = await world.founded(0);
+    const old = `${world.members[0]}.old`;
+    const damages: readonly ((directory: string) => void)[] = [
+      (directory) => fs.rmSync(directory, { recursive: true, force: true }),
+      (directory) => {
+        const file = path.join(directory, "log");
+        const bytes = fs.readFileSync(file);
+        const at = Math.floor(random() * Math.max(1, bytes.length));
+        if (bytes.length > 0) bytes[at] = (bytes[at] as number) ^ (1 << Math.floor(random() * 8));
+        fs.writeFileSync(file, bytes);
+      },
+      (directory) => fs.truncateSync(path.join(directory, "log"), Math.floor(random() * 50)),
+      (directory) => {
+        if (!fs.existsSync(old)) return;
+        fs.rmSync(directory, { recursive: true, force: true });
+        fs.cpSync(old, directory, { recursive: true });
+      },
+    ];
+    for (let step = 0; step < 25; step++) {
+      const dice = random();
+      const member = Math.floor(random() * 3);
+      if (dice < 0.6) {
+        const name = `v${++number}`;
+        await mdm.commit(create(number));
+        acknowledged.add(name);
+      } else if (dice < 0.7) {
+        await mdm.takeDown([mdm.members()[member]?.name ?? ""]);
+        for (let i = 0; i < 3; i++) {
+          await mdm.commit(create(++number));
+          acknowledged.add(`v${number}`);
+        }
+        await mdm.takeDown([]);
+      } else if (dice < 0.75) {
+        fs.rmSync(old, { recursive: true, force: true });
+        fs.cpSync(world.members[0] as string, old, { recursive: true });
+      } else {
+        await mdm.close();
+        damages[Math.floor(random() * damages.length)]?.(world.members[member] as string);
+        mdm = await world.open();
+      }
+      const there = new Set(names(mdm));
+      for (const name of acknowledged) if (!there.has(name)) t.fail(`life ${life}, step ${step}: ${name} is missing`);
+      if (there.size !== acknowledged.size) t.fail(`life ${life}, step ${step}: more than was acknowledged`);
+    }
+    t.same(states(mdm), ["normal", "normal", "normal"]);
+    await mdm.close();
+  }
+});

@@ -1,5 +1,6 @@
 import { allLayers, type Layer, ownLayer } from "../../../src/scaleio/layers.ts";
 import type { LayerRef, VolumeRecord } from "../../../src/scaleio/model.ts";
+import { type PlannerDevice, planMoves } from "../../../src/scaleio/pool/planner.ts";
 import { BlockStore } from "../../../src/scaleio/sdc/block-store.ts";
 import { Intent } from "../../../src/scaleio/sdc/intent.ts";
 import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "../../../src/scaleio/sdc/layout.ts";
@@ -56,11 +57,16 @@ export class Simulation {
   #version = 1;
   #down = -1;
   #lastLayer = 0;
+  /** A node that is to be emptied. */
+  #leaving = -1;
   /** Every second life is one with checksums. */
   readonly #checksum: boolean;
+  /** In every third life copies move as the planner says, in the others in any way that the rules allow. */
+  readonly #planned: boolean;
 
   constructor(readonly seed: number) {
     this.#checksum = seed % 2 === 0;
+    this.#planned = seed % 3 === 0;
     this.#random = randomOf(seed);
     this.#disk = new SimulatedDisk(this.#random);
     for (let group = 0; group < MOST_CHUNKS; group++)
@@ -99,7 +105,7 @@ export class Simulation {
     else if (dice < 0.74) this.#flush(volume);
     else if (dice < 0.79) this.#discard(volume);
     else if (dice < 0.85) this.#work(volume);
-    else if (dice < 0.89) this.#moveCopies();
+    else if (dice < 0.89) this.#planned ? this.#plan() : this.#moveCopies();
     else if (dice < 0.93) this.#changeDevice();
     else if (dice < 0.95) this.#snapshot(volume);
     else if (dice < 0.96) this.#grow(volume);
@@ -335,7 +341,30 @@ export class Simulation {
     this.#reloadAll();
   }
 
-  /** What the MDM's planner does, at random: takes a third place for some groups, gives a place up, frees it. */
+  /** As the mover does: the planner's decisions, by what the ledgers say, while nodes leave, are lost and come back. */
+  #plan(): void {
+    if (this.#checksum && this.#down < 0) this.#scanAll();
+    if (this.#random() < 0.2) this.#leaving = this.#leaving < 0 ? Math.floor(this.#random() * DEVICES) : -1;
+    const facts = { stale: new Uint32Array(MOST_CHUNKS * 3), held: new Uint8Array(MOST_CHUNKS) };
+    const given = this.#allGivenUp();
+    const states = this.#ledgers();
+    for (let chunk = 0; chunk < MOST_CHUNKS; chunk++) {
+      facts.held[chunk] = given(chunk) ? 0 : 1;
+      for (const slot of SLOTS) facts.stale[chunk * 3 + slot] = ((states[chunk] as number) >> slot) & 1;
+    }
+    const standing = (device: number): PlannerDevice["standing"] =>
+      device === this.#down ? "lost" : device === this.#leaving ? "leaving" : "home";
+    const devices = this.#states.map((_, device) => ({
+      capacityBytes: 1,
+      faultUnit: String(device),
+      standing: standing(device),
+    }));
+    for (const [number, group] of planMoves(this.#groups, devices, facts)) this.#groups[number] = [...group];
+    this.#version++;
+    this.#reloadAll();
+  }
+
+  /** What a planner may do, at random: takes a third place for some groups, gives a place up, frees it. */
   #moveCopies(): void {
     if (this.#checksum && this.#down < 0) this.#scanAll();
     const states = this.#ledgers();

@@ -69,8 +69,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "4 also the one that leaves before the flush",
     file: "copies.ts",
-    of: "if (changed && this.#dirty[index] === 1 && !this.#sync(index)) unsynced.push(index);",
-    by: "",
+    of: "this.#dirty[index] === 0 || this.#sync(index);",
+    by: "true;",
   },
   {
     invariant: "5 regions are on record before they are written",
@@ -111,7 +111,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "checksums: a block that is not what was written is never answered",
     file: "copies.ts",
-    of: "if (sumOf(blockAt(buffer, start + done)) === sums.get(block)) continue;",
+    of: "if (sum === sums.get(block) || sum === sums.getAgain(block)) continue;",
     by: "continue;",
   },
   {
