@@ -23,8 +23,7 @@ export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
         "high",
         `${pool.name} failed: ${pool.failedBytes > 0 ? bytes(pool.failedBytes) : "chunks"} have no good copy within reach`,
       );
-    if (pool.degradedHealthyBytes > 0)
-      raise("STORAGE_POOL_HAS_DEGRADED_CAPACITY", "medium", degradedText(pool, status.sds));
+    if (onOneCopy(pool) > 0) raise("STORAGE_POOL_HAS_DEGRADED_CAPACITY", "medium", degradedText(pool, status.sds));
     const usable = pool.capacityBytes - pool.spareBytes;
     const percent = usable > 0 ? (100 * pool.usedBytes) / usable : 0;
     const full = `${pool.name} is ${percent.toFixed(0)} % full: add devices or remove data`;
@@ -48,8 +47,12 @@ function degradedText(pool: ClusterStatus["pools"][number], sds: ClusterStatus["
     .map(({ name, state, since: at }) => `${name} ${state}${since(at)}`);
   const left = pool.secondsLeft === null ? "" : `, ${pool.secondsLeft} s left`;
   const work = pool.rebuildBytes > 0 ? [`rebuilding ${bytes(pool.rebuildBytes)}${left}`] : [];
-  return `${pool.name} degraded: ${[...down, `${bytes(pool.degradedHealthyBytes)} on one copy`, ...work].join(", ")}`;
+  return `${pool.name} degraded: ${[...down, `${bytes(onOneCopy(pool))} on one copy`, ...work].join(", ")}`;
 }
+
+/** Also what an SDS in maintenance has the other copy of: it is counted twice (CapacityStates). */
+const onOneCopy = ({ degradedHealthyBytes, inMaintenanceBytes }: ClusterStatus["pools"][number]) =>
+  degradedHealthyBytes + inMaintenanceBytes / 2;
 
 function raiseSpare(
   pool: ClusterStatus["pools"][number],
