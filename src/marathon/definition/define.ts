@@ -1,0 +1,147 @@
+import type { AppDefinition, AppUpdate, Network } from "./app.ts";
+import { checkApp } from "./app-rules.ts";
+import { APP_FIELDS, appUpdateShape } from "./app-shape.ts";
+import { checkExternalSizes } from "./external-volume-rules.ts";
+import { MarathonError, refuse, Violations } from "./violations.ts";
+
+export interface DefineOptions {
+  /** Whether the feature `external_volumes` is on. */
+  readonly externalVolumes: boolean;
+  /** A service port that is not taken. */
+  readonly servicePort: () => number;
+}
+
+/** Stage 2: the shape. Throws 422 in Marathon's form. */
+export function readUpdate(body: unknown): AppUpdate {
+  const found = new Violations();
+  const update = appUpdateShape(body, "", found);
+  refuse(found, "shape");
+  return update;
+}
+
+/**
+ * Stages 3 to 8 (spec/marathon.md 2): what a request says of an application, over what is stored of it, made complete and
+ * checked. Throws MarathonError: 422, or 500 where Marathon's own rewriting gives up.
+ *
+ * @param before undefined: the application is created
+ */
+export function defineApp(
+  id: string,
+  update: AppUpdate,
+  before: AppDefinition | undefined,
+  options: DefineOptions,
+): AppDefinition {
+  checkDeprecated(update);
+  const merged: Record<string, unknown> = { ...before };
+  for (const field of APP_FIELDS) if (update[field] !== undefined) merged[field] = update[field];
+  const app = complete(rewrite({ ...merged, id } as AppUpdate, update), options);
+  const found = new Violations();
+  checkApp(app, found, options);
+  refuse(found, "rules");
+  const sizes = new Violations();
+  checkExternalSizes(app, sizes);
+  refuse(sizes, "rules");
+  const lower = app.constraints.find(([, operator = ""]) => operator !== operator.toUpperCase());
+  if (lower !== undefined) throw new MarathonError(500, `illegal constraint specification ${lower.join(",")}`);
+  return app;
+}
+
+/** Absolute, without a slash at the end and without double ones: `a//b/` is `/a/b`. */
+export function absoluteId(id: string, base = "/"): string {
+  const parts: string[] = [];
+  for (const part of (id.startsWith("/") ? id : `${base}/${id}`).split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return `/${parts.join("/")}`;
+}
+
+/** Stage 3. */
+function checkDeprecated(update: AppUpdate): void {
+  const found = new Violations();
+  if (update.ports !== undefined && update.portDefinitions !== undefined)
+    found.add("/", "cannot specify both ports and port definitions");
+  if (update.container?.docker?.network !== undefined && update.networks !== undefined)
+    found.add("/", "must not specify both container.docker.network and networks");
+  const docker = update.container?.type === "MESOS" ? update.container.docker : undefined;
+  if (docker?.network !== undefined) found.add("/container/docker/network", "must be empty");
+  if (docker?.portMappings !== undefined) found.add("/container/docker/portMappings", "must be empty");
+  refuse(found, "rules");
+}
+
+const NETWORKS = { HOST: "host", NONE: "host", BRIDGE: "container/bridge", USER: "container" } as const;
+
+/** Stage 4: fields of former versions become those of today. */
+function rewrite(merged: AppUpdate, update: AppUpdate): AppUpdate {
+  const { ports, uris, version, ...app } = merged;
+  void version;
+  if (uris !== undefined && update.fetch !== undefined)
+    throw new MarathonError(500, "cannot specify both uris and fetch fields");
+  const result: { -readonly [K in keyof AppUpdate]: AppUpdate[K] } = app;
+  if (uris !== undefined) result.fetch = uris.map((uri) => ({ uri, extract: true, executable: false, cache: false }));
+  if (ports !== undefined)
+    result.portDefinitions = ports.map((port) => ({ port, protocol: "tcp", name: undefined as never, labels: {} }));
+  const docker = app.container?.docker;
+  if (app.container === undefined || docker === undefined) return result;
+  const { network, portMappings, ...rest } = docker;
+  if (network !== undefined) result.networks = [{ mode: NETWORKS[network] }];
+  const mappings = app.container.portMappings ?? portMappings;
+  result.container = { ...app.container, docker: rest, ...(mappings === undefined ? {} : { portMappings: mappings }) };
+  return result;
+}
+
+/** Stage 5: what is left out (spec/marathon.md 4). */
+function complete(given: AppUpdate, { servicePort }: DefineOptions): AppDefinition {
+  const volumes = given.container?.volumes ?? [];
+  const stateful = volumes.some(({ external, persistent }) => external !== undefined || persistent !== undefined);
+  const networks: readonly Network[] =
+    given.networks === undefined || given.networks.length === 0 ? [{ mode: "host" }] : given.networks;
+  const host = networks[0]?.mode === "host";
+  const numbered = <T extends { port: number }>(one: T): T => (one.port === 0 ? { ...one, port: servicePort() } : one);
+  const definitions = given.portDefinitions ?? [{ port: 0, protocol: "tcp", name: "default", labels: {} }];
+  const container = given.container && {
+    ...given.container,
+    ...(host
+      ? {}
+      : {
+          portMappings: (
+            given.container.portMappings ?? [
+              { containerPort: 0, hostPort: 0, servicePort: 0, protocol: "tcp", name: "default", labels: {} },
+            ]
+          ).map((mapping) => (mapping.servicePort === 0 ? { ...mapping, servicePort: servicePort() } : mapping)),
+        }),
+  };
+  const { portDefinitions, ...rest } = given;
+  void portDefinitions;
+  return {
+    env: {},
+    instances: 1,
+    cpus: 1,
+    mem: 128,
+    disk: 0,
+    gpus: 0,
+    executor: "",
+    constraints: [],
+    fetch: [],
+    backoffSeconds: 1,
+    backoffFactor: 1.15,
+    maxLaunchDelaySeconds: 300,
+    healthChecks: [],
+    readinessChecks: [],
+    upgradeStrategy: { minimumHealthCapacity: stateful ? 0.5 : 1, maximumOverCapacity: stateful ? 0 : 1 },
+    labels: {},
+    requirePorts: false,
+    secrets: {},
+    unreachableStrategy: { inactiveAfterSeconds: 0, expungeAfterSeconds: 0 },
+    killSelection: "YOUNGEST_FIRST",
+    role: "*",
+    ...rest,
+    ...(container === undefined ? {} : { container }),
+    ...(host ? { portDefinitions: definitions.map(numbered) } : {}),
+    id: given.id as string,
+    networks,
+    dependencies: (given.dependencies ?? []).map((other) =>
+      absoluteId(other, (given.id as string).replace(/\/[^/]*$/, "")),
+    ),
+  };
+}
