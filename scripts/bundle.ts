@@ -6,10 +6,11 @@ import { build } from "esbuild";
  * One self-contained file per program. CommonJS, because Node starts it some milliseconds faster than a module (dvdcli is
  * called for every mount), and because express and its kind are CommonJS themselves; `import()` stays lazy in it.
  */
-const PROGRAMS = ["rexray-sim", "dvdcli", "sdc-engine"];
+const PROGRAMS = ["rexray-sim", "dvdcli", "sdc-engine", "mesos-agent"];
 /** Copied as they are. */
 const FILES: Readonly<Record<string, string>> = {
   "sdc-supervisor.sh": fs.readFileSync("src/scaleio/sdc/sdc-supervisor.sh", "utf8"),
+  "mesos-executor.sh": fs.readFileSync("src/mesos/agent/mesos-executor.sh", "utf8"),
   // The package is ESM, what lies here is not.
   "package.json": '{ "type": "commonjs" }\n',
 };

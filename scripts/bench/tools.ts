@@ -34,6 +34,9 @@ export function median(values: readonly number[]): number {
 
 const PROGRAM = path.resolve(import.meta.dirname, "../../dist/bin/rexray-sim.js");
 
+// Agents are measured where they are meant.
+process.env["REXRAY_SIM_AGENTS"] = "0";
+
 /** Runs a rexray-sim command on an instance of {@link startProduct}. */
 export const order = (name: string, ...args: string[]): string =>
   sh(process.execPath, PROGRAM, ...args, "--run-dir", `${dir}/${name}/run`);

@@ -2,6 +2,7 @@ import express, { type ErrorRequestHandler, type Express } from "express";
 import { z } from "zod";
 import { asSimError, type ErrorCode, SimError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import type { AgentsApi } from "../mesos/agents-api.ts";
 import type { ClusterApi } from "../scaleio/cluster-api.ts";
 import type { VolumeService } from "../volumes/service.ts";
 import { type DaemonInfo, type DownReport, statusReport, type VolumeInspection } from "./report.ts";
@@ -13,6 +14,8 @@ export interface AdminParts {
   readonly daemon: DaemonInfo;
   /** Paths of the plugin sockets. */
   readonly plugins: readonly string[];
+  /** Undefined: there are none. */
+  readonly agents?: AgentsApi | undefined;
   /** Unmounts what nobody holds, answers, and ends the daemon after the answer. */
   readonly down: (options: { force: boolean }) => Promise<DownReport>;
   readonly log: Log;
@@ -155,6 +158,19 @@ export function adminApp(parts: AdminParts): Express {
     await cluster.resizeDevice(request.params.name, request.params.device, sizeBytes);
     response.json({});
   });
+
+  app.get("/agents", (_request, response) => {
+    response.json(parts.agents?.list() ?? []);
+  });
+
+  for (const order of ["stop", "lose", "restart"] as const) {
+    app.post(`/agents/:name/${order}`, async (request, response) => {
+      if (parts.agents === undefined)
+        throw new SimError("unavailable", "there are no agents: set simulator.agents to a number of them");
+      await parts.agents[order](request.params["name"] as string);
+      response.json({});
+    });
+  }
 
   app.get("/events", async (request, response) => {
     const { after, wait } = understood("/events", eventsQuery, request.query);

@@ -1,6 +1,7 @@
 import http from "node:http";
 import { runFiles } from "../lib/dirs.ts";
 import { ERROR_CODES, type ErrorCode, errnoOf, SimError } from "../lib/errors.ts";
+import type { AgentStatus } from "../mesos/agents-api.ts";
 import type {
   DeviceRequest,
   FaultKind,
@@ -81,6 +82,14 @@ export class AdminClient {
   async resizeDevice(sds: string, device: string, sizeBytes: number): Promise<void> {
     const url = `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}/resize`;
     await this.#call("POST", url, { sizeBytes });
+  }
+
+  agents(): Promise<AgentStatus[]> {
+    return this.#call("GET", "/agents");
+  }
+
+  async orderAgent(agent: string, order: "stop" | "lose" | "restart"): Promise<void> {
+    await this.#call("POST", `/agents/${encodeURIComponent(agent)}/${order}`, {}, DOWN_LIMIT);
   }
 
   /** Events after the one with this id; waits for the first one, at most so long (s, up to 10). */

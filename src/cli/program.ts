@@ -201,6 +201,25 @@ function build(context: Context, done: (status: number) => void): Command {
       done(await (await import("./device.ts")).removeDevice(context, options));
     });
 
+  const agent = program.command("agent").description("look at the Mesos-style agents, and let them fail");
+  withJson(agent.command("ls"))
+    .description("list the agents")
+    .action(async (flags: JsonFlag) => {
+      const options = { runDir: runDirOf(flags), json: flags.json === true };
+      done(await (await import("./agent.ts")).agentLs(context, options));
+    });
+  for (const [order, help] of [
+    ["stop", "end an agent's tasks, give their volumes back, and let it leave"],
+    ["kill", "lose an agent's host at once, with all that runs there"],
+    ["start", "bring an agent back"],
+  ] as const) {
+    withRunDir(agent.command(`${order} <name>`))
+      .description(help)
+      .action(async (name: string, flags: RunDirFlag) => {
+        done(await (await import("./agent.ts")).agentOrder(context, { runDir: runDirOf(flags), name, order }));
+      });
+  }
+
   withJson(program.command("events"))
     .description("show what has happened in the cluster (times are UTC)")
     .option("-f, --follow", "go on showing what happens")

@@ -48,7 +48,7 @@ export function loadConfig({ file, required, env, stateDir }: ConfigSource): { c
   const reader = new Reader(file, env);
   reader.read(readText(file, required));
   reader.readEnvironment();
-  const section = simulatorSchema.safeParse(reader.simulator ?? {});
+  const section = simulatorSchema.safeParse(withAgents(reader.simulator, env));
   if (!section.success) for (const issue of section.error.issues) reader.problemInSimulator(issue);
   const expanded = section.success ? expandSimulator(section.data, stateDir) : undefined;
   const problems = [...reader.problems, ...(expanded?.problems ?? [])];
@@ -224,4 +224,12 @@ class Reader {
   #line(node: Node): string {
     return `${this.#file}:${this.#lines.linePos(node.range?.[0] ?? 0).line}`;
   }
+}
+
+/** REXRAY_SIM_AGENTS stands in for `simulator.agents` where the file has none: 0 switches the agents off. */
+function withAgents(written: unknown, env: NodeJS.ProcessEnv): unknown {
+  const count = env["REXRAY_SIM_AGENTS"];
+  const section = written ?? {};
+  if (count === undefined || count === "" || typeof section !== "object" || "agents" in section) return section;
+  return { ...section, agents: Number(count) };
 }

@@ -5,6 +5,10 @@ import { parseSize } from "../lib/size.ts";
 const MIB = 1024 ** 2;
 const FEWEST_UNITS = 3;
 const MOST_SDS = 1024;
+const MOST_AGENTS = 64;
+/** Ports of the first agent, and how many each has: they share this machine's. */
+const FIRST_TASK_PORT = 31_000;
+const TASK_PORTS = 100;
 
 const size = z.union([z.string(), z.number()]).transform((value, context) => {
   try {
@@ -34,6 +38,19 @@ const throttle = (policy: "limitNumOfConcurrentIos" | "favorAppIos") =>
 const device = z.strictObject({ name, path: z.string().optional(), size: size.optional() });
 const sds = z.strictObject({ name, faultSet: name.optional(), devices: z.array(device).min(1).optional() });
 
+const port = z.number().int().min(1).max(65_535);
+const agentSchema = z.strictObject({
+  name,
+  attributes: z.record(z.string(), z.string()).default({}),
+  cpus: z.number().positive().default(4),
+  mem: z.number().int().positive().default(4096),
+  disk: z.number().int().positive().default(102_400),
+  ports: z
+    .tuple([port, port])
+    .refine(([first, last]) => first <= last, "must be the first and the last port")
+    .optional(),
+});
+
 /** The `simulator:` section as it is written. */
 export const simulatorSchema = z.strictObject({
   profile: z.enum(["safe", "strict"]).default("safe"),
@@ -50,6 +67,11 @@ export const simulatorSchema = z.strictObject({
     .union([z.number().int().min(FEWEST_UNITS).max(MOST_SDS), z.array(sds).min(FEWEST_UNITS).max(MOST_SDS)])
     .default(4),
   pluginNames: z.array(name).min(1).optional(),
+  agents: z.union([z.number().int().min(0).max(MOST_AGENTS), z.array(agentSchema).max(MOST_AGENTS)]).default(3),
+  marathonPort: port.default(8080),
+  mesosPort: port.default(5050),
+  listen: z.string().default("127.0.0.1"),
+  dvdcli: z.string().startsWith("/", "must be an absolute path").optional(),
 });
 
 export interface SimulatorConfig {
@@ -70,6 +92,20 @@ export interface SimulatorConfig {
     readonly faultSet: string;
     readonly devices: readonly { readonly name: string; readonly path: string; readonly sizeBytes: number }[];
   }[];
+  /** Mesos-style agents; none: the part is off. */
+  readonly agents: readonly {
+    readonly name: string;
+    readonly attributes: Readonly<Record<string, string>>;
+    /** MiB of memory and disk. */
+    readonly resources: { readonly cpus: number; readonly mem: number; readonly disk: number };
+    readonly ports: readonly [number, number];
+  }[];
+  readonly marathonPort: number;
+  readonly mesosPort: number;
+  /** Address that both listen on. */
+  readonly listen: string;
+  /** The dvdcli that agents call; undefined: ours. */
+  readonly dvdcli: string | undefined;
   /** Undefined: the names of the command line. */
   readonly pluginNames: readonly string[] | undefined;
 }
@@ -104,7 +140,13 @@ export function expandSimulator(
     problems.push(`simulator.sds: two devices share the directory ${twice}: give each its own`);
   }
   const { profile, protectionDomain, pool, sparePercentage, rebuildPolicy, rebalancePolicy } = written;
-  const { checksum, scannerBandwidth, granularity, pluginNames } = written;
+  const { checksum, scannerBandwidth, granularity, pluginNames, marathonPort, mesosPort, listen, dvdcli } = written;
+  const agents =
+    typeof written.agents === "number"
+      ? Array.from({ length: written.agents }, (_, i) => agentSchema.parse({ name: `agent-${i + 1}` }))
+      : written.agents;
+  for (const twice of repeated(agents.map((one) => one.name)))
+    problems.push(`simulator.agents: "${twice}" is the name of two agents: rename one`);
   return {
     simulator: {
       profile,
@@ -117,6 +159,15 @@ export function expandSimulator(
       scannerBytesPerSecond: scannerBandwidth,
       granularityBytes: granularity,
       sds: nodes,
+      agents: agents.map(({ name: agentName, attributes, cpus, mem, disk, ports }, index) => {
+        const first = FIRST_TASK_PORT + index * TASK_PORTS;
+        const own = ports ?? ([first, first + TASK_PORTS - 1] as const);
+        return { name: agentName, attributes, resources: { cpus, mem, disk }, ports: own };
+      }),
+      marathonPort,
+      mesosPort,
+      listen,
+      dvdcli,
       pluginNames,
     },
     problems,

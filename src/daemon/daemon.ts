@@ -40,6 +40,7 @@ export class Daemon {
   readonly #log: Log;
   readonly #info: DaemonInfo;
   readonly #plugins: PluginSocket[] = [];
+  readonly #warnings: string[] = [];
   #admin: { close(): Promise<void> } | undefined;
   #stopping: Promise<DownReport> | undefined;
 
@@ -67,7 +68,7 @@ export class Daemon {
   }
 
   get warnings(): readonly string[] {
-    return this.#core.warnings;
+    return [...this.#core.warnings, ...this.#warnings];
   }
 
   report(): Promise<StatusReport> {
@@ -105,9 +106,11 @@ export class Daemon {
       volumes,
       daemon: this.#info,
       plugins: this.#pluginPaths(),
+      agents: parts.framework?.agents,
       down: ({ force }) => this.stop({ unmount: true, force }),
       log,
     });
+    this.#warnings.push(...((await parts.framework?.start()) ?? []));
     this.#admin = await serveAdmin(app, runFiles(dirs.runDir).adminSocket);
     await writeRecord({
       format: 1,
@@ -123,6 +126,7 @@ export class Daemon {
   async #stop({ unmount, force }: { unmount: boolean; force: boolean }): Promise<DownReport> {
     let keepRecord = true;
     try {
+      await this.#core.parts.framework?.close({ drain: unmount });
       await this.#closePlugins();
       const remaining = unmount ? await this.#core.parts.volumes.shutdown({ force }) : [];
       keepRecord = unmount ? remaining.length > 0 : await this.#anyMounted();

@@ -7,6 +7,7 @@ import { ScaleioDriver } from "../drivers/scaleio-driver.ts";
 import { Cluster } from "../scaleio/cluster.ts";
 import { kernelFileSystems } from "../volumes/file-systems.ts";
 import { Volumes } from "../volumes/volumes.ts";
+import { Framework } from "./framework.ts";
 import type { OpenParts } from "./parts.ts";
 
 /** The engine and its supervisor are programs of their own: they are there as built, also when this is run from source. */
@@ -21,29 +22,53 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     const child = log.child({ part: name });
     return (message: string) => child.warn(message);
   };
+  const hosts = new Map<string, Volumes>();
   const cluster = await Cluster.open({
+    preempted: (host, name) => hosts.get(host)?.preempted(name),
     config: config.simulator,
     stateDir,
     runDir,
     binDir: BIN_DIR,
-    host: os.hostname(),
     log: part("cluster"),
   });
-  const volumes = new Volumes({
-    driver: new ScaleioDriver(cluster),
-    fileSystems: kernelFileSystems,
-    config: config.volumes,
-    profile: config.simulator.profile,
-    stateDir,
-    log: part("volumes"),
-  });
+  const driver = new ScaleioDriver(cluster, os.hostname());
+  const shared = { fileSystems: kernelFileSystems, profile: config.simulator.profile, log: part("volumes") };
+  const volumes = new Volumes({ ...shared, driver, config: config.volumes, stateDir });
+  // Every agent is a host of its own: it has mount points and records of its own, and its own name among the SDCs.
+  const volumesOf = (host: string): Volumes => {
+    const home = path.join(stateDir, "hosts", host);
+    const own = { ...config.volumes, mountPath: path.join(home, "volumes") };
+    const known = hosts.get(host) ?? new Volumes({ ...shared, driver: driver.on(host), config: own, stateDir: home });
+    hosts.set(host, known);
+    return known;
+  };
+  const { agents, listen, marathonPort, mesosPort, dvdcli } = config.simulator;
+  const serve = (of: Volumes, socket: { dir: string; name: string }) =>
+    servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), ...socket });
+  const framework =
+    agents.length === 0
+      ? undefined
+      : new Framework({
+          agents,
+          listen,
+          marathonPort,
+          mesosPort,
+          dvdcli,
+          stateDir,
+          runDir,
+          binDir: BIN_DIR,
+          volumesOf,
+          servePlugin: serve,
+          loseHost: (host) => cluster.loseHost(host),
+          log: part("marathon"),
+        });
   return {
     cluster,
     volumes,
     warnings,
     pluginNames: config.simulator.pluginNames,
-    servePlugin: ({ dir, name }) =>
-      servePlugin({ app: pluginApp(volumes, () => void volumes.engineRestarted()), dir, name }),
+    framework,
+    servePlugin: (socket) => serve(volumes, socket),
     async close() {
       volumes.close();
       await cluster.close();

@@ -1,6 +1,7 @@
 import type { RemainingVolume } from "../admin/report.ts";
 import type { Dirs } from "../lib/dirs.ts";
 import type { Log } from "../lib/log.ts";
+import type { AgentsApi } from "../mesos/agents-api.ts";
 import type { ClusterApi } from "../scaleio/cluster-api.ts";
 import type { VolumeService } from "../volumes/service.ts";
 
@@ -17,8 +18,21 @@ export interface Parts {
   readonly pluginNames: readonly string[] | undefined;
   /** Serves the volumes to Docker at DIR/NAME.sock. Throws in_use when a live plugin has the name. */
   servePlugin(options: { dir: string; name: string }): Promise<PluginSocket>;
+  /** Undefined: there are no agents. */
+  readonly framework?: FrameworkPart | undefined;
   /** Stops looking after cluster and volumes; mounted volumes stay mounted and served. */
   close(): Promise<void>;
+}
+
+/** Agents and Marathon. */
+export interface FrameworkPart {
+  readonly agents: AgentsApi;
+  /** Answers warnings. */
+  start(): Promise<readonly string[]>;
+  /** `drain`: tasks and agents end; else they go on, for the next daemon to find. */
+  close(options: { drain: boolean }): Promise<void>;
+  /** Ends what a killed daemon has left. */
+  sweep(): Promise<void>;
 }
 
 export interface PluginSocket {

@@ -14,17 +14,21 @@ import type {
 /** The embedded, simulated ScaleIO cluster as a storage driver (spec/rexray.md 9: how REX-Ray reports such volumes). */
 export class ScaleioDriver implements StorageDriver {
   readonly name = "scaleio";
+  readonly host: string;
   readonly #cluster: Cluster;
-  /** Volume names to ids; the MDM's table is by id. */
-  readonly #byName = new Map<string, Id>();
+  /** Volume names to ids; the MDM's table is by id. Shared by the drivers of all hosts. */
+  readonly #byName: Map<string, Id>;
 
-  constructor(cluster: Cluster) {
+  /** @param host name of this host among the SDCs */
+  constructor(cluster: Cluster, host: string, byName?: Map<string, Id>) {
+    this.host = host;
     this.#cluster = cluster;
-    for (const volume of cluster.state.volumes.values()) this.#byName.set(volume.name, volume.id);
+    this.#byName = byName ?? new Map([...cluster.state.volumes.values()].map(({ id, name }) => [name, id]));
   }
 
-  get host(): string {
-    return this.#cluster.host;
+  /** The same cluster as another simulated host sees it. */
+  on(host: string): ScaleioDriver {
+    return new ScaleioDriver(this.#cluster, host, this.#byName);
   }
 
   list(): DriverVolume[] {
@@ -71,15 +75,15 @@ export class ScaleioDriver implements StorageDriver {
   }
 
   attach(id: Id, options: { preempt: boolean }): Promise<AttachedDevice> {
-    return this.#cluster.attach(id, options);
+    return this.#cluster.attach(id, this.host, options);
   }
 
   device(id: Id): Promise<string | undefined> {
-    return this.#cluster.device(id);
+    return this.#cluster.device(id, this.host);
   }
 
   detach(id: Id): Promise<{ released: boolean }> {
-    return this.#cluster.detach(id);
+    return this.#cluster.detach(id, this.host);
   }
 
   /** The names are reserved before the first wait: two creations of one name must not both find it free. */

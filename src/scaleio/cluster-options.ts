@@ -26,8 +26,8 @@ export interface ClusterOptions {
   readonly runDir: string;
   /** Where sdc-engine.js and sdc-supervisor.sh lie. */
   readonly binDir: string;
-  /** Name of this host among the SDCs. */
-  readonly host: string;
+  /** A volume was taken away from this host, which was mapped to it. */
+  readonly preempted?: (host: string, volumeName: string) => void;
   /** A line for the log, for what happens without having been asked for. */
   readonly log: (message: string) => void;
 }

@@ -49,7 +49,6 @@ export interface NewVolume {
  * recorded by the MDM; data flows elsewhere, in the engines.
  */
 export class Cluster implements ClusterApi {
-  readonly host: string;
   readonly #options: ClusterOptions;
   readonly #mdm: Mdm;
   readonly #sdc: Sdc;
@@ -68,7 +67,6 @@ export class Cluster implements ClusterApi {
 
   private constructor(options: ClusterOptions, mdm: Mdm) {
     this.#options = options;
-    this.host = options.host;
     this.#mdm = mdm;
     this.#sdc = new Sdc(options.runDir, options.binDir);
     this.#lastId = mdm.state.lastId;
@@ -251,17 +249,27 @@ export class Cluster implements ClusterApi {
     return this.#alone([id], () => this.#resize(id, bytes));
   }
 
-  /** Maps the volume to this host and makes it a block device. Throws in_use, no_quorum, state_corrupt, host_failed. */
-  attach(id: Id, { preempt }: { preempt: boolean }): Promise<Attached> {
-    return this.#alone([id], () => this.#attach(id, preempt));
+  /**
+   * Maps the volume to a host and makes it a block device. All hosts are simulated on this machine. Pre-emption fences the host
+   * that has the volume: it cannot write any more when this returns. Throws in_use, no_quorum, state_corrupt, host_failed.
+   */
+  attach(id: Id, host: string, { preempt }: { preempt: boolean }): Promise<Attached> {
+    return this.#alone([id], () => this.#attach(id, host, preempt));
   }
 
-  device(id: Id): Promise<string | undefined> {
-    return this.#sdc.device(id);
+  /** The block device of a volume that is mapped to this host. */
+  async device(id: Id, host: string): Promise<string | undefined> {
+    return this.state.volumes.get(id)?.mappedTo === host ? this.#sdc.device(id) : undefined;
   }
 
-  detach(id: Id): Promise<{ released: boolean }> {
-    return this.#alone([id], () => this.#detach(id));
+  detach(id: Id, host: string): Promise<{ released: boolean }> {
+    return this.#alone([id], () => this.#detach(id, host));
+  }
+
+  /** A host is lost: what it has mapped stays mapped to it and is not served any more. */
+  async loseHost(host: string): Promise<void> {
+    for (const { id, mappedTo } of [...this.state.volumes.values()])
+      if (mappedTo === host) await this.#alone([id], () => this.#sdc.fence(id));
   }
 
   async stopSds(name: string): Promise<void> {
@@ -466,15 +474,18 @@ export class Cluster implements ClusterApi {
     );
   }
 
-  async #attach(id: Id, preempt: boolean): Promise<Attached> {
+  async #attach(id: Id, host: string, preempt: boolean): Promise<Attached> {
     const volume = this.volume(id);
-    if (volume.mappedTo !== null && volume.mappedTo !== this.host && !preempt) {
+    const { mappedTo } = volume;
+    if (mappedTo !== null && mappedTo !== host && !preempt) {
       throw new SimError(
         "in_use",
-        `volume ${volume.name} is mapped to host ${volume.mappedTo}: unmount it there, or allow pre-emption`,
+        `volume ${volume.name} is mapped to host ${mappedTo}: unmount it there, or allow pre-emption`,
       );
     }
-    if (volume.mappedTo !== this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: this.host });
+    if (mappedTo !== null && mappedTo !== host) await this.#sdc.fence(id);
+    if (mappedTo !== host) await this.#mdm.commit({ type: "volume-mapped", id, to: host });
+    if (mappedTo !== null && mappedTo !== host) this.#options.preempted?.(mappedTo, volume.name);
     try {
       const session = this.#session(volume);
       const attached = await this.#sdc.attach(session);
@@ -485,16 +496,19 @@ export class Cluster implements ClusterApi {
       if (!same) await this.#sdc.reload(now);
       return attached;
     } catch (error) {
-      await this.#detach(id).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
+      await this.#detach(id, host).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
       throw error;
     }
   }
 
-  async #detach(id: Id): Promise<{ released: boolean }> {
+  async #detach(id: Id, host: string): Promise<{ released: boolean }> {
+    const mappedTo = this.state.volumes.get(id)?.mappedTo ?? null;
+    // Somebody else has it now: there is nothing of this host's left to take away.
+    if (mappedTo !== null && mappedTo !== host) return { released: true };
     const result = await this.#sdc.detach(id);
     if (!result.released) return result;
     this.#repairer.look(id);
-    if (this.volume(id).mappedTo === this.host) await this.#mdm.commit({ type: "volume-mapped", id, to: null });
+    if (mappedTo === host) await this.#mdm.commit({ type: "volume-mapped", id, to: null });
     return result;
   }
 

@@ -170,6 +170,11 @@ export class Volumes implements VolumeService {
     this.#attachments.engineRestarted();
   }
 
+  /** A volume was taken away from this host: what is left of it here goes, in the background. */
+  preempted(name: string): void {
+    void this.#alone(name, () => this.#attachments.reconcile(name));
+  }
+
   /**
    * Takes down every volume that nobody holds, counted or not; answers the others.
    *

@@ -55,6 +55,8 @@ export class Sim {
       REXRAY_SIM_STATE_DIR: this.stateDir,
       REXRAY_SIM_RUN_DIR: this.runDir,
       REXRAY_SIM_PLUGIN_DIR: this.pluginDir,
+      // Ports are the machine's: those who want agents say which they take.
+      REXRAY_SIM_AGENTS: "0",
       ...options.env,
     };
     this.#withConfig = options.config !== undefined;

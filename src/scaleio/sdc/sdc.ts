@@ -120,6 +120,27 @@ export class Sdc {
     return { released: await this.#unmount(files.dir) };
   }
 
+  /**
+   * Ends whatever serves the volume, without waiting for those who use it: they get errors, and nothing of theirs reaches the
+   * copies any more when this returns. What was acknowledged is in the copies.
+   */
+  async fence(volumeId: string): Promise<void> {
+    const { dir, volume } = this.#files(volumeId);
+    if (!fs.existsSync(dir)) return;
+    const loop = loopOf(volume);
+    // The supervisor first, or it would run another engine.
+    for (const pid of this.#processes(dir).toSorted((a, b) => a - b)) killNow(pid);
+    if (!(await until(() => this.#processes(dir).length === 0, RELEASE_MS)))
+      throw new SimError(
+        "host_failed",
+        `the engine of volume ${volumeId} does not end: kill the processes that work in ${dir}`,
+      );
+    while (mountsOf((mount) => mount.mountpoint === volume).length > 0) await unmountFuseFile(volume, { lazy: true });
+    // It goes for good when the last one closes it.
+    if (loop !== undefined) await detachLoop(loop);
+    fs.rmSync(dir, { recursive: true, force: true });
+  }
+
   /** Hands a changed session to an attached volume's engine; returns when it is in force. Throws timed_out, unavailable. */
   async reload(session: Session): Promise<EngineStatus> {
     replaceJson(this.#files(session.volumeId).session, session);
@@ -229,6 +250,14 @@ export class Sdc {
   #files(volumeId: string) {
     const dir = path.join(this.#root, volumeId);
     return { dir, ...sessionFiles(dir) };
+  }
+}
+
+function killNow(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
   }
 }
 

@@ -1,0 +1,114 @@
+import fs from "node:fs";
+import http from "node:http";
+import path from "node:path";
+import type { Express } from "express";
+import { marathonApi } from "../marathon/api/app.ts";
+import { Marathon } from "../marathon/marathon.ts";
+import { type AgentSettings, Agents } from "../mesos/master/agents.ts";
+import { mesosApi } from "../mesos/master/api.ts";
+import type { Volumes } from "../volumes/volumes.ts";
+import type { FrameworkPart, PluginSocket } from "./parts.ts";
+
+/** What the agents and Marathon's API are made of. */
+export interface FrameworkOptions {
+  readonly agents: readonly AgentSettings[];
+  readonly listen: string;
+  readonly marathonPort: number;
+  readonly mesosPort: number;
+  readonly dvdcli: string | undefined;
+  readonly stateDir: string;
+  readonly runDir: string;
+  readonly binDir: string;
+  /** The volume service as a simulated host sees it. */
+  readonly volumesOf: (host: string) => Volumes;
+  readonly servePlugin: (volumes: Volumes, socket: { dir: string; name: string }) => Promise<PluginSocket>;
+  readonly loseHost: (host: string) => Promise<void>;
+  readonly log: (message: string) => void;
+}
+
+/** Names under which agents' tasks find their volumes; the second is that of existing definitions. */
+const DRIVERS = ["rexray-sim", "rexray"];
+
+/** The second front door: Mesos-style agents, Marathon's API and Mesos' endpoints. */
+export class Framework implements FrameworkPart {
+  readonly #options: FrameworkOptions;
+  readonly #servers: http.Server[] = [];
+  readonly #marathon: Marathon;
+  readonly agents: Agents;
+
+  constructor(options: FrameworkOptions) {
+    this.#options = options;
+    const { agents, stateDir, runDir, binDir, dvdcli, loseHost, log } = options;
+    this.agents = new Agents({
+      agents,
+      stateDir,
+      runDir,
+      binDir,
+      dvdcli,
+      servePlugins: (host, dir) => this.#servePlugins(host, dir),
+      loseHost,
+      log,
+    });
+    this.#marathon = new Marathon({ stateDir, agents: this.agents, externalVolumes: true, log });
+  }
+
+  /** Answers warnings: a port that is taken costs that API, not the start. */
+  async start(): Promise<string[]> {
+    const { listen, marathonPort, mesosPort, agents, log } = this.#options;
+    await Promise.all(agents.map(({ name }) => this.#options.volumesOf(name).reconcile()));
+    await this.#marathon.start();
+    const marathon = marathonApi({ marathon: this.#marathon, address: `${listen}:${marathonPort}`, log });
+    const mesos = mesosApi({
+      agents: this.agents,
+      tasks: (agent) => this.agents.tasks(agent),
+      frameworkId: this.#marathon.store.frameworkId,
+      address: `${listen}:${mesosPort}`,
+    });
+    const warnings = await Promise.all([
+      this.#listen(marathon, "Marathon's API", "simulator.marathonPort", marathonPort),
+      this.#listen(mesos, "Mesos' endpoints", "simulator.mesosPort", mesosPort),
+    ]);
+    return warnings.flat();
+  }
+
+  async close({ drain }: { drain: boolean }): Promise<void> {
+    for (const server of this.#servers) {
+      server.close();
+      server.closeAllConnections();
+    }
+    await this.#marathon.close({ drain });
+    for (const { name } of this.#options.agents) {
+      const volumes = this.#options.volumesOf(name);
+      if (drain) await volumes.shutdown({ force: true });
+      volumes.close();
+    }
+  }
+
+  /** After a daemon that was killed: ends agents and tasks, gives their volumes back. */
+  async sweep(): Promise<void> {
+    await this.agents.killAll();
+    for (const { name } of this.#options.agents) await this.#options.volumesOf(name).shutdown({ force: true });
+  }
+
+  async #servePlugins(host: string, dir: string): Promise<{ close(): Promise<void> }> {
+    const volumes = this.#options.volumesOf(host);
+    // What a former daemon left there is of no use to anybody.
+    for (const name of fs.readdirSync(dir)) fs.rmSync(path.join(dir, name), { force: true });
+    const sockets: PluginSocket[] = [];
+    for (const name of DRIVERS) sockets.push(await this.#options.servePlugin(volumes, { dir, name }));
+    return { close: async () => void (await Promise.all(sockets.map((socket) => socket.close()))) };
+  }
+
+  #listen(app: Express, what: string, key: string, port: number): Promise<string[]> {
+    const server = http.createServer(app);
+    return new Promise((resolve) => {
+      server.once("error", (error) =>
+        resolve([`${what} is not served: ${error.message}; free port ${port}, or set ${key} to another one`]),
+      );
+      server.listen(port, this.#options.listen, () => {
+        this.#servers.push(server);
+        resolve([]);
+      });
+    });
+  }
+}

@@ -1,0 +1,131 @@
+import express, { type ErrorRequestHandler, type Express } from "express";
+import { MarathonError } from "../definition/violations.ts";
+import type { Marathon } from "../marathon.ts";
+import { appRoutes } from "./apps.ts";
+import { eventStream } from "./event-stream.ts";
+import { groupRoutes } from "./groups.ts";
+import { answer, bodyOf, isTrue, pathOf } from "./http.ts";
+import { info } from "./info.ts";
+import { renderDeployment, renderQueue, renderTask } from "./render.ts";
+
+export interface ApiOptions {
+  readonly marathon: Marathon;
+  /** host:port under which the API is reached. */
+  readonly address: string;
+  readonly log: (message: string) => void;
+}
+
+/** The `/v2` API (spec/marathon.md 6). */
+export function marathonApi({ marathon, address, log }: ApiOptions): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.set("query parser", "extended");
+  app.use((request, response, next) => {
+    response.set({
+      "Cache-Control": "no-cache, no-store, must-revalidate",
+      Pragma: "no-cache",
+      Expires: "0",
+      "X-Marathon-Leader": `http://${address}`,
+      "X-Frame-Options": "DENY",
+      "X-XSS-Protection": "1; mode=block",
+    });
+    // `//` inside paths is tolerated.
+    request.url = request.url.replace(/^[^?]*/, (path) => path.replace(/\/{2,}/g, "/"));
+    next();
+  });
+  app.use(express.text({ type: () => true, limit: "5mb" }));
+
+  app.get("/ping", (_request, response) => void response.type("text/plain").send("pong"));
+  app.get("/", (_request, response) => response.redirect(302, "/ui/"));
+  app.get("/metrics", (_request, response) => {
+    response.json({ version: "4.0.0", gauges: {}, counters: {}, histograms: {}, meters: {}, timers: {} });
+  });
+  app.get("/v2/events", (request, response) => eventStream(marathon, request, response));
+  app.get("/v2/info", (_request, response) => {
+    response.json(info(marathon, address));
+  });
+  app.get("/v2/leader", (_request, response) => {
+    response.json({ leader: address });
+  });
+  app.delete("/v2/leader", (_request, response) => {
+    response.json({ message: "Leadership abdicated" });
+  });
+  app.get("/v2/pods", (_request, response) => {
+    response.json([]);
+  });
+  app.get("/v2/deployments", (_request, response) => {
+    response.json(marathon.store.deployments.map(renderDeployment));
+  });
+  app.delete("/v2/deployments/:id", async (request, response) => {
+    const begun = await marathon.cancel(request.params.id, { force: isTrue(request.query["force"]) });
+    if (begun === undefined) response.status(202).end();
+    else response.json(begun);
+  });
+  app.get("/v2/queue", (_request, response) => {
+    response.json({ queue: renderQueue(marathon) });
+  });
+  app.delete("/v2/queue/*id/delay", (request, response) => {
+    const id = pathOf(request.params["id"]);
+    if (marathon.scheduler.waiting(id) === undefined)
+      throw new MarathonError(404, `Application ${id} not found in tasks queue.`);
+    marathon.scheduler.resetDelay(id);
+    response.status(204).end();
+  });
+  taskRoutes(app, marathon);
+  appRoutes(app, marathon, address);
+  groupRoutes(app, marathon);
+  app.use(() => {
+    throw new MarathonError(500, "URI not found");
+  });
+  app.use(render(log));
+  return app;
+}
+
+function taskRoutes(app: Express, marathon: Marathon): void {
+  app.get("/v2/tasks", (request, response) => {
+    const wanted = [request.query["status"] ?? []].flat().map(String);
+    const agents = marathon.agents.list();
+    const tasks = marathon.apps().flatMap((record) =>
+      record.instances
+        .filter(({ state }) => state !== "Scheduled")
+        .filter(({ state }) => wanted.length === 0 || wanted.some((word) => state === `TASK_${word.toUpperCase()}`))
+        .map((instance) => renderTask(record.versions[0]?.app.id ?? "", record, instance, agents)),
+    );
+    response.json({ tasks });
+  });
+  app.post("/v2/tasks/delete", async (request, response) => {
+    const { ids = [] } = bodyOf(request) as { ids?: unknown };
+    if (!Array.isArray(ids))
+      throw new MarathonError(422, "Invalid JSON", { details: [{ path: "/ids", errors: ["error.expected.jsarray"] }] });
+    for (const id of ids)
+      if (!/\.(?:instance-|marathon-)?[0-9a-f-]{36}/.test(String(id)))
+        throw new MarathonError(400, `Invalid task id '${String(id)}'. [The task id doesn't match the known pattern]`);
+    const found = ids.flatMap((id) => marathon.findTask(String(id)) ?? []);
+    const agents = marathon.agents.list();
+    const tasks = found.map(({ id, instance }) => renderTask(id, marathon.app(id), instance, agents));
+    const begun = await marathon.killTasks(found, {
+      scale: isTrue(request.query["scale"]),
+      force: isTrue(request.query["force"]),
+    });
+    if (begun === undefined) response.json({ tasks });
+    else answer(response, begun, 200, begun);
+  });
+}
+
+function render(log: (message: string) => void): ErrorRequestHandler {
+  return (error: unknown, request, response, next) => {
+    if (response.headersSent) return next(error);
+    if (error instanceof MarathonError) return void response.status(error.status).json(error.body);
+    const status = statusOf(error);
+    if (status === undefined) log(`${request.method} ${request.path}: ${error instanceof Error ? error.stack : error}`);
+    const message = error instanceof Error ? error.message : String(error);
+    return void response.status(status ?? 500).json({ message });
+  };
+}
+
+/** What Express and its body parser throw for a malformed request carries a 4xx status. */
+function statusOf(error: unknown): number | undefined {
+  const status = typeof error === "object" && error !== null && "status" in error ? error.status : undefined;
+  return typeof status === "number" && status >= 400 && status < 500 ? status : undefined;
+}

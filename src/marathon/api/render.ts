@@ -1,0 +1,131 @@
+import type { AgentView } from "../../mesos/master/agents.ts";
+import type { AppDefinition } from "../definition/app.ts";
+import type { Marathon } from "../marathon.ts";
+import type { Deployment } from "../scheduler/deployment.ts";
+import { type Instance, taskIdOf } from "../scheduler/instance.ts";
+import { REASONS } from "../scheduler/offers.ts";
+import { type AppRecord, current, type Version } from "../scheduler/store.ts";
+
+/** JSON of the API, with exactly the keys that Marathon has: strict clients refuse others (spec/marathon.md 1, 6). */
+type Json = Record<string, unknown>;
+
+/** A definition with its version. Empty optional collections are left out. */
+export function renderApp(version: Version): Json {
+  const { app } = version;
+  const json: Json = { ...app, ...ports(app) };
+  for (const key of ["secrets", "readinessChecks"] as const) if (Object.keys(app[key]).length === 0) delete json[key];
+  if (app.container !== undefined) json["container"] = renderContainer(app.container);
+  const { lastScalingAt, lastConfigChangeAt } = version;
+  return { ...json, version: version.version, versionInfo: { lastScalingAt, lastConfigChangeAt } };
+}
+
+const ports = ({ portDefinitions = [] }: AppDefinition): Json => ({ ports: portDefinitions.map(({ port }) => port) });
+
+function renderContainer({ volumes, ...rest }: NonNullable<AppDefinition["container"]>): Json {
+  return {
+    ...rest,
+    volumes: volumes.map(({ external, ...volume }) => {
+      if (external === undefined) return volume;
+      const { options, ...others } = external;
+      return { ...volume, external: { ...others, ...(Object.keys(options).length === 0 ? {} : { options }) } };
+    }),
+  };
+}
+
+export function counts({ instances }: AppRecord): Json {
+  const count = (is: (instance: Instance) => boolean) => instances.filter(is).length;
+  return {
+    tasksStaged: count(({ state }) => state === "TASK_STAGING"),
+    tasksRunning: count(({ state }) => state === "TASK_RUNNING"),
+    tasksHealthy: count(({ health }) => health?.alive === true),
+    tasksUnhealthy: count(({ health }) => health?.alive === false),
+  };
+}
+
+/** With what is going on. */
+export function renderRunningApp(marathon: Marathon, record: AppRecord, embed: ReadonlySet<string>): Json {
+  const version = current(record);
+  const { id } = version.app;
+  return {
+    ...renderApp(version),
+    ...counts(record),
+    deployments: marathon.deploymentsOf(id).map((deployment) => ({ id: deployment.id })),
+    ...(embed.has("tasks") ? { tasks: renderTasks(marathon, id, record) } : {}),
+    ...(embed.has("lastTaskFailure") && record.lastTaskFailure !== undefined
+      ? { lastTaskFailure: record.lastTaskFailure }
+      : {}),
+  };
+}
+
+/** Instances that nobody has offered to run are no tasks yet. */
+export function renderTasks(marathon: Marathon, appId: string, record: AppRecord): Json[] {
+  const agents = marathon.agents.list();
+  return record.instances
+    .filter(({ state }) => state !== "Scheduled")
+    .map((instance) => renderTask(appId, record, instance, agents));
+}
+
+export function renderTask(appId: string, record: AppRecord, instance: Instance, agents: readonly AgentView[]): Json {
+  const { app } = current(record);
+  const { stagedAt, startedAt, health } = instance;
+  return {
+    appId,
+    id: taskIdOf(instance),
+    host: instance.agent ?? "",
+    slaveId: agents.find(({ name }) => name === instance.agent)?.id ?? "",
+    state: instance.killing ? "TASK_KILLING" : instance.state,
+    ports: instance.ports,
+    servicePorts: (app.portDefinitions ?? []).map(({ port }) => port),
+    ipAddresses: [{ ipAddress: "127.0.0.1", protocol: "IPv4" }],
+    ...(stagedAt === undefined ? {} : { stagedAt }),
+    ...(startedAt === undefined ? {} : { startedAt }),
+    version: instance.version,
+    localVolumes: [],
+    ...(health === undefined ? {} : { healthCheckResults: [{ ...health, instanceId: instance.id }] }),
+    role: app.role,
+  };
+}
+
+export function renderDeployment({ id, version, steps, step, before }: Deployment): Json {
+  return {
+    id,
+    version,
+    affectedApps: Object.keys(before),
+    affectedPods: [],
+    steps,
+    currentActions: (steps[step]?.actions ?? []).map((action) => ({ ...action, readinessCheckResults: [] })),
+    currentStep: Math.min(step + 1, steps.length),
+    totalSteps: steps.length,
+  };
+}
+
+/** What waits, and why. */
+export function renderQueue(marathon: Marathon): Json[] {
+  return marathon.apps().flatMap((record) => {
+    const version = current(record);
+    const waiting = marathon.scheduler.waiting(version.app.id);
+    const count = record.instances.filter(({ state }) => state === "Scheduled").length;
+    if (waiting === undefined || count === 0) return [];
+    const left = Math.max(0, Math.ceil((record.backoff.until - Date.now()) / 1000));
+    const summary = REASONS.map((reason) => ({
+      reason,
+      declined: waiting.reasons.get(reason) ?? 0,
+      processed: [...waiting.reasons.values()].reduce((sum, one) => sum + one, 0),
+    }));
+    return [
+      {
+        count,
+        app: renderApp(version),
+        role: version.app.role,
+        delay: { timeLeftSeconds: left, overdue: left === 0 },
+        since: waiting.since,
+        processedOffersSummary: {
+          processedOffersCount: waiting.processed,
+          unusedOffersCount: waiting.unused,
+          rejectSummaryLastOffers: summary,
+          rejectSummaryLaunchAttempt: summary,
+        },
+      },
+    ];
+  });
+}

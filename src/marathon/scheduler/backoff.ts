@@ -1,0 +1,19 @@
+import type { AppDefinition } from "../definition/app.ts";
+
+type Settings = Pick<AppDefinition, "backoffSeconds" | "backoffFactor" | "maxLaunchDelaySeconds">;
+
+/** The delay before an application is launched again after failures (spec/marathon.md 6.7). */
+export interface Backoff {
+  /** Milliseconds; 0: no failure yet. */
+  readonly delayMs: number;
+  /** Until when. */
+  readonly until: number;
+}
+
+export const NO_BACKOFF: Backoff = { delayMs: 0, until: 0 };
+
+export function afterFailure({ delayMs }: Backoff, settings: Settings, now: number): Backoff {
+  const most = settings.maxLaunchDelaySeconds * 1000;
+  const next = delayMs === 0 ? settings.backoffSeconds * 1000 : delayMs * settings.backoffFactor;
+  return { delayMs: Math.min(most, next), until: now + Math.min(most, next) };
+}

@@ -1,0 +1,69 @@
+import { randomBytes } from "node:crypto";
+import { isTerminal, type TaskState } from "../../mesos/task.ts";
+import type { AppDefinition } from "../definition/app.ts";
+
+/** One instance of an application: what Marathon shows as a task (spec/marathon.md 6.3). Plain data, kept on disk. */
+export interface Instance {
+  readonly id: string;
+  /** Rises when the instance is started again after it has failed. */
+  attempt: number;
+  /** Of the definition that it was started with. */
+  version: string;
+  /** undefined: nobody has offered to run it yet. */
+  agent?: string;
+  state: TaskState | "Scheduled";
+  message: string;
+  ports: readonly number[];
+  readonly createdAt: string;
+  stagedAt?: string;
+  startedAt?: string;
+  /** Somebody has asked for its end. */
+  killing: boolean;
+  /** Not to be started again when it has ended. */
+  goal: "Running" | "Stopped";
+  health?: HealthResult;
+  /** Since when its agent is lost. */
+  unreachableSince?: string;
+}
+
+export interface HealthResult {
+  alive: boolean;
+  consecutiveFailures: number;
+  firstSuccess?: string;
+  lastSuccess?: string;
+  lastFailure?: string;
+  lastFailureCause?: string;
+}
+
+export const newInstance = (appId: string, version: string): Instance => ({
+  id: `${appId.slice(1).replaceAll("/", "_")}.instance-${timeUuid()}`,
+  attempt: 1,
+  version,
+  state: "Scheduled",
+  message: "",
+  ports: [],
+  createdAt: new Date().toISOString(),
+  killing: false,
+  goal: "Running",
+});
+
+export const taskIdOf = ({ id, attempt }: Pick<Instance, "id" | "attempt">): string => `${id}._app.${attempt}`;
+
+/** Whether something of it may run. */
+export const isLive = ({ state }: Instance): boolean => state !== "Scheduled" && !isTerminal(state);
+export const isEnded = ({ state }: Instance): boolean => state !== "Scheduled" && isTerminal(state);
+export const isRunning = ({ state }: Instance): boolean => state === "TASK_RUNNING";
+
+/** Running, and healthy as far as the application has checks. */
+export const isReady = (instance: Instance, app: Pick<AppDefinition, "healthChecks">): boolean =>
+  isRunning(instance) && (app.healthChecks.length === 0 || instance.health?.alive === true);
+
+/** Version 1, as Marathon's: it begins with the time. */
+function timeUuid(): string {
+  const ticks = BigInt(Date.now()) * 10_000n + 0x01b21dd213814000n;
+  const hex = ticks.toString(16).padStart(16, "0");
+  const rest = randomBytes(8);
+  rest[0] = ((rest[0] as number) & 0x3f) | 0x80;
+  const tail = rest.toString("hex");
+  return `${hex.slice(8)}-${hex.slice(4, 8)}-1${hex.slice(1, 4)}-${tail.slice(0, 4)}-${tail.slice(4)}`;
+}

@@ -1,0 +1,450 @@
+import type { Agents } from "../../mesos/master/agents.ts";
+import { type AgentTask, isTerminal, type TaskStatus } from "../../mesos/task.ts";
+import type { AppDefinition } from "../definition/app.ts";
+import { afterFailure, NO_BACKOFF } from "./backoff.ts";
+import type { Events } from "./events.ts";
+import { Health } from "./health.ts";
+import { type Instance, isEnded, isLive, isReady, newInstance, taskIdOf } from "./instance.ts";
+import { match, type Offer, type Reason } from "./offers.ts";
+import { type AppRecord, current, type Store } from "./store.ts";
+import { taskInfo } from "./task-info.ts";
+import { upgradeSteps } from "./upgrade.ts";
+
+/** Ends that make the next start wait (spec/marathon.md 6.7), and those that are remembered as failures (6.3). */
+const BACKED_OFF = new Set(["TASK_FINISHED", "TASK_FAILED", "TASK_ERROR", "TASK_GONE"]);
+const FAILURES = new Set(["TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_GONE"]);
+
+/** Why an instance waits. */
+export interface Waiting {
+  readonly since: string;
+  processed: number;
+  unused: number;
+  /** Of the last round: how often each reason was given, and in words. */
+  reasons: Map<Reason, number>;
+  texts: string[];
+}
+
+export interface SchedulerOptions {
+  readonly store: Store;
+  readonly agents: Pick<Agents, "list" | "launch" | "kill">;
+  readonly events: Events;
+  /** Whether a deployment lets the application go to its new definition yet. */
+  readonly mayChange: (appId: string) => boolean;
+  /** Something has changed that a deployment may wait for. */
+  readonly progressed: (appId: string) => void;
+  readonly log: (message: string) => void;
+}
+
+/**
+ * Brings what runs to what is asked for, one application at a time: after every change of a definition, of a task, of an
+ * agent, and when a delay is over. It remembers nothing of its own; all is in the store.
+ */
+export class Scheduler {
+  readonly #options: SchedulerOptions;
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #health: Health;
+  /** Task id to instance, for statuses. */
+  readonly #byTask = new Map<string, { appId: string; instance: Instance }>();
+  #closed = false;
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options;
+    this.#health = new Health((appId, instance, kill) => this.#checked(appId, instance, kill));
+    for (const [appId, { instances }] of options.store.apps)
+      for (const instance of instances) this.#index(appId, instance);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#health.close();
+  }
+
+  waiting(appId: string): Waiting | undefined {
+    return this.#waiting.get(appId);
+  }
+
+  /** Looks at everything again: at the start, and when agents have come. */
+  lookAtAll(): void {
+    for (const appId of this.#options.store.apps.keys()) this.look(appId);
+  }
+
+  /** Something may be to do for this application. */
+  look(appId: string): void {
+    if (this.#closed) return;
+    const record = this.#options.store.apps.get(appId);
+    if (record === undefined) return;
+    if (this.#options.mayChange(appId)) this.#reconcile(appId, record);
+    this.#place(appId, record);
+    this.#options.progressed(appId);
+  }
+
+  resetDelay(appId: string): void {
+    const record = this.#options.store.apps.get(appId);
+    if (record !== undefined) record.backoff = NO_BACKOFF;
+    this.look(appId);
+  }
+
+  /** Ends an instance; unless `goal` says otherwise another one takes its place. */
+  kill(appId: string, instance: Instance, goal: Instance["goal"] = "Stopped"): void {
+    instance.goal = goal;
+    if (!isLive(instance)) {
+      this.#remove(appId, instance);
+      return;
+    }
+    if (instance.state === "TASK_UNREACHABLE") {
+      this.#remove(appId, instance);
+      return;
+    }
+    instance.killing = true;
+    this.#tellAgent(instance);
+    this.#save(appId);
+  }
+
+  /** An agent tells of a task. */
+  status(agent: string, { info, status }: AgentTask): void {
+    const found = this.#byTask.get(info.taskId);
+    if (found === undefined) {
+      if (isTerminal(status.state)) return;
+      // Nobody waits for it any more: it was replaced while its agent was away.
+      void this.#options.agents.kill(agent, info.taskId).catch(() => undefined);
+      return;
+    }
+    const { appId, instance } = found;
+    if (instance.agent !== agent || isEnded(instance)) return;
+    const staged = status.state === "TASK_STAGING" && instance.stagedAt === undefined;
+    if (instance.state === status.state && !staged) return;
+    if (instance.killing && status.state !== "TASK_KILLING" && !isTerminal(status.state)) this.#tellAgent(instance);
+    this.#update(appId, instance, status);
+  }
+
+  /** All that an agent knows: instances that are thought to be there and are not are gone. */
+  known(agent: string, taskIds: ReadonlySet<string>): void {
+    for (const [taskId, { appId, instance }] of this.#byTask) {
+      if (instance.agent !== agent || !isLive(instance) || taskIds.has(taskId)) continue;
+      if (instance.state === "TASK_STAGING" && instance.stagedAt === undefined) {
+        // The daemon died before the agent heard of it.
+        this.#launch(appId, instance);
+        continue;
+      }
+      this.#update(appId, instance, statusNow(taskId, "TASK_GONE", `agent ${agent} does not know the task`));
+    }
+    this.lookAtAll();
+  }
+
+  /** An agent has left: in order, or for good as far as anybody knows. */
+  left(agent: string, state: "stopped" | "lost" | "running"): void {
+    for (const [taskId, { appId, instance }] of [...this.#byTask]) {
+      if (instance.agent !== agent || !isLive(instance)) continue;
+      const message = state === "lost" ? `Agent ${agent} is unreachable` : `Agent ${agent} removed: it was stopped`;
+      this.#update(appId, instance, statusNow(taskId, "TASK_UNREACHABLE", message));
+      this.#unreachable(appId, instance);
+    }
+    this.lookAtAll();
+  }
+
+  /** What the strategy says of an instance on a lost agent (spec/marathon.md 8). */
+  #unreachable(appId: string, instance: Instance): void {
+    const record = this.#options.store.apps.get(appId);
+    const strategy = record === undefined ? "disabled" : current(record).app.unreachableStrategy;
+    if (strategy === "disabled") return;
+    instance.unreachableSince = new Date().toISOString();
+    if (strategy.expungeAfterSeconds === 0) {
+      this.#remove(appId, instance);
+      return;
+    }
+    this.#later(`${instance.id} expunge`, strategy.expungeAfterSeconds * 1000, () => {
+      if (instance.state === "TASK_UNREACHABLE") this.#remove(appId, instance);
+    });
+    this.#later(`${instance.id} inactive`, strategy.inactiveAfterSeconds * 1000, () => this.look(appId));
+  }
+
+  #update(appId: string, instance: Instance, status: TaskStatus): void {
+    const record = this.#options.store.apps.get(appId);
+    if (record === undefined) return;
+    instance.state = status.state;
+    instance.message = status.message;
+    if (status.state === "TASK_STAGING") instance.stagedAt ??= status.timestamp;
+    if (status.state === "TASK_RUNNING") instance.startedAt ??= status.timestamp;
+    this.#tell(appId, instance, status);
+    const { app } = current(record);
+    this.#health.follow(appId, app, instance, this.#options.agents.list());
+    if (isTerminal(status.state)) this.#ended(appId, record, instance, status);
+    this.#save(appId);
+    this.look(appId);
+  }
+
+  #ended(appId: string, record: AppRecord, instance: Instance, status: TaskStatus): void {
+    const { app } = current(record);
+    if (FAILURES.has(status.state))
+      record.lastTaskFailure = {
+        appId,
+        host: instance.agent ?? "",
+        message: status.message,
+        slaveId: this.#agentId(instance.agent),
+        state: status.state,
+        taskId: taskIdOf(instance),
+        timestamp: status.timestamp,
+        version: instance.version,
+      };
+    if (BACKED_OFF.has(status.state) && !instance.killing)
+      record.backoff = afterFailure(record.backoff, app, Date.now());
+    if (instance.killing || instance.goal === "Stopped") {
+      this.#remove(appId, instance);
+      return;
+    }
+    // The instance stays, its next task has the next number.
+    this.#byTask.delete(taskIdOf(instance));
+    record.instances = record.instances.map((other) =>
+      other === instance
+        ? { ...newInstance(appId, current(record).version), id: instance.id, attempt: instance.attempt + 1 }
+        : other,
+    );
+    for (const one of record.instances) this.#index(appId, one);
+  }
+
+  #remove(appId: string, instance: Instance): void {
+    const record = this.#options.store.apps.get(appId);
+    if (record === undefined) return;
+    record.instances = record.instances.filter((other) => other !== instance);
+    this.#byTask.delete(taskIdOf(instance));
+    this.#health.forget(instance);
+    if (record.removed && record.instances.length === 0) {
+      this.#options.store.apps.delete(appId);
+      this.#waiting.delete(appId);
+      this.#options.events.emit("app_terminated_event", { appId });
+      this.#options.progressed(appId);
+    }
+    this.#save(appId);
+    queueMicrotask(() => this.look(appId));
+  }
+
+  /** Decides which instances there shall be. */
+  #reconcile(appId: string, record: AppRecord): void {
+    const { app, version, lastConfigChangeAt } = current(record);
+    const wanted = record.removed ? 0 : app.instances;
+    for (const instance of record.instances)
+      if (instance.state === "Scheduled" && instance.version < lastConfigChangeAt) instance.version = version;
+    const going = record.instances.filter(({ killing, goal }) => !killing && goal === "Running");
+    const isOld = ({ version: own }: Instance) => own < lastConfigChangeAt;
+    const inactive = (instance: Instance) => instance.state === "TASK_UNREACHABLE" && isInactive(app, instance);
+    const fresh = going.filter((instance) => !isOld(instance) && !inactive(instance));
+    const old = record.instances.filter((instance) => isOld(instance) && isLive(instance));
+    const { kill, start } = upgradeSteps(
+      {
+        wanted,
+        old: old.length,
+        oldReady: old.filter((instance) => !instance.killing && isReady(instance, app)).length,
+        fresh: fresh.length,
+        newReady: fresh.filter((instance) => isReady(instance, app)).length,
+      },
+      app.upgradeStrategy,
+    );
+    const victims = [
+      ...choose(
+        old.filter(({ killing }) => !killing),
+        wanted === 0 ? old.length : kill,
+        app,
+      ),
+      ...choose(fresh, fresh.length - wanted, app),
+    ];
+    for (const instance of victims) this.kill(appId, instance);
+    const stillThere = record.instances.filter((one) => isLive(one) && (one.killing || isOld(one))).length;
+    const room = old.length > 0 ? start : wanted - fresh.length;
+    // What is being killed has its resources, and perhaps its volume, for a moment yet: kill first means wait for it.
+    const exclusive = app.upgradeStrategy.minimumHealthCapacity === 0 && app.upgradeStrategy.maximumOverCapacity === 0;
+    const free = exclusive ? Math.max(0, wanted - fresh.length - stillThere) : room;
+    for (let i = 0; i < Math.min(room, free); i++) {
+      const instance = newInstance(appId, version);
+      record.instances.push(instance);
+      this.#index(appId, instance);
+      this.#save(appId);
+    }
+  }
+
+  /** Finds places for instances that wait for one. */
+  #place(appId: string, record: AppRecord): void {
+    const scheduled = record.instances.filter(({ state }) => state === "Scheduled");
+    if (scheduled.length === 0) {
+      this.#waiting.delete(appId);
+      return;
+    }
+    const waiting: Waiting = this.#waiting.get(appId) ?? {
+      since: new Date().toISOString(),
+      processed: 0,
+      unused: 0,
+      reasons: new Map(),
+      texts: [] as string[],
+    };
+    this.#waiting.set(appId, waiting);
+    const left = record.backoff.until - Date.now();
+    if (left > 0) {
+      this.#later(`${appId} delay`, left, () => this.look(appId));
+      return;
+    }
+    const { app } = current(record);
+    const agents = this.#options.agents.list();
+    for (const instance of scheduled) {
+      const placed = record.instances
+        .flatMap(({ agent }) => agents.find(({ name }) => name === agent) ?? [])
+        .map((agent) => ({ agent }));
+      waiting.reasons = new Map();
+      waiting.texts = [];
+      let taken: { offer: Offer; ports: readonly number[] } | undefined;
+      for (const offer of this.#offers(app)) {
+        waiting.processed++;
+        const answer = match(app, offer, placed);
+        if ("ports" in answer) {
+          taken = { offer, ports: answer.ports };
+          break;
+        }
+        waiting.unused++;
+        waiting.reasons.set(answer.declined, (waiting.reasons.get(answer.declined) ?? 0) + 1);
+        waiting.texts.push(answer.text);
+      }
+      if (taken === undefined) return;
+      instance.agent = taken.offer.agent.name;
+      instance.ports = taken.ports;
+      instance.state = "TASK_STAGING";
+      this.#options.events.emit("instance_changed_event", this.#changed(appId, instance, "Provisioned"));
+      void this.#save(appId).then(() => this.#launch(appId, instance));
+    }
+    this.#waiting.delete(appId);
+  }
+
+  #launch(appId: string, instance: Instance): void {
+    const record = this.#options.store.apps.get(appId);
+    const version = record?.versions.find((one) => one.version === instance.version) ?? record?.versions[0];
+    if (version === undefined || instance.agent === undefined || this.#closed) return;
+    const info = taskInfo(version.app, version.version, instance, this.#options.store.frameworkId);
+    // One that does not answer is asked again when it does (known).
+    this.#options.agents
+      .launch(instance.agent, info)
+      .catch((error) => this.#options.log(`${appId}: agent ${instance.agent}: ${String(error)}`));
+  }
+
+  /** What is free on the agents that run, those with the most room first. */
+  #offers(app: AppDefinition): Offer[] {
+    void app;
+    const used = new Map<string, { cpus: number; mem: number; disk: number; ports: Set<number> }>();
+    for (const { appId, instance } of this.#byTask.values()) {
+      if (instance.agent === undefined || !isLive(instance)) continue;
+      const record = this.#options.store.apps.get(appId);
+      if (record === undefined) continue;
+      const { cpus, mem, disk } = current(record).app;
+      const sum = used.get(instance.agent) ?? { cpus: 0, mem: 0, disk: 0, ports: new Set<number>() };
+      for (const port of instance.ports) sum.ports.add(port);
+      used.set(instance.agent, { cpus: sum.cpus + cpus, mem: sum.mem + mem, disk: sum.disk + disk, ports: sum.ports });
+    }
+    return this.#options.agents
+      .list()
+      .filter(({ state }) => state === "running")
+      .map((agent) => {
+        const taken = used.get(agent.name) ?? { cpus: 0, mem: 0, disk: 0, ports: new Set<number>() };
+        const { cpus, mem, disk } = agent.resources;
+        return {
+          agent,
+          cpus: cpus - taken.cpus,
+          mem: mem - taken.mem,
+          disk: disk - taken.disk,
+          usedPorts: taken.ports,
+        };
+      })
+      .toSorted((a, b) => b.cpus - a.cpus);
+  }
+
+  /** A health check has found something. */
+  #checked(appId: string, instance: Instance, kill: string | undefined): void {
+    if (kill !== undefined) {
+      this.#options.events.emit("unhealthy_instance_kill_event", {
+        appId,
+        taskId: taskIdOf(instance),
+        instanceId: instance.id,
+        version: instance.version,
+        reason: kill,
+        host: instance.agent,
+        slaveId: this.#agentId(instance.agent),
+      });
+      this.kill(appId, instance);
+    }
+    this.look(appId);
+  }
+
+  #tellAgent(instance: Instance): void {
+    if (instance.agent === undefined) return;
+    this.#options.agents.kill(instance.agent, taskIdOf(instance)).catch(() => undefined);
+  }
+
+  #tell(appId: string, instance: Instance, status: TaskStatus): void {
+    const { events } = this.#options;
+    events.emit("status_update_event", {
+      slaveId: this.#agentId(instance.agent),
+      taskId: status.taskId,
+      taskStatus: status.state,
+      message: status.message,
+      appId,
+      host: instance.agent,
+      ipAddresses: [],
+      ports: instance.ports,
+      version: instance.version,
+    });
+    const word = status.state.slice("TASK_".length).toLowerCase();
+    events.emit("instance_changed_event", this.#changed(appId, instance, word.charAt(0).toUpperCase() + word.slice(1)));
+  }
+
+  #changed(appId: string, instance: Instance, condition: string): Record<string, unknown> {
+    return {
+      instanceId: instance.id,
+      condition,
+      runSpecId: appId,
+      agentId: this.#agentId(instance.agent),
+      host: instance.agent,
+      runSpecVersion: instance.version,
+    };
+  }
+
+  #agentId(name: string | undefined): string {
+    return this.#options.agents.list().find((agent) => agent.name === name)?.id ?? "";
+  }
+
+  #index(appId: string, instance: Instance): void {
+    this.#byTask.set(taskIdOf(instance), { appId, instance });
+  }
+
+  async #save(appId: string): Promise<void> {
+    await this.#options.store.saveApp(appId).catch((error) => this.#options.log(`${appId}: ${String(error)}`));
+  }
+
+  #later(key: string, ms: number, task: () => void): void {
+    clearTimeout(this.#timers.get(key));
+    const run = () => {
+      this.#timers.delete(key);
+      if (!this.#closed) task();
+    };
+    this.#timers.set(key, setTimeout(run, ms));
+  }
+}
+
+function isInactive({ unreachableStrategy }: AppDefinition, { unreachableSince }: Instance): boolean {
+  if (unreachableStrategy === "disabled" || unreachableSince === undefined) return false;
+  return Date.now() - Date.parse(unreachableSince) >= unreachableStrategy.inactiveAfterSeconds * 1000;
+}
+
+/** Those that go first, by the application's kill selection; those that are not ready before all others. */
+function choose(instances: readonly Instance[], count: number, app: AppDefinition): Instance[] {
+  if (count <= 0) return [];
+  const youngest = app.killSelection === "YOUNGEST_FIRST" ? -1 : 1;
+  return instances
+    .toSorted(
+      (a, b) => Number(isReady(a, app)) - Number(isReady(b, app)) || youngest * (a.createdAt < b.createdAt ? -1 : 1),
+    )
+    .slice(0, count);
+}
+
+const statusNow = (taskId: string, state: TaskStatus["state"], message: string): TaskStatus => ({
+  taskId,
+  state,
+  message,
+  timestamp: new Date().toISOString(),
+});

@@ -1,0 +1,118 @@
+import fs from "node:fs";
+import path from "node:path";
+import { replaceFile } from "../../lib/atomic-file.ts";
+import type { AppDefinition } from "../definition/app.ts";
+import { type Backoff, NO_BACKOFF } from "./backoff.ts";
+import type { Deployment } from "./deployment.ts";
+import type { Instance } from "./instance.ts";
+
+/** One version of an application. */
+export interface Version {
+  readonly version: string;
+  readonly app: AppDefinition;
+  readonly lastScalingAt: string;
+  readonly lastConfigChangeAt: string;
+}
+
+export interface TaskFailure {
+  readonly appId: string;
+  readonly host: string;
+  readonly message: string;
+  readonly slaveId: string;
+  readonly state: string;
+  readonly taskId: string;
+  readonly timestamp: string;
+  readonly version: string;
+}
+
+/** An application with all that is remembered of it. */
+export interface AppRecord {
+  /** Newest first; never empty. */
+  versions: Version[];
+  instances: Instance[];
+  lastTaskFailure?: TaskFailure;
+  backoff: Backoff;
+  /** It goes when its last instance has ended. */
+  removed: boolean;
+}
+
+/** Versions that are kept (`zk_max_versions`). */
+const MOST_VERSIONS = 50;
+
+export const current = (record: AppRecord): Version => record.versions[0] as Version;
+
+export function newRecord(version: Version): AppRecord {
+  return { versions: [version], instances: [], backoff: NO_BACKOFF, removed: false };
+}
+
+export function addVersion(record: AppRecord, version: Version): void {
+  record.versions = [version, ...record.versions].slice(0, MOST_VERSIONS);
+}
+
+/**
+ * Marathon's memory: a file for each application and one for the deployments, each replaced in one step. What an answer has
+ * said is on disk before it is said; a task is on record before its agent hears of it.
+ */
+export class Store {
+  readonly apps = new Map<string, AppRecord>();
+  deployments: Deployment[] = [];
+  readonly frameworkId: string;
+  readonly #dir: string;
+  /** Writes of one file follow each other; several changes may share one. */
+  readonly #writes = new Map<string, { running: Promise<void>; next: Promise<void> | undefined }>();
+
+  /** @param fresh the framework's id when there is none yet. Throws when a file cannot be understood. */
+  constructor(dir: string, fresh: string) {
+    this.#dir = dir;
+    const apps = path.join(dir, "apps");
+    fs.mkdirSync(apps, { recursive: true, mode: 0o700 });
+    for (const name of fs.readdirSync(apps).filter((file) => file.endsWith(".json"))) {
+      const record = JSON.parse(fs.readFileSync(path.join(apps, name), "utf8")) as AppRecord;
+      this.apps.set(current(record).app.id, record);
+    }
+    const file = path.join(dir, "marathon.json");
+    const known = fs.existsSync(file)
+      ? (JSON.parse(fs.readFileSync(file, "utf8")) as { frameworkId: string; deployments: Deployment[] })
+      : { frameworkId: fresh, deployments: [] };
+    this.frameworkId = known.frameworkId;
+    this.deployments = known.deployments;
+  }
+
+  saveApp(id: string): Promise<void> {
+    const file = path.join(this.#dir, "apps", `${encodeURIComponent(id.slice(1)).slice(0, 200)}.json`);
+    return this.#write(file, () => this.apps.get(id));
+  }
+
+  saveDeployments(): Promise<void> {
+    const { frameworkId } = this;
+    return this.#write(path.join(this.#dir, "marathon.json"), () => ({ frameworkId, deployments: this.deployments }));
+  }
+
+  /** When it returns, the content as it is now, or newer, is on disk. Nothing left: the file goes. */
+  #write(file: string, content: () => unknown): Promise<void> {
+    const now = async () => {
+      const value = content();
+      if (value === undefined) fs.rmSync(file, { force: true });
+      else await replaceFile(file, JSON.stringify(value));
+    };
+    const under = this.#writes.get(file);
+    if (under === undefined) {
+      const running = now().finally(() => {
+        const entry = this.#writes.get(file);
+        if (entry?.next === undefined) this.#writes.delete(file);
+      });
+      this.#writes.set(file, { running, next: undefined });
+      return running;
+    }
+    under.next ??= under.running.then(
+      () => this.#again(file, content),
+      () => this.#again(file, content),
+    );
+    return under.next;
+  }
+
+  #again(file: string, content: () => unknown): Promise<void> {
+    this.#writes.delete(file);
+    return this.#write(file, content);
+  }
+}

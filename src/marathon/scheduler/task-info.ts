@@ -1,0 +1,71 @@
+import type { MesosVolume, TaskInfo } from "../../mesos/task.ts";
+import type { AppDefinition, Volume } from "../definition/app.ts";
+import { type Instance, taskIdOf } from "./instance.ts";
+
+const GRACE_SECONDS = 3;
+const LONGEST_LABEL = 512;
+
+/** What the agent is asked to run for an instance (spec/marathon.md 3.7, 7). */
+export function taskInfo(app: AppDefinition, version: string, instance: Instance, frameworkId: string): TaskInfo {
+  return {
+    taskId: taskIdOf(instance),
+    name: app.id.slice(1).split("/").reverse().join("."),
+    frameworkId,
+    command: app.cmd === undefined ? { argv: app.args ?? [] } : { shell: app.cmd },
+    env: environment(app, version, instance),
+    resources: { cpus: app.cpus, mem: app.mem, disk: app.disk },
+    ports: instance.ports,
+    volumes: (app.container?.volumes ?? []).flatMap((volume) => mesosVolume(volume) ?? []),
+    killGraceSeconds: app.taskKillGracePeriodSeconds ?? GRACE_SECONDS,
+    labels: app.labels,
+  };
+}
+
+/** Options with the provider's prefix, without it; the size wins over an option of that name. */
+export function driverOptions({ options, size }: NonNullable<Volume["external"]>): Record<string, string> {
+  const own = Object.entries(options)
+    .filter(([key]) => key.startsWith("dvdi/") && key.toLowerCase() !== "dvdi/driver")
+    .map(([key, value]) => [key.slice("dvdi/".length), value.trim()] as const);
+  return { ...Object.fromEntries(own), ...(size === undefined ? {} : { size: String(size) }) };
+}
+
+function mesosVolume({ containerPath, mode, external, hostPath }: Volume): MesosVolume | undefined {
+  if (hostPath !== undefined) return { containerPath, mode, source: { hostPath } };
+  if (external === undefined) return undefined;
+  const driver = external.options["dvdi/driver"] ?? "";
+  return { containerPath, mode, source: { driver, name: external.name ?? "", options: driverOptions(external) } };
+}
+
+function environment(app: AppDefinition, version: string, instance: Instance): Record<string, string> {
+  const labels = Object.entries(app.labels)
+    .filter(([key, value]) => key.length < LONGEST_LABEL && value.length < LONGEST_LABEL)
+    .map(([key, value]) => [key.toUpperCase().replace(/[^A-Z0-9]/g, "_"), value] as const);
+  const decimal = (value: number) => (Number.isInteger(value) ? value.toFixed(1) : String(value));
+  const ports = instance.ports.map(String);
+  const named = (app.portDefinitions ?? app.container?.portMappings ?? []).flatMap(({ name }, index) =>
+    name === undefined || ports[index] === undefined
+      ? []
+      : [[`PORT_${name.toUpperCase().replace(/[^A-Z0-9]/g, "_")}`, ports[index]] as const],
+  );
+  const declared = (app.portDefinitions ?? []).flatMap(({ port }, index) =>
+    ports[index] === undefined ? [] : [[`PORT_${port}`, ports[index]] as const],
+  );
+  return {
+    MARATHON_APP_ID: app.id,
+    MARATHON_APP_VERSION: version,
+    MARATHON_APP_RESOURCE_CPUS: decimal(app.cpus),
+    MARATHON_APP_RESOURCE_MEM: decimal(app.mem),
+    MARATHON_APP_RESOURCE_DISK: decimal(app.disk),
+    MARATHON_APP_RESOURCE_GPUS: String(app.gpus),
+    MARATHON_APP_LABELS: labels.map(([key]) => key).join(" "),
+    ...Object.fromEntries(labels.map(([key, value]) => [`MARATHON_APP_LABEL_${key}`, value])),
+    MARATHON_APP_ENFORCE_GROUP_ROLE: "FALSE",
+    MESOS_TASK_ID: taskIdOf(instance),
+    MESOS_ALLOCATION_ROLE: app.role,
+    HOST: instance.agent ?? "",
+    ...(ports.length === 0 ? {} : { PORT: ports[0] as string, PORTS: ports.join(",") }),
+    ...Object.fromEntries(ports.map((port, index) => [`PORT${index}`, port])),
+    ...Object.fromEntries([...declared, ...named]),
+    ...Object.fromEntries(Object.entries(app.env).filter(([, value]) => typeof value === "string")),
+  };
+}

@@ -1,0 +1,275 @@
+import { randomUUID } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import {
+  type AgentConfig,
+  type AgentTask,
+  isTerminal,
+  type TaskInfo,
+  type TaskState,
+  type TaskStatus,
+} from "../task.ts";
+import { Containers, NO_STATUS } from "./containers.ts";
+import { Dvdcli } from "./dvdcli.ts";
+import { Isolator } from "./isolator.ts";
+
+interface Running extends AgentTask {
+  status: TaskStatus;
+  killed: boolean;
+  seq: number;
+}
+
+/** Ended tasks that are still shown, so that their logs can be read. */
+const MOST_ENDED = 1000;
+
+/**
+ * A Mesos-style agent: takes tasks, mounts their volumes, runs them, and tells what becomes of them. Everything that it has to
+ * know after being killed is in the meta directory; the tasks themselves run on.
+ */
+export class Agent {
+  readonly #config: AgentConfig;
+  readonly #containers: Containers;
+  readonly #isolator: Isolator;
+  readonly #log: (message: string) => void;
+  readonly #tasks = new Map<string, Running>();
+  #seq = 0;
+  #waiting: (() => void)[] = [];
+
+  constructor(config: AgentConfig, log: (message: string) => void) {
+    this.#config = config;
+    this.#log = log;
+    this.#containers = new Containers(config.executor, config.prefixes);
+    const { dvdcli: program, workDir, ...rest } = config;
+    const prefixes = path.join(workDir, "prefixes");
+    fs.writeFileSync(prefixes, config.prefixes.map((line) => `${line}\n`).join(""), { mode: 0o600 });
+    const dvdcli = new Dvdcli({ ...rest, program, prefixes });
+    this.#isolator = new Isolator(dvdcli, path.join(config.workDir, "isolators/docker/volume"), log);
+  }
+
+  /** Finds the tasks of a former process again. */
+  recover(): void {
+    const dir = path.join(this.#config.workDir, "meta");
+    fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const living = new Set<string>();
+    for (const containerId of fs.readdirSync(dir)) {
+      const task = readTask(path.join(dir, containerId));
+      if (task === undefined) continue;
+      const running: Running = { ...task, killed: task.status.state === "TASK_KILLING", seq: ++this.#seq };
+      this.#tasks.set(task.info.taskId, running);
+      if (isTerminal(task.status.state)) continue;
+      living.add(containerId);
+    }
+    this.#isolator.recover(living);
+    for (const task of this.#tasks.values())
+      if (living.has(task.containerId)) this.#containers.adopt(this.#dirs(task), (status) => this.#ended(task, status));
+  }
+
+  /** Returns at once; what becomes of it is told by {@link after}. A task that is known is left as it is. */
+  launch(info: TaskInfo): void {
+    if (this.#tasks.has(info.taskId)) return;
+    const containerId = randomUUID();
+    const { workDir, id } = this.#config;
+    const runs = path.join(workDir, "slaves", id, "frameworks", info.frameworkId, "executors", info.taskId, "runs");
+    const directory = path.join(runs, containerId);
+    const status = statusOf(info.taskId, "TASK_STAGING", "");
+    const task: Running = { info, status, containerId, directory, killed: false, seq: 0 };
+    fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
+    fs.mkdirSync(this.#dirs(task).meta, { recursive: true, mode: 0o700 });
+    fs.rmSync(path.join(runs, "latest"), { force: true });
+    fs.symlinkSync(containerId, path.join(runs, "latest"));
+    this.#tasks.set(info.taskId, task);
+    this.#tell(task, status);
+    void this.#start(task);
+    this.#forgetOld();
+  }
+
+  /** SIGTERM, and SIGKILL when the grace period is over. */
+  kill(taskId: string): void {
+    const task = this.#tasks.get(taskId);
+    if (task === undefined || isTerminal(task.status.state)) return;
+    if (!task.killed) {
+      task.killed = true;
+      const wasRunning = task.status.state === "TASK_RUNNING";
+      this.#tell(task, statusOf(taskId, "TASK_KILLING", ""));
+      if (!wasRunning) return;
+    }
+    this.#terminate(task);
+  }
+
+  /** The tasks that have changed since; waits for the first change. */
+  async after(seq: number, waitMs: number): Promise<{ seq: number; tasks: AgentTask[] }> {
+    if (this.#seq <= seq) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, waitMs);
+        this.#waiting.push(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+    const tasks = [...this.#tasks.values()].filter((task) => task.seq > seq);
+    return {
+      seq: this.#seq,
+      tasks: tasks.map(({ info, status, containerId, directory }) => ({ info, status, containerId, directory })),
+    };
+  }
+
+  /** Before the agent leaves for good: every task ended, every volume given back. */
+  async drain(): Promise<void> {
+    for (const { info } of this.#tasks.values()) this.kill(info.taskId);
+    while ([...this.#tasks.values()].some(({ status }) => !isTerminal(status.state))) {
+      const { seq } = await this.after(this.#seq, 1000);
+      this.#seq = Math.max(this.#seq, seq);
+    }
+    await Promise.all([...this.#cleanups]);
+  }
+
+  readonly #cleanups = new Set<Promise<void>>();
+
+  async #start(task: Running): Promise<void> {
+    const { info, containerId, directory } = task;
+    try {
+      const binds = [
+        ...(await this.#isolator.prepare(containerId, info.volumes, directory)),
+        ...hostBinds(info, directory),
+      ];
+      if (task.killed) return this.#ended(task, NO_STATUS);
+      for (const line of [
+        "Received SUBSCRIBED event",
+        `Subscribed executor on ${this.#config.name}`,
+        "Received LAUNCH event",
+        `Starting task ${info.taskId}`,
+      ])
+        fs.appendFileSync(path.join(directory, "stdout"), `${line}\n`);
+      this.#containers.start({ ...info, env: this.#environment(task) }, this.#dirs(task), binds, (status) =>
+        this.#ended(task, status),
+      );
+      this.#tell(task, statusOf(info.taskId, "TASK_RUNNING", ""));
+      if (task.killed) this.#terminate(task);
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      this.#finish(task, {
+        ...statusOf(info.taskId, "TASK_FAILED", `Failed to launch container: ${text}`),
+        reason: "REASON_CONTAINER_LAUNCH_FAILED",
+      });
+    }
+  }
+
+  #environment({ info, directory, containerId }: Running): Record<string, string> {
+    const { id, name } = this.#config;
+    return {
+      MESOS_SANDBOX: directory,
+      MESOS_DIRECTORY: directory,
+      MESOS_TASK_ID: info.taskId,
+      MESOS_EXECUTOR_ID: info.taskId,
+      MESOS_CONTAINER_ID: containerId,
+      MESOS_FRAMEWORK_ID: info.frameworkId,
+      MESOS_SLAVE_ID: id,
+      MESOS_SLAVE_PID: `slave(1)@${name}:5051`,
+      MESOS_AGENT_ENDPOINT: `${name}:5051`,
+      MESOS_CHECKPOINT: "1",
+      LIBPROCESS_PORT: "0",
+      ...info.env,
+    };
+  }
+
+  #terminate(task: Running): void {
+    this.#containers.signal(this.#dirs(task), "SIGTERM");
+    setTimeout(() => {
+      if (!isTerminal(task.status.state)) this.#containers.signal(this.#dirs(task), "SIGKILL");
+    }, task.info.killGraceSeconds * 1000);
+  }
+
+  #ended(task: Running, exit: number): void {
+    if (isTerminal(task.status.state)) return;
+    this.#finish(task, { ...outcome(task, exit), timestamp: new Date().toISOString(), taskId: task.info.taskId });
+  }
+
+  /** As in Mesos the status is told first, and then the volumes are given back. */
+  #finish(task: Running, status: TaskStatus): void {
+    this.#tell(task, status);
+    const cleanup = this.#isolator
+      .cleanup(task.containerId)
+      .catch((error: unknown) =>
+        this.#log(`task ${task.info.taskId}: ${error instanceof Error ? error.message : error}`),
+      )
+      .finally(() => this.#cleanups.delete(cleanup));
+    this.#cleanups.add(cleanup);
+  }
+
+  #tell(task: Running, status: TaskStatus): void {
+    task.status = status;
+    task.seq = ++this.#seq;
+    const { info, containerId, directory } = task;
+    const file = path.join(this.#dirs(task).meta, "task.json");
+    fs.writeFileSync(`${file}.new`, JSON.stringify({ info, status, containerId, directory }), { mode: 0o600 });
+    fs.renameSync(`${file}.new`, file);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  #dirs({ containerId, directory }: AgentTask): { meta: string; sandbox: string } {
+    return { meta: path.join(this.#config.workDir, "meta", containerId), sandbox: directory };
+  }
+
+  #forgetOld(): void {
+    const ended = [...this.#tasks.values()].filter(({ status }) => isTerminal(status.state));
+    for (const task of ended.slice(0, Math.max(0, ended.length - MOST_ENDED))) {
+      this.#tasks.delete(task.info.taskId);
+      fs.rmSync(this.#dirs(task).meta, { recursive: true, force: true });
+      fs.rmSync(task.directory, { recursive: true, force: true });
+    }
+  }
+}
+
+/** Messages of spec/marathon.md 7.1. */
+function outcome({ killed }: Running, exit: number): Pick<TaskStatus, "state" | "message"> {
+  const message =
+    exit === NO_STATUS
+      ? "Executor terminated"
+      : exit > 128
+        ? `Command terminated with signal ${SIGNALS[exit - 128] ?? exit - 128}`
+        : `Command exited with status ${exit}`;
+  if (killed) return { state: "TASK_KILLED", message };
+  return { state: exit === 0 ? "TASK_FINISHED" : "TASK_FAILED", message };
+}
+
+const SIGNALS: Readonly<Record<number, string>> = {
+  6: "Aborted",
+  9: "Killed",
+  11: "Segmentation fault",
+  15: "Terminated",
+};
+
+const statusOf = (taskId: string, state: TaskState, message: string): TaskStatus => ({
+  taskId,
+  state,
+  message,
+  timestamp: new Date().toISOString(),
+});
+
+/** A relative host path is a directory of the sandbox. */
+function hostBinds({ volumes }: TaskInfo, sandbox: string) {
+  return volumes.flatMap(({ source, containerPath, mode }) => {
+    if (!("hostPath" in source)) return [];
+    const relative = !path.isAbsolute(source.hostPath);
+    if (relative && !path.isAbsolute(containerPath))
+      throw new Error(
+        `hostPath '${source.hostPath}' and containerPath '${containerPath}' are both relative: make one absolute`,
+      );
+    const from = path.resolve(sandbox, source.hostPath);
+    if (relative) fs.mkdirSync(from, { recursive: true });
+    const target = path.resolve(sandbox, containerPath);
+    if (!path.isAbsolute(containerPath)) fs.mkdirSync(target, { recursive: true });
+    if (/\n/.test(from + target)) throw new Error("a path of a host volume holds a line break: leave it out");
+    return [{ source: from, target, readOnly: mode === "RO" }];
+  });
+}
+
+function readTask(meta: string): AgentTask | undefined {
+  try {
+    return JSON.parse(fs.readFileSync(path.join(meta, "task.json"), "utf8")) as AgentTask;
+  } catch {
+    // Killed before the first word of it: nobody was told of it either.
+    return undefined;
+  }
+}

@@ -1,0 +1,148 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { type ProcessId, processId, stillRuns } from "../../lib/process-id.ts";
+import type { TaskInfo } from "../task.ts";
+import type { Bind } from "./isolator.ts";
+
+/** How often the end of a task is looked for whose executor is not our child. */
+const POLL_MS = 200;
+
+/** The files of one container beside its sandbox. */
+const files = (meta: string) => ({
+  binds: path.join(meta, "binds"),
+  prefixes: path.join(meta, "prefixes"),
+  executor: path.join(meta, "executor.json"),
+  unshare: path.join(meta, "unshare.pid"),
+  exit: path.join(meta, "exit"),
+});
+
+export interface ContainerDirs {
+  /** Where the executor keeps its files. */
+  readonly meta: string;
+  /** The task's working directory. */
+  readonly sandbox: string;
+}
+
+/**
+ * The processes of MESOS containers: a small executor for each, which outlives the agent, writes down how its task ended, and
+ * is found again by its process id.
+ */
+export class Containers {
+  readonly #executor: string;
+  readonly #prefixes: readonly string[];
+
+  /**
+   * @param executor mesos-executor.sh
+   * @param prefixes directories of mounts that no task is to hold
+   */
+  constructor(executor: string, prefixes: readonly string[]) {
+    this.#executor = executor;
+    this.#prefixes = prefixes;
+  }
+
+  /** Starts a task; `ended` is called with its exit status, also when an agent before this one had started it. */
+  start(
+    { command, env }: TaskInfo,
+    { meta, sandbox }: ContainerDirs,
+    binds: readonly Bind[],
+    ended: (status: number) => void,
+  ): void {
+    const lines = binds.flatMap(({ source, target, readOnly }) => [source, target, readOnly ? "ro" : "rw"]);
+    fs.writeFileSync(files(meta).binds, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 });
+    fs.writeFileSync(files(meta).prefixes, this.#prefixes.map((line) => `${line}\n`).join(""), { mode: 0o600 });
+    const [out, err] = ["stdout", "stderr"].map((name) => fs.openSync(path.join(sandbox, name), "a", 0o644)) as [
+      number,
+      number,
+    ];
+    const argv = "shell" in command ? ["/bin/sh", "-c", command.shell] : command.argv;
+    const child = spawn("sh", [this.#executor, "--task", meta, sandbox, ...argv], {
+      cwd: sandbox,
+      env: { PATH: process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin", ...env },
+      stdio: ["ignore", out, err],
+      detached: true,
+    });
+    for (const fd of [out, err]) fs.closeSync(fd);
+    const id = child.pid === undefined ? undefined : processId(child.pid);
+    if (id !== undefined) fs.writeFileSync(files(meta).executor, JSON.stringify(id), { mode: 0o600 });
+    this.#watch(child, meta, ended);
+  }
+
+  /** Watches a task that another agent process had started. */
+  adopt({ meta }: ContainerDirs, ended: (status: number) => void): void {
+    const look = () => {
+      if (runs(meta)) return;
+      clearInterval(timer);
+      ended(exitStatus(meta));
+    };
+    const timer = setInterval(look, POLL_MS);
+    look();
+  }
+
+  /** To the task, not to those that look after it. */
+  signal({ meta }: ContainerDirs, signal: "SIGTERM" | "SIGKILL"): void {
+    const init = initOf(meta);
+    if (init === undefined) return;
+    try {
+      process.kill(init, signal);
+    } catch {
+      // It has ended.
+    }
+  }
+
+  #watch(child: ChildProcess, meta: string, ended: (status: number) => void): void {
+    child.once("error", () => ended(127));
+    child.once("exit", () => ended(exitStatus(meta)));
+    child.unref();
+  }
+}
+
+/** Status of a task without one: its executor was killed. */
+export const NO_STATUS = -1;
+
+function exitStatus(meta: string): number {
+  try {
+    return Number(fs.readFileSync(files(meta).exit, "utf8"));
+  } catch {
+    return NO_STATUS;
+  }
+}
+
+function runs(meta: string): boolean {
+  try {
+    return stillRuns(JSON.parse(fs.readFileSync(files(meta).executor, "utf8")) as ProcessId) === true;
+  } catch {
+    return false;
+  }
+}
+
+/** The first process in the task's namespace, as seen from here. */
+function initOf(meta: string): number | undefined {
+  if (!runs(meta)) return undefined;
+  try {
+    const unshare = fs.readFileSync(files(meta).unshare, "utf8").trim();
+    const children = fs.readFileSync(`/proc/${unshare}/task/${unshare}/children`, "utf8").trim();
+    return children === "" ? undefined : Number(children.split(" ")[0]);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Kills everything that a lost host ran; `metaDir` holds the containers' meta directories. */
+export function killContainers(metaDir: string): void {
+  for (const id of fs.existsSync(metaDir) ? fs.readdirSync(metaDir) : []) {
+    const meta = path.join(metaDir, id);
+    if (!runs(meta)) continue;
+    const pids = [fs.readFileSync(files(meta).unshare, "utf8").trim(), executorOf(meta)];
+    for (const pid of pids) {
+      try {
+        // The namespace of the task dies with the process that made it.
+        process.kill(Number(pid), "SIGKILL");
+      } catch {
+        // It has ended.
+      }
+    }
+  }
+}
+
+const executorOf = (meta: string) => (JSON.parse(fs.readFileSync(files(meta).executor, "utf8")) as ProcessId).pid;

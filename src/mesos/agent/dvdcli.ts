@@ -1,0 +1,62 @@
+import { spawn } from "node:child_process";
+
+/** How the agent calls dvdcli (spec/dvdcli.md 4.2). */
+export interface DvdcliOptions {
+  /** Absolute path. */
+  readonly program: string;
+  /** Shown to it as /run/docker/plugins: each agent has sockets of its own, and dvdcli looks nowhere else. */
+  readonly pluginDir: string;
+  /** mesos-executor.sh, and a file with its prefixes. */
+  readonly executor: string;
+  readonly prefixes: string;
+  readonly mountTimeoutSeconds: number;
+  readonly unmountTimeoutSeconds: number;
+}
+
+export class Dvdcli {
+  readonly #options: DvdcliOptions;
+
+  constructor(options: DvdcliOptions) {
+    this.#options = options;
+  }
+
+  /** Answers the mount point. Throws with the text that becomes the task's failure. */
+  mount(driver: string, name: string, options: Readonly<Record<string, string>>): Promise<string> {
+    const words = Object.entries(options).map(([key, value]) => `--volumeopts=${key}=${value}`);
+    return this.#run("mount", [driver, name], words, this.#options.mountTimeoutSeconds);
+  }
+
+  async unmount(driver: string, name: string): Promise<void> {
+    await this.#run("unmount", [driver, name], [], this.#options.unmountTimeoutSeconds);
+  }
+
+  #run(order: string, [driver, name]: [string, string], more: readonly string[], limit: number): Promise<string> {
+    const { program, pluginDir, executor, prefixes } = this.#options;
+    const words = [program, order, `--volumedriver=${driver}`, `--volumename=${name}`, ...more];
+    const child = spawn("unshare", ["--mount", "sh", executor, "--plugins", pluginDir, prefixes, ...words], {
+      stdio: ["ignore", "pipe", "pipe"],
+      // A process group of its own: when it takes too long, all of it is killed.
+      detached: true,
+    });
+    let [out, err] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (part: string) => (out += part));
+    child.stderr.setEncoding("utf8").on("data", (part: string) => (err += part));
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+        reject(new Error(`'${order}' timed out in ${duration(limit)}`));
+      }, limit * 1000);
+      child.once("error", (error) => {
+        clearTimeout(timer);
+        reject(new Error(`Failed to execute '${words.join(", ")}': ${error.message}`));
+      });
+      child.once("close", (status) => {
+        clearTimeout(timer);
+        if (status === 0) resolve(out.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, ""));
+        else reject(new Error(`Unexpected termination of the subprocess: ${err}`));
+      });
+    });
+  }
+}
+
+const duration = (seconds: number) => (seconds % 60 === 0 ? `${seconds / 60}mins` : `${seconds}secs`);

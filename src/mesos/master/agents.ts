@@ -1,0 +1,268 @@
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { replaceFile } from "../../lib/atomic-file.ts";
+import { SimError } from "../../lib/errors.ts";
+import { killContainers } from "../agent/containers.ts";
+import type { AgentState, AgentStatus, AgentsApi } from "../agents-api.ts";
+import type { AgentConfig, AgentTask, Resources, TaskInfo } from "../task.ts";
+import { AgentClient } from "./agent-client.ts";
+
+/** An agent as it is configured. */
+export interface AgentSettings {
+  readonly name: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly resources: Resources;
+  /** First and last port that tasks are given. */
+  readonly ports: readonly [number, number];
+}
+
+export interface AgentView extends AgentSettings, AgentStatus {
+  readonly workDir: string;
+}
+
+export interface AgentsOptions {
+  readonly agents: readonly AgentSettings[];
+  readonly stateDir: string;
+  readonly runDir: string;
+  /** Where mesos-agent.js, mesos-executor.sh and dvdcli.js lie. */
+  readonly binDir: string;
+  readonly dvdcli: string | undefined;
+  /** Serves the volumes of a simulated host in this directory of sockets. */
+  readonly servePlugins: (host: string, dir: string) => Promise<{ close(): Promise<void> }>;
+  /** Fences a host's storage. */
+  readonly loseHost: (host: string) => Promise<void>;
+  readonly log: (message: string) => void;
+}
+
+/** What the framework is told. */
+export interface AgentListener {
+  /** A task has changed; told again after every start of the daemon. */
+  readonly task: (agent: string, task: AgentTask) => void;
+  /** All that an agent knows has been told: tasks that it does not know are gone. */
+  readonly known: (agent: string, taskIds: ReadonlySet<string>) => void;
+  /** stopped: its tasks were ended in order; lost: nobody knows. */
+  readonly left: (agent: string, state: AgentState) => void;
+}
+
+interface Member {
+  readonly settings: AgentSettings;
+  readonly config: AgentConfig;
+  readonly client: AgentClient;
+  /** As it has told them. */
+  readonly tasks: Map<string, AgentTask>;
+  state: AgentState;
+  since: string;
+  pid: number | null;
+  plugins?: { close(): Promise<void> };
+}
+
+const WAIT_MS = 10_000;
+const RESTART_MS = 300;
+
+/** The simulated agents: starts their processes, keeps them alive, listens to them, and lets them be lost. */
+export class Agents implements AgentsApi {
+  readonly #options: AgentsOptions;
+  readonly #members: readonly Member[];
+  #listener: AgentListener | undefined;
+  #closed = false;
+
+  constructor(options: AgentsOptions) {
+    this.#options = options;
+    const known = readStates(this.#file);
+    this.#members = options.agents.map((settings, index) => {
+      const run = path.join(options.runDir, "agents", settings.name);
+      const config: AgentConfig = {
+        name: settings.name,
+        id: `${index.toString(16).padStart(8, "0")}-S${index}`,
+        workDir: path.join(options.stateDir, "agents", settings.name),
+        socket: path.join(run, "agent.sock"),
+        pluginDir: path.join(run, "plugins"),
+        dvdcli: options.dvdcli ?? path.join(options.binDir, "dvdcli.js"),
+        executor: path.join(options.binDir, "mesos-executor.sh"),
+        prefixes: [
+          path.join(options.stateDir, "volumes"),
+          path.join(options.stateDir, "hosts"),
+          path.join(options.runDir, "sdc"),
+        ],
+        mountTimeoutSeconds: 120,
+        unmountTimeoutSeconds: 600,
+      };
+      const client = new AgentClient(config.socket);
+      const { state = "running", since = now() } = known[settings.name] ?? {};
+      return { settings, config, client, tasks: new Map(), state, since, pid: null };
+    });
+  }
+
+  /** Serves every agent's plugins and starts those agents that are to run. */
+  async start(listener: AgentListener): Promise<void> {
+    this.#listener = listener;
+    for (const member of this.#members) {
+      fs.mkdirSync(member.config.pluginDir, { recursive: true, mode: 0o755 });
+      fs.mkdirSync(member.config.workDir, { recursive: true, mode: 0o755 });
+      member.plugins = await this.#options.servePlugins(member.settings.name, member.config.pluginDir);
+      if (member.state === "running") void this.#keep(member);
+    }
+  }
+
+  list(): AgentView[] {
+    return this.#members.map(({ settings, config, state, since, pid }) => ({
+      ...settings,
+      id: config.id,
+      workDir: config.workDir,
+      state,
+      since,
+      pid,
+    }));
+  }
+
+  /** All that the agent has told of; those that have ended too. */
+  tasks(agent: string): readonly AgentTask[] {
+    return [...this.#member(agent).tasks.values()];
+  }
+
+  /** Ends agents and tasks at once, as a machine that is switched off would. */
+  async killAll(): Promise<void> {
+    for (const { config } of this.#members) {
+      const pid = pidOf(config);
+      if (pid !== null) killProcess(pid);
+      killContainers(path.join(config.workDir, "meta"));
+    }
+    while (this.#members.some(({ config }) => pidOf(config) !== null)) await pause(20);
+  }
+
+  /** Throws when the agent's process does not answer. */
+  async launch(agent: string, info: TaskInfo): Promise<void> {
+    await this.#member(agent).client.launch(info);
+  }
+
+  async kill(agent: string, taskId: string): Promise<void> {
+    await this.#member(agent).client.kill(taskId);
+  }
+
+  /** Graceful: tasks are ended, volumes given back, then the agent leaves. Throws not_found. */
+  async stop(agent: string): Promise<void> {
+    const member = this.#member(agent);
+    if (member.state !== "running") return;
+    await this.#become(member, "stopped");
+    await member.client.drain().catch((error) => this.#options.log(`agent ${agent}: ${String(error)}`));
+    this.#listener?.left(agent, "stopped");
+  }
+
+  /** The host is lost: its processes die at once, its storage is fenced, what it had mapped stays mapped. Throws not_found. */
+  async lose(agent: string): Promise<void> {
+    const member = this.#member(agent);
+    if (member.state === "lost") return;
+    await this.#become(member, "lost");
+    if (member.pid !== null) killProcess(member.pid);
+    killContainers(path.join(member.config.workDir, "meta"));
+    await this.#options.loseHost(agent);
+    this.#listener?.left(agent, "lost");
+  }
+
+  async restart(agent: string): Promise<void> {
+    const member = this.#member(agent);
+    if (member.state === "running") return;
+    await this.#become(member, "running");
+    void this.#keep(member);
+  }
+
+  /** @param drain end all tasks and agents too; else they go on, for the next daemon to find */
+  async close({ drain }: { drain: boolean }): Promise<void> {
+    this.#closed = true;
+    if (drain)
+      await Promise.all(
+        this.#members
+          .filter(({ state }) => state === "running")
+          .map(({ client }) => client.drain().catch((error) => this.#options.log(String(error)))),
+      );
+    await Promise.all(this.#members.map(({ plugins }) => plugins?.close()));
+  }
+
+  /** Listens to an agent as long as it is to run; starts its process whenever nobody answers. */
+  async #keep(member: Member): Promise<void> {
+    let seq = 0;
+    while (member.state === "running" && !this.#closed) {
+      try {
+        const answer = await member.client.tasks(seq, seq === 0 ? 0 : WAIT_MS);
+        if (member.state !== "running" || this.#closed) return;
+        for (const task of answer.tasks) {
+          member.tasks.set(task.info.taskId, task);
+          this.#listener?.task(member.settings.name, task);
+        }
+        if (seq === 0) {
+          this.#listener?.known(member.settings.name, new Set(answer.tasks.map(({ info }) => info.taskId)));
+          member.pid = pidOf(member.config);
+        }
+        seq = Math.max(answer.seq, 1);
+      } catch {
+        if (this.#closed || member.state !== "running") return;
+        // A process that is there and starting must not get a rival.
+        if (pidOf(member.config) === null) await this.#spawn(member);
+        seq = 0;
+        await pause(RESTART_MS);
+      }
+    }
+  }
+
+  async #spawn({ config }: Member): Promise<void> {
+    const file = path.join(path.dirname(config.socket), "agent.json");
+    await replaceFile(file, JSON.stringify(config));
+    const log = fs.openSync(path.join(config.workDir, "agent.log"), "a", 0o600);
+    const program = path.join(this.#options.binDir, "mesos-agent.js");
+    const child = spawn(process.execPath, [program, file], { stdio: ["ignore", log, log], detached: true, cwd: "/" });
+    child.once("error", (error) => this.#options.log(`agent ${config.name}: ${error.message}`));
+    child.unref();
+    fs.closeSync(log);
+    if (child.pid !== undefined) fs.writeFileSync(pidFile(config), String(child.pid), { mode: 0o600 });
+  }
+
+  async #become(member: Member, state: AgentState): Promise<void> {
+    member.pid = pidOf(member.config);
+    member.state = state;
+    member.since = now();
+    const states = Object.fromEntries(
+      this.#members.map(({ settings, ...rest }) => [settings.name, { state: rest.state, since: rest.since }]),
+    );
+    await replaceFile(this.#file, JSON.stringify(states));
+  }
+
+  #member(name: string): Member {
+    const member = this.#members.find(({ settings }) => settings.name === name);
+    if (member !== undefined) return member;
+    const names = this.#members.map(({ settings }) => settings.name).join(", ") || "none";
+    throw new SimError("not_found", `no agent is called "${name}"; there are ${names}`);
+  }
+
+  get #file(): string {
+    return path.join(this.#options.stateDir, "agents.json");
+  }
+}
+
+const pidFile = ({ socket }: AgentConfig) => path.join(path.dirname(socket), "agent.pid");
+
+/** The agent's process, if it lives: a number may have gone to another program. */
+function pidOf(config: AgentConfig): number | null {
+  try {
+    const pid = Number(fs.readFileSync(pidFile(config), "utf8"));
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("mesos-agent.js") ? pid : null;
+  } catch {
+    return null;
+  }
+}
+
+function killProcess(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+function readStates(file: string): Record<string, { state: AgentState; since: string }> {
+  if (!fs.existsSync(file)) return {};
+  return JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, { state: AgentState; since: string }>;
+}
+
+const now = () => new Date().toISOString();

@@ -1,0 +1,142 @@
+import fs from "node:fs";
+import path from "node:path";
+import t from "tap";
+import { requiresFuse } from "../helpers/requires.ts";
+import { waitFor } from "../helpers/wait.ts";
+import { startWorld, stateful, type World } from "./world.ts";
+
+const skip = requiresFuse();
+const EXAMPLES = path.resolve(import.meta.dirname, "../../examples/marathon");
+const PREEMPT =
+  "libstorage:\n  integration:\n    volume:\n      operations:\n        mount:\n          preempt: true\n";
+const KILL_FIRST = { minimumHealthCapacity: 0, maximumOverCapacity: 0 };
+
+t.test(
+  "the reference definition runs as it stands; what it writes outlives restart and scaling to 0",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const world = await startWorld(t);
+    const definition = fs.readFileSync(path.join(EXAMPLES, "marathon-mesos-container.json"), "utf8");
+    const posted = await world.call("POST", "/v2/apps", definition);
+    t.equal(posted.status, 201);
+    t.ok(posted.headers.get("marathon-deployment-id"));
+    const task = await world.runs("/hello");
+    const volume = path.join(world.sandbox(task), "test-rexray-volume");
+    t.same(fs.readdirSync(volume), [], "the mount is the task's, not the machine's");
+    t.match((await world.sim.cli("volume", "ls")).stdout, /my-test-vol +ok +100 GiB/);
+
+    t.equal((await world.call("POST", "/v2/apps", stateful("/w", "v1"))).status, 201);
+    const first = await world.runs("/w");
+    await world.said(first, /^start \S+1$/m);
+    t.equal((await world.call("POST", "/v2/apps/w/restart")).status, 200);
+    const second = await waitFor(
+      async () => (await world.app("/w")).tasks.find(({ id, state }) => id !== first.id && state === "TASK_RUNNING"),
+      { what: "another task" },
+    );
+    await world.said(second, new RegExp(`start ${first.id}\nend\nstart ${second.id}`));
+    await world.runs("/w");
+
+    t.equal((await world.call("PUT", "/v2/apps/w", { instances: 0 })).status, 200);
+    await waitFor(() => world.mounted().length === 1, { what: "the volume to be given back" });
+    t.match((await world.sim.cli("volume", "ls")).stdout, /v1 +ok/, "79 the volume stays");
+    await world.call("PUT", "/v2/apps/w", { instances: 1 });
+    const third = await world.runs("/w");
+    await world.said(third, new RegExp(`start ${second.id}\nend\nstart ${third.id}`));
+
+    t.equal((await world.call("DELETE", "/v2/apps/w")).status, 200);
+    await waitFor(async () => (await world.call("GET", "/v2/apps/w")).status === 404, {
+      what: "the application to go",
+    });
+    await waitFor(() => world.mounted().length === 1, { what: "the volume to be given back" });
+    t.match((await world.sim.cli("volume", "ls")).stdout, /v1 +ok/, "80 the volume stays");
+    t.equal((await world.sim.cli("down")).code, 0);
+    t.same(world.mounted(), []);
+  },
+);
+
+/** Starts the application, kills its host, and answers where it was. */
+async function loseHost(world: World): Promise<{ id: string; host: string }> {
+  await world.call("POST", "/v2/apps", stateful("/w", "v1"));
+  const task = await world.runs("/w");
+  const { id, host } = task;
+  await world.said(task, /^start/m);
+  await world.sim.cli("agent", "kill", host);
+  return { id, host };
+}
+
+t.test(
+  "an agent is lost: with pre-emption the application comes up elsewhere with its data",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const world = await startWorld(t, { head: PREEMPT });
+    const { id, host } = await loseHost(world);
+    const task = await world.runs("/w");
+    t.not(task.host, host);
+    await world.said(task, new RegExp(`start ${id}\nstart ${task.id}`));
+    t.match((await world.sim.cli("agent", "ls")).stdout, new RegExp(`${host} +failed`));
+    await world.sim.cli("agent", "start", host);
+    t.match((await world.sim.cli("agent", "ls")).stdout, new RegExp(`${host} +up`));
+    t.equal((await world.runs("/w")).id, task.id, "114 the volume stays with the new one");
+  },
+);
+
+t.test(
+  "without pre-emption it is refused with REX-Ray's error until the host is back",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const world = await startWorld(t);
+    const { id, host } = await loseHost(world);
+    const failure = await waitFor(async () => (await world.app("/w")).lastTaskFailure, { what: "a failure" });
+    t.equal(failure.state, "TASK_FAILED");
+    t.match(
+      failure.message,
+      new RegExp(`^Failed to launch container: Unexpected termination of the subprocess: .*mapped to host ${host}`),
+    );
+    await world.sim.cli("agent", "start", host);
+    // Pinned to it: only there the volume can be had.
+    await world.call("PUT", "/v2/apps/w?force=true", {
+      constraints: [["hostname", "CLUSTER", host]],
+      upgradeStrategy: KILL_FIRST,
+    });
+    const task = await world.runs("/w", 30_000);
+    t.equal(task.host, host);
+    await world.said(task, new RegExp(`start ${id}\n`));
+  },
+);
+
+t.test(
+  "an agent is stopped in order: its volumes are free for others at once",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const world = await startWorld(t);
+    await world.call("POST", "/v2/apps", stateful("/w", "v1"));
+    const task = await world.runs("/w");
+    await world.sim.cli("agent", "stop", task.host);
+    const next = await world.runs("/w", 30_000);
+    t.not(next.host, task.host);
+    await world.said(next, new RegExp(`start ${task.id}\nend\nstart ${next.id}`));
+  },
+);
+
+t.test("daemon and agents are killed: no task is lost", { skip, timeout: 90_000 }, async (t) => {
+  const world = await startWorld(t);
+  await world.call("POST", "/v2/apps", stateful("/w", "v1"));
+  const task = await world.runs("/w");
+  const agents = await world.sim.json<{ name: string; pid: number }[]>("agent", "ls");
+  const agent = agents.find(({ name }) => name === task.host);
+  process.kill(agent?.pid as number, "SIGKILL");
+  await waitFor(
+    async () =>
+      (await world.sim.json<{ name: string; pid: number | null }[]>("agent", "ls")).some(
+        (one) => one.name === agent?.name && one.pid !== null && one.pid !== agent.pid,
+      ),
+    { what: "the agent to be back" },
+  );
+  t.equal((await world.runs("/w")).id, task.id, "the agent finds it again");
+  await world.sim.restart("SIGKILL");
+  t.equal((await world.runs("/w")).id, task.id, "and so does the daemon");
+  t.equal(world.stdout(task).match(/^start/gm)?.length, 1, "it was not started again");
+  // What is known again can be ended.
+  await world.call("PUT", "/v2/apps/w", { instances: 0 });
+  await waitFor(() => world.mounted().length === 0, { what: "the volume to be given back" });
+});
