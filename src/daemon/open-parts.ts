@@ -37,7 +37,8 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
   // Every agent is a host of its own: it has mount points and records of its own, and its own name among the SDCs.
   const volumesOf = (host: string): Volumes => {
     const home = path.join(stateDir, "hosts", host);
-    const own = { ...config.volumes, mountPath: path.join(home, "volumes") };
+    // Agents count for themselves: a mount for every container, one unmount after the last (spec/dvdcli.md 4.4).
+    const own = { ...config.volumes, mountPath: path.join(home, "volumes"), ignoreUsedCount: true };
     const known = hosts.get(host) ?? new Volumes({ ...shared, driver: driver.on(host), config: own, stateDir: home });
     hosts.set(host, known);
     return known;

@@ -6,7 +6,7 @@ import type { AppDefinition, AppUpdate } from "./definition/app.ts";
 import { absoluteId, defineApp } from "./definition/define.ts";
 import { checkVolumeNames } from "./definition/external-volume-rules.ts";
 import { MarathonError, refuse, Violations } from "./definition/violations.ts";
-import { type AppChange, type Deployment, onlyScaled, planDeployment } from "./scheduler/deployment.ts";
+import { type AppChange, type Deployment, isSame, onlyScaled, planDeployment } from "./scheduler/deployment.ts";
 import { Events } from "./scheduler/events.ts";
 import { type Instance, isLive, isReady, taskIdOf } from "./scheduler/instance.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
@@ -124,9 +124,7 @@ export class Marathon {
       this.#checkTree(changes);
       this.#lock(changes, force);
       const version = this.#newVersion();
-      const real = changes.filter(
-        ({ before, after, restart }) => restart === true || JSON.stringify(before) !== JSON.stringify(after),
-      );
+      const real = changes.filter(({ before, after, restart }) => restart === true || !isSame(before, after));
       for (const change of real) this.#record(change, version);
       const deployment = planDeployment(real, version);
       if (deployment.steps.length > 0) this.store.deployments.push(deployment);
@@ -314,4 +312,4 @@ function checkCycle(id: string, apps: ReadonlyMap<string, AppDefinition>, found:
 }
 
 /** A deployment as the events have it. */
-export const planOf = ({ id, steps, version }: Deployment) => ({ id, steps, version });
+const planOf = ({ id, steps, version }: Deployment) => ({ id, steps, version });

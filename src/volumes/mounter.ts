@@ -8,6 +8,8 @@ import type { FileSystems } from "./file-systems.ts";
 
 /** How long the kernel may take over the mounts of a container that has just ended. */
 const SETTLE_MS = 1_000;
+/** A namespace that is being made holds copies of all mounts, until its maker lets go of what it does not want. */
+const STARTING_MS = 300;
 const POLL_MS = 20;
 
 /** Where and how volumes are mounted. */
@@ -224,10 +226,11 @@ export class Mounter {
       }
     }
     if (force) return undefined;
-    const end = performance.now() + SETTLE_MS;
+    const began = performance.now();
     while (await this.#fileSystems.busy(device)) {
       const holders = await this.holders(device);
-      if ((holders === undefined || holders.length === 0) && performance.now() < end) {
+      const limit = holders === undefined || holders.length === 0 ? SETTLE_MS : STARTING_MS;
+      if (performance.now() < began + limit) {
         await pause(POLL_MS);
         continue;
       }

@@ -56,6 +56,10 @@ function kindOf({ before, after, restart }: AppChange): ActionType {
   return before === null || (restart !== true && onlyScaled(before, after)) ? "ScaleApplication" : "RestartApplication";
 }
 
+/** Whether two definitions are the same, or both are none. */
+export const isSame = (before: AppDefinition | null, after: AppDefinition | null): boolean =>
+  canonical(before) === canonical(after);
+
 /** Whether two definitions differ in the number of instances at most. */
 export function onlyScaled(before: AppDefinition, after: AppDefinition | null): boolean {
   return after !== null && canonical({ ...before, instances: 0 }) === canonical({ ...after, instances: 0 });

@@ -34,6 +34,8 @@ export type Match = { readonly ports: readonly number[] } | { readonly declined:
 
 /** Whether an offer fits an application that has these other instances. Pure. */
 export function match(app: AppDefinition, offer: Offer, placed: readonly Placed[]): Match {
+  const missing = notDone(app);
+  if (missing !== undefined) return { declined: "UnfulfilledConstraint", text: missing };
   const broken = app.constraints.find((constraint) => !fits(constraint, offer.agent, placed));
   if (broken !== undefined) return { declined: "UnfulfilledConstraint", text: `${broken.join(" ")} does not hold` };
   const short = (what: string, need: number, has: number) =>
@@ -44,6 +46,15 @@ export function match(app: AppDefinition, offer: Offer, placed: readonly Placed[
   if (app.gpus > 0) return { declined: "InsufficientGpus", text: short("gpus", app.gpus, 0) };
   const ports = portsFor(app, offer);
   return ports === undefined ? { declined: "InsufficientPorts", text: `${offer.agent.name} lacks ports` } : { ports };
+}
+
+/** What no agent can do yet; such an application waits rather than being run as something else. */
+function notDone({ container, healthChecks }: AppDefinition): string | undefined {
+  if (container?.docker !== undefined)
+    return "images are not supported yet: leave container.docker out, with type MESOS";
+  return healthChecks.some(({ protocol }) => protocol === "COMMAND")
+    ? "COMMAND health checks are not supported yet"
+    : undefined;
 }
 
 const round = (value: number) => Math.round(value * 100) / 100;

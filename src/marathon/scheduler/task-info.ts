@@ -22,7 +22,7 @@ export function taskInfo(app: AppDefinition, version: string, instance: Instance
 }
 
 /** Options with the provider's prefix, without it; the size wins over an option of that name. */
-export function driverOptions({ options, size }: NonNullable<Volume["external"]>): Record<string, string> {
+function driverOptions({ options, size }: NonNullable<Volume["external"]>): Record<string, string> {
   const own = Object.entries(options)
     .filter(([key]) => key.startsWith("dvdi/") && key.toLowerCase() !== "dvdi/driver")
     .map(([key, value]) => [key.slice("dvdi/".length), value.trim()] as const);

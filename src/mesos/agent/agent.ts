@@ -21,6 +21,8 @@ interface Running extends AgentTask {
 
 /** Ended tasks that are still shown, so that their logs can be read. */
 const MOST_ENDED = 1000;
+/** How often it is looked whether a task that was asked to end has. */
+const KILL_POLL_MS = 50;
 
 /**
  * A Mesos-style agent: takes tasks, mounts their volumes, runs them, and tells what becomes of them. Everything that it has to
@@ -174,10 +176,15 @@ export class Agent {
   }
 
   #terminate(task: Running): void {
-    this.#containers.signal(this.#dirs(task), "SIGTERM");
-    setTimeout(() => {
-      if (!isTerminal(task.status.state)) this.#containers.signal(this.#dirs(task), "SIGKILL");
-    }, task.info.killGraceSeconds * 1000);
+    const end = performance.now() + task.info.killGraceSeconds * 1000;
+    let told = false;
+    const look = () => {
+      if (isTerminal(task.status.state)) return;
+      if (!told) told = this.#containers.signal(this.#dirs(task), "SIGTERM");
+      if (performance.now() >= end) this.#containers.signal(this.#dirs(task), "SIGKILL");
+      setTimeout(look, KILL_POLL_MS);
+    };
+    look();
   }
 
   #ended(task: Running, exit: number): void {

@@ -13,6 +13,7 @@ const files = (meta: string) => ({
   binds: path.join(meta, "binds"),
   prefixes: path.join(meta, "prefixes"),
   executor: path.join(meta, "executor.json"),
+  started: path.join(meta, "started"),
   unshare: path.join(meta, "unshare.pid"),
   exit: path.join(meta, "exit"),
 });
@@ -79,15 +80,16 @@ export class Containers {
     look();
   }
 
-  /** To the task, not to those that look after it. */
-  signal({ meta }: ContainerDirs, signal: "SIGTERM" | "SIGKILL"): void {
-    const init = initOf(meta);
-    if (init === undefined) return;
+  /** To the task, not to those that look after it. False when it is not there yet, so that nobody could hear it. */
+  signal({ meta }: ContainerDirs, signal: "SIGTERM" | "SIGKILL"): boolean {
+    const init = fs.existsSync(files(meta).started) ? initOf(meta) : undefined;
+    if (init === undefined) return false;
     try {
       process.kill(init, signal);
     } catch {
       // It has ended.
     }
+    return true;
   }
 
   #watch(child: ChildProcess, meta: string, ended: (status: number) => void): void {

@@ -4,7 +4,7 @@
 #   mesos-executor.sh --task META SANDBOX PROGRAM [ARGUMENT...]
 #   mesos-executor.sh --plugins DIRECTORY PREFIXES PROGRAM [ARGUMENT...]
 #
-# META/binds: three lines for each bind mount: source, target, rw or ro. META/prefixes: see leave_volumes. META/exit: the
+# META/started: from now on the task can be asked to end. META/binds: three lines for each bind mount: source, target, rw or ro. META/prefixes: see leave_volumes. META/exit: the
 # status, as a shell has it. Standard output and error are the sandbox's files. The task has mount and process namespaces of its
 # own. The second form runs a program that sees DIRECTORY as /run/docker/plugins.
 
@@ -41,6 +41,7 @@ case $1 in
   trap 'kill -TERM -"$child" 2>/dev/null' TERM
   setsid "$@" &
   child=$!
+  : >"$meta/started"
   while :; do
     wait "$child"
     status=$?
