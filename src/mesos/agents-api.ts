@@ -19,6 +19,8 @@ export interface AgentStatus {
   /** RFC 3339. */
   readonly since: string;
   readonly pid: number | null;
+  /** Whether it can run DOCKER containers: the machine has an engine. */
+  readonly docker: boolean;
   readonly attributes: Readonly<Record<string, string>>;
   /** cpus; MiB of memory and disk. */
   readonly resources: { readonly cpus: number; readonly mem: number; readonly disk: number };

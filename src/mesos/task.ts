@@ -10,9 +10,19 @@ export interface TaskInfo {
   /** Host ports that the task was given. */
   readonly ports: readonly number[];
   readonly volumes: readonly MesosVolume[];
+  /** Undefined: a MESOS container without an image. */
+  readonly docker?: DockerInfo;
   /** Between SIGTERM and SIGKILL. */
   readonly killGraceSeconds: number;
   readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface DockerInfo {
+  readonly image: string;
+  readonly forcePullImage: boolean;
+  readonly privileged: boolean;
+  readonly network: "host" | "bridge" | "none";
+  readonly parameters: readonly { readonly key: string; readonly value: string }[];
 }
 
 export interface Resources {

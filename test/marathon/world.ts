@@ -2,7 +2,7 @@ import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import type { Test } from "tap";
-import { type Sim, startSim } from "../helpers/sim.ts";
+import { type Sim, type SimOptions, startSim } from "../helpers/sim.ts";
 import { waitFor } from "../helpers/wait.ts";
 
 export interface Task {
@@ -101,10 +101,18 @@ export class World {
 }
 
 /** Starts one. `config`: further lines of the `simulator:` section, each with two blanks before it. */
-export async function startWorld(t: Test, { config = "", env = {}, head = "" } = {}): Promise<World> {
+export async function startWorld(
+  t: Test,
+  {
+    config = "",
+    env = {},
+    head = "",
+    ...rest
+  }: Partial<Record<"config" | "head", string>> & Omit<SimOptions, "config"> = {},
+): Promise<World> {
   const [marathonPort, mesosPort] = [await freePort(), await freePort()];
   const text = `${head}simulator:\n  granularity: 64MB\n  agents: 3\n  marathonPort: ${marathonPort}\n  mesosPort: ${mesosPort}\n${config}`;
-  const sim = await startSim(t, { config: text, env });
+  const sim = await startSim(t, { ...rest, config: text, env });
   return new World(sim, `http://127.0.0.1:${marathonPort}`, `http://127.0.0.1:${mesosPort}`);
 }
 

@@ -97,6 +97,7 @@ function scaled(marathon: Marathon, base: string, factor: number) {
   });
 }
 
+/** Without `enforceRole`, which newer ones have too: Debian's python3-marathon refuses a group that has it. */
 function renderGroup(marathon: Marathon, path: string): Record<string, unknown> {
   const prefix = path === "/" ? "/" : `${path}/`;
   const ids = below(marathon, path);
@@ -115,6 +116,5 @@ function renderGroup(marathon: Marathon, path: string): Record<string, unknown> 
     groups: [...children].map((child) => renderGroup(marathon, child)),
     dependencies: [],
     version: newest ?? new Date(0).toISOString(),
-    enforceRole: false,
   };
 }

@@ -99,7 +99,7 @@ export function renderDeployment({ id, version, steps, step, before }: Deploymen
   };
 }
 
-/** What waits, and why. */
+/** What waits, and why. Without its role, which newer ones have too: Debian's python3-marathon refuses an item that has it. */
 export function renderQueue(marathon: Marathon): Json[] {
   return marathon.apps().flatMap((record) => {
     const version = current(record);
@@ -116,7 +116,6 @@ export function renderQueue(marathon: Marathon): Json[] {
       {
         count,
         app: renderApp(version),
-        role: version.app.role,
         delay: { timeLeftSeconds: left, overdue: left === 0 },
         since: waiting.since,
         processedOffersSummary: {

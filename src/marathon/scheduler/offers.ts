@@ -18,7 +18,7 @@ export type Reason = (typeof REASONS)[number];
 
 /** What is free on an agent. */
 export interface Offer {
-  readonly agent: Pick<AgentView, "name" | "attributes" | "ports">;
+  readonly agent: Pick<AgentView, "name" | "attributes" | "ports" | "docker">;
   readonly cpus: number;
   readonly mem: number;
   readonly disk: number;
@@ -34,7 +34,7 @@ export type Match = { readonly ports: readonly number[] } | { readonly declined:
 
 /** Whether an offer fits an application that has these other instances. Pure. */
 export function match(app: AppDefinition, offer: Offer, placed: readonly Placed[]): Match {
-  const missing = notDone(app);
+  const missing = notDone(app, offer.agent.docker);
   if (missing !== undefined) return { declined: "UnfulfilledConstraint", text: missing };
   const broken = app.constraints.find((constraint) => !fits(constraint, offer.agent, placed));
   if (broken !== undefined) return { declined: "UnfulfilledConstraint", text: `${broken.join(" ")} does not hold` };
@@ -48,10 +48,11 @@ export function match(app: AppDefinition, offer: Offer, placed: readonly Placed[
   return ports === undefined ? { declined: "InsufficientPorts", text: `${offer.agent.name} lacks ports` } : { ports };
 }
 
-/** What no agent can do yet; such an application waits rather than being run as something else. */
-function notDone({ container, healthChecks }: AppDefinition): string | undefined {
-  if (container?.docker !== undefined)
-    return "images are not supported yet: leave container.docker out, with type MESOS";
+/** What no agent can do; such an application waits rather than being run as something else. */
+function notDone({ container, healthChecks }: AppDefinition, docker: boolean): string | undefined {
+  if (container?.type === "DOCKER" && !docker) return "there is no Docker engine on this machine: start it";
+  if (container?.type === "MESOS" && container.docker !== undefined)
+    return "images for MESOS containers are not supported yet: use type DOCKER";
   return healthChecks.some(({ protocol }) => protocol === "COMMAND")
     ? "COMMAND health checks are not supported yet"
     : undefined;

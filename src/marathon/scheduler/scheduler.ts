@@ -113,9 +113,10 @@ export class Scheduler {
     }
     const { appId, instance } = found;
     if (instance.agent !== agent || isEnded(instance)) return;
+    // It may not have heard of it: nobody answered, or the daemon died in between.
+    if (instance.killing && status.state !== "TASK_KILLING" && !isTerminal(status.state)) this.#tellAgent(instance);
     const staged = status.state === "TASK_STAGING" && instance.stagedAt === undefined;
     if (instance.state === status.state && !staged) return;
-    if (instance.killing && status.state !== "TASK_KILLING" && !isTerminal(status.state)) this.#tellAgent(instance);
     this.#update(appId, instance, status);
   }
 

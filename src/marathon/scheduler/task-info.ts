@@ -1,4 +1,4 @@
-import type { MesosVolume, TaskInfo } from "../../mesos/task.ts";
+import type { DockerInfo, MesosVolume, TaskInfo } from "../../mesos/task.ts";
 import type { AppDefinition, Volume } from "../definition/app.ts";
 import { type Instance, taskIdOf } from "./instance.ts";
 
@@ -16,9 +16,20 @@ export function taskInfo(app: AppDefinition, version: string, instance: Instance
     resources: { cpus: app.cpus, mem: app.mem, disk: app.disk },
     ports: instance.ports,
     volumes: (app.container?.volumes ?? []).flatMap((volume) => mesosVolume(volume) ?? []),
+    ...(app.container?.type === "DOCKER" && app.container.docker !== undefined
+      ? { docker: dockerInfo(app, app.container.docker) }
+      : {}),
     killGraceSeconds: app.taskKillGracePeriodSeconds ?? GRACE_SECONDS,
     labels: app.labels,
   };
+}
+
+function dockerInfo(
+  { networks }: AppDefinition,
+  { image, forcePullImage, privileged, parameters }: NonNullable<NonNullable<AppDefinition["container"]>["docker"]>,
+): DockerInfo {
+  const network = networks[0]?.mode === "host" ? "host" : "bridge";
+  return { image, forcePullImage, privileged, parameters, network };
 }
 
 /** Options with the provider's prefix, without it; the size wins over an option of that name. */

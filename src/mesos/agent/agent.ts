@@ -10,6 +10,7 @@ import {
   type TaskStatus,
 } from "../task.ts";
 import { Containers, NO_STATUS } from "./containers.ts";
+import type { DockerContainers } from "./docker-containers.ts";
 import { Dvdcli } from "./dvdcli.ts";
 import { Isolator } from "./isolator.ts";
 
@@ -34,6 +35,7 @@ export class Agent {
   readonly #isolator: Isolator;
   readonly #log: (message: string) => void;
   readonly #tasks = new Map<string, Running>();
+  #dockerContainers: DockerContainers | undefined;
   #seq = 0;
   #waiting: (() => void)[] = [];
 
@@ -62,8 +64,23 @@ export class Agent {
       living.add(containerId);
     }
     this.#isolator.recover(living);
-    for (const task of this.#tasks.values())
-      if (living.has(task.containerId)) this.#containers.adopt(this.#dirs(task), (status) => this.#ended(task, status));
+    for (const task of this.#tasks.values()) if (living.has(task.containerId)) this.#adopt(task);
+  }
+
+  #adopt(task: Running): void {
+    const ended = (status: number) => this.#ended(task, status);
+    if (task.info.docker === undefined) this.#containers.adopt(this.#dirs(task), ended);
+    else
+      void this.#docker()
+        .then((docker) => docker.adopt(task.containerId, task.directory, ended))
+        .catch(() => ended(NO_STATUS));
+  }
+
+  /** Loaded when it is needed: not every machine has Docker. */
+  async #docker(): Promise<DockerContainers> {
+    const { DockerContainers: Containers } = await import("./docker-containers.ts");
+    this.#dockerContainers ??= new Containers(this.#config.name, this.#log);
+    return this.#dockerContainers;
   }
 
   /** Returns at once; what becomes of it is told by {@link after}. A task that is known is left as it is. */
@@ -76,6 +93,7 @@ export class Agent {
     const status = statusOf(info.taskId, "TASK_STAGING", "");
     const task: Running = { info, status, containerId, directory, killed: false, seq: 0 };
     fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
+    for (const name of ["stdout", "stderr"]) fs.writeFileSync(path.join(directory, name), "");
     fs.mkdirSync(this.#dirs(task).meta, { recursive: true, mode: 0o700 });
     fs.rmSync(path.join(runs, "latest"), { force: true });
     fs.symlinkSync(containerId, path.join(runs, "latest"));
@@ -131,6 +149,13 @@ export class Agent {
   async #start(task: Running): Promise<void> {
     const { info, containerId, directory } = task;
     try {
+      if (info.docker !== undefined) {
+        const dockerInfo = { ...info, docker: info.docker, env: this.#environment(task) };
+        await (await this.#docker()).start(dockerInfo, containerId, directory, (status) => this.#ended(task, status));
+        this.#tell(task, statusOf(info.taskId, task.killed ? "TASK_KILLING" : "TASK_RUNNING", ""));
+        if (task.killed) this.#terminate(task);
+        return;
+      }
       const binds = [
         ...(await this.#isolator.prepare(containerId, info.volumes, directory)),
         ...hostBinds(info, directory),
@@ -151,7 +176,11 @@ export class Agent {
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       this.#finish(task, {
-        ...statusOf(info.taskId, "TASK_FAILED", `Failed to launch container: ${text}`),
+        ...statusOf(
+          info.taskId,
+          "TASK_FAILED",
+          `Failed to ${info.docker === undefined ? "launch container" : "run docker container"}: ${text}`,
+        ),
         reason: "REASON_CONTAINER_LAUNCH_FAILED",
       });
     }
@@ -176,6 +205,13 @@ export class Agent {
   }
 
   #terminate(task: Running): void {
+    if (task.info.docker !== undefined) {
+      const { containerId, info } = task;
+      void this.#docker()
+        .then((docker) => docker.stop(containerId, info.killGraceSeconds))
+        .catch((error: unknown) => this.#log(`task ${info.taskId}: ${error instanceof Error ? error.message : error}`));
+      return;
+    }
     const end = performance.now() + task.info.killGraceSeconds * 1000;
     let told = false;
     const look = () => {
@@ -229,13 +265,13 @@ export class Agent {
 }
 
 /** Messages of spec/marathon.md 7.1. */
-function outcome({ killed }: Running, exit: number): Pick<TaskStatus, "state" | "message"> {
+function outcome({ killed, info }: Running, exit: number): Pick<TaskStatus, "state" | "message"> {
   const message =
     exit === NO_STATUS
       ? "Executor terminated"
       : exit > 128
         ? `Command terminated with signal ${SIGNALS[exit - 128] ?? exit - 128}`
-        : `Command exited with status ${exit}`;
+        : `${info.docker === undefined ? "Command" : "Container"} exited with status ${exit}`;
   if (killed) return { state: "TASK_KILLED", message };
   return { state: exit === 0 ? "TASK_FINISHED" : "TASK_FAILED", message };
 }

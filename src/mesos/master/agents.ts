@@ -111,6 +111,7 @@ export class Agents implements AgentsApi {
       ...settings,
       id: config.id,
       workDir: config.workDir,
+      docker: hasDocker(),
       state,
       since,
       pid,
@@ -128,6 +129,7 @@ export class Agents implements AgentsApi {
       const pid = pidOf(config);
       if (pid !== null) killProcess(pid);
       killContainers(path.join(config.workDir, "meta"));
+      await killDocker(config.name);
     }
     while (this.#members.some(({ config }) => pidOf(config) !== null)) await pause(20);
   }
@@ -157,6 +159,7 @@ export class Agents implements AgentsApi {
     await this.#become(member, "lost");
     if (member.pid !== null) killProcess(member.pid);
     killContainers(path.join(member.config.workDir, "meta"));
+    await killDocker(agent);
     await this.#options.loseHost(agent);
     this.#listener?.left(agent, "lost");
   }
@@ -250,6 +253,19 @@ function pidOf(config: AgentConfig): number | null {
   } catch {
     return null;
   }
+}
+
+/** The socket of the Docker engine, as its clients find it. */
+function hasDocker(): boolean {
+  const host = process.env["DOCKER_HOST"] ?? "unix:///var/run/docker.sock";
+  return !host.startsWith("unix://") || fs.existsSync(host.slice("unix://".length));
+}
+
+async function killDocker(agent: string): Promise<void> {
+  if (!hasDocker()) return;
+  const { killDockerContainers } = await import("../agent/docker-containers.ts");
+  // An engine that does not answer runs nothing.
+  await killDockerContainers(agent).catch(() => undefined);
 }
 
 function killProcess(pid: number): void {

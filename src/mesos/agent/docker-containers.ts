@@ -1,0 +1,153 @@
+import fs from "node:fs";
+import path from "node:path";
+import Docker from "dockerode";
+import type { DockerInfo, TaskInfo } from "../task.ts";
+
+/** On every container of ours: whose it is, and which task. */
+const AGENT_LABEL = "rexray-sim.agent";
+const TASK_LABEL = "MESOS_TASK_ID";
+const SANDBOX = "/mnt/mesos/sandbox";
+
+/**
+ * DOCKER containers of an agent, on the machine's Docker engine (spec/marathon.md 3.7, 7). Volumes go through the engine and the
+ * volume driver that it knows by itself, as with Mesos: dvdcli has no part in it.
+ */
+export class DockerContainers {
+  readonly #docker = new Docker();
+  readonly #agent: string;
+  readonly #log: (message: string) => void;
+
+  constructor(agent: string, log: (message: string) => void) {
+    this.#agent = agent;
+    this.#log = log;
+  }
+
+  /** Throws what becomes the task's failure. `ended` is called with the exit status. */
+  async start(
+    info: TaskInfo & { docker: DockerInfo },
+    containerId: string,
+    sandbox: string,
+    ended: (status: number) => void,
+  ): Promise<void> {
+    const { image, forcePullImage } = info.docker;
+    const local = await this.#docker
+      .getImage(image)
+      .inspect()
+      .then(
+        () => true,
+        () => false,
+      );
+    if (!local || forcePullImage) await this.#pull(image, local);
+    const container = await this.#docker.createContainer(options(info, containerId, sandbox, this.#agent));
+    try {
+      await container.start();
+    } catch (error) {
+      await container.remove({ force: true }).catch(() => undefined);
+      throw error;
+    }
+    await this.#follow(container, sandbox, ended);
+  }
+
+  /** Watches a container that another agent process had started. */
+  async adopt(containerId: string, sandbox: string, ended: (status: number) => void): Promise<void> {
+    await this.#follow(this.#docker.getContainer(nameOf(containerId)), sandbox, ended, Math.floor(Date.now() / 1000));
+  }
+
+  /** SIGTERM, and SIGKILL after the grace period. */
+  async stop(containerId: string, graceSeconds: number): Promise<void> {
+    await this.#docker.getContainer(nameOf(containerId)).stop({ t: graceSeconds });
+  }
+
+  async #pull(image: string, local: boolean): Promise<void> {
+    try {
+      const stream = await this.#docker.pull(image);
+      await new Promise<void>((resolve, reject) =>
+        this.#docker.modem.followProgress(stream, (error) => (error === null ? resolve() : reject(error))),
+      );
+    } catch (error) {
+      if (!local) throw error;
+      // On a dev box the registry is often out of reach; the image that is here does.
+      this.#log(
+        `image ${image} cannot be pulled, the local one is used: ${error instanceof Error ? error.message : error}`,
+      );
+    }
+  }
+
+  async #follow(
+    container: Docker.Container,
+    sandbox: string,
+    ended: (status: number) => void,
+    since = 0,
+  ): Promise<void> {
+    const logs = await container.logs({ follow: true, stdout: true, stderr: true, since });
+    const [out, err] = ["stdout", "stderr"].map((name) =>
+      fs.createWriteStream(path.join(sandbox, name), { flags: "a" }),
+    );
+    this.#docker.modem.demuxStream(logs, out as NodeJS.WritableStream, err as NodeJS.WritableStream);
+    const end = async () => {
+      const { StatusCode } = (await container.wait()) as { StatusCode: number };
+      // Its volumes are free when it is gone; the status is known already.
+      ended(StatusCode);
+      await container.remove({ force: true });
+    };
+    end().catch((error: unknown) => {
+      this.#log(`container ${container.id}: ${error instanceof Error ? error.message : error}`);
+      ended(-1);
+    });
+  }
+}
+
+const nameOf = (containerId: string) => `mesos-${containerId}`;
+
+function options(
+  info: TaskInfo & { docker: DockerInfo },
+  containerId: string,
+  sandbox: string,
+  agent: string,
+): Docker.ContainerCreateOptions {
+  const drivers = new Set(info.volumes.flatMap(({ source }) => ("driver" in source ? [source.driver] : [])));
+  if (drivers.size > 1) throw new Error("Only one volume driver is supported");
+  const inside = (containerPath: string) =>
+    path.isAbsolute(containerPath) ? containerPath : path.join(SANDBOX, containerPath);
+  const binds = info.volumes.map(({ source, containerPath, mode }) => {
+    const from = "driver" in source ? source.name : path.resolve(sandbox, source.hostPath);
+    return `${from}:${inside(containerPath)}:${mode.toLowerCase()}`;
+  });
+  const parameters = info.docker.parameters;
+  const extra = parameters.flatMap(({ key, value }) => (key === "volume" || key === "v" ? [value] : []));
+  const driver = [...drivers][0] ?? parameters.find(({ key }) => key === "volume-driver")?.value;
+  const command =
+    "shell" in info.command
+      ? { Entrypoint: ["/bin/sh"], Cmd: ["-c", info.command.shell] }
+      : info.command.argv.length > 0
+        ? { Cmd: [...info.command.argv] }
+        : {};
+  const env = {
+    ...info.env,
+    MESOS_SANDBOX: SANDBOX,
+    MESOS_CONTAINER_NAME: nameOf(containerId),
+    MARATHON_APP_DOCKER_IMAGE: info.docker.image,
+  };
+  return {
+    name: nameOf(containerId),
+    Image: info.docker.image,
+    ...command,
+    Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
+    Labels: { [TASK_LABEL]: info.taskId, [AGENT_LABEL]: agent },
+    HostConfig: {
+      Binds: [`${sandbox}:${SANDBOX}:rw`, ...binds, ...extra],
+      ...(driver === undefined ? {} : { VolumeDriver: driver }),
+      NetworkMode: info.docker.network,
+      Privileged: info.docker.privileged,
+      Memory: Math.max(6, Math.round(info.resources.mem)) * 1024 * 1024,
+      CpuShares: Math.max(2, Math.round(info.resources.cpus * 1024)),
+    },
+  };
+}
+
+/** Removes at once what an agent has on the Docker engine: its host is lost. */
+export async function killDockerContainers(agent: string): Promise<void> {
+  const docker = new Docker();
+  const found = await docker.listContainers({ all: true, filters: { label: [`${AGENT_LABEL}=${agent}`] } });
+  await Promise.all(found.map(({ Id }) => docker.getContainer(Id).remove({ force: true })));
+}

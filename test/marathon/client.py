@@ -1,0 +1,69 @@
+"""A life cycle by Debian's python3-marathon, a strict client: it raises on keys that it does not know."""
+
+import sys
+import time
+
+from marathon import MarathonClient
+from marathon.models import MarathonApp
+
+client = MarathonClient(sys.argv[1])
+
+
+def until(what, condition):
+    end = time.time() + 20
+    while not condition():
+        if time.time() > end:
+            raise Exception("waited in vain for " + what)
+        time.sleep(0.05)
+
+
+def running(app_id):
+    return [task for task in client.list_tasks(app_id) if task.state == "TASK_RUNNING"]
+
+
+assert client.ping() == b"pong", client.ping()
+info = client.get_info()
+assert info.version.split(".")[0] == "1", info.version
+assert client.get_leader()["leader"]
+
+volume = {
+    "containerPath": "data",
+    "mode": "RW",
+    "external": {"name": "py", "provider": "dvdi", "size": 1, "options": {"dvdi/driver": "rexray"}},
+}
+app = MarathonApp(
+    cmd="sleep 1000",
+    cpus=0.1,
+    mem=16,
+    instances=1,
+    container={"type": "MESOS", "volumes": [volume]},
+    upgrade_strategy={"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
+)
+created = client.create_app("py", app)
+assert created.id == "/py", created.id
+until("the task", lambda: len(running("py")) == 1)
+assert [one.id for one in client.list_apps(embed_tasks=True)] == ["/py"]
+assert client.get_app("py").tasks_running == 1
+assert client.list_deployments() == []
+
+plain = client.create_app("group/plain", MarathonApp(cmd="sleep 1000", cpus=0.1, mem=16, instances=1))
+until("the plain one", lambda: len(running("group/plain")) == 1)
+client.scale_app("group/plain", instances=2)
+until("two of them", lambda: len(running("group/plain")) == 2)
+versions = client.list_versions("group/plain")
+assert len(versions) == 2, versions
+assert client.get_version("group/plain", versions[-1]).instances == 1
+killed = client.kill_task("group/plain", running("group/plain")[0].id)
+until("another one in its place", lambda: len(running("group/plain")) == 2)
+client.restart_app("group/plain", force=True)
+until("the restart", lambda: client.list_deployments() == [])
+assert client.get_group("/group").id == "/group"
+assert isinstance(client.list_queue(), list)
+
+client.create_app("big", MarathonApp(cmd="sleep 1000", cpus=99, mem=16, instances=1))
+until("the queue", lambda: [item.app.id for item in client.list_queue()] == ["/big"])
+client.delete_deployment(client.list_deployments()[0].id, force=True)
+for app_id in ["big", "group/plain", "py"]:
+    client.delete_app(app_id, force=True)
+until("the end", lambda: client.list_apps() == [] and client.list_deployments() == [])
+print("done")

@@ -1,0 +1,90 @@
+import t from "tap";
+import { IMAGE, startDocker } from "../helpers/docker.ts";
+import { requiresDocker } from "../helpers/requires.ts";
+import { pluginName } from "../helpers/sim.ts";
+import { waitFor } from "../helpers/wait.ts";
+import { startWorld } from "./world.ts";
+
+const skip = requiresDocker();
+
+/** The reference architecture's DOCKER definition, with the image that there is here. */
+const definition = (id: string, driver: string, more: object = {}) => ({
+  id,
+  instances: 1,
+  cpus: 0.1,
+  mem: 32,
+  cmd: 'echo "start $MESOS_TASK_ID" >> /data/test-rexray-volume/log; cat /data/test-rexray-volume/log; exec tail -f /dev/null',
+  container: {
+    type: "DOCKER",
+    docker: { image: IMAGE, network: "HOST", forcePullImage: true },
+    volumes: [
+      {
+        containerPath: "/data/test-rexray-volume",
+        external: { name: "my-test-vol", provider: "dvdi", options: { "dvdi/driver": driver } },
+        mode: "RW",
+      },
+    ],
+  },
+  upgradeStrategy: { minimumHealthCapacity: 0, maximumOverCapacity: 0 },
+  taskKillGracePeriodSeconds: 1,
+  ...more,
+});
+
+t.test(
+  "the reference DOCKER definition runs on the real engine, with its data after a restart",
+  { skip, timeout: 180_000 },
+  async (t) => {
+    const engine = await startDocker(t);
+    const driver = pluginName();
+    const world = await startWorld(t, {
+      env: { DOCKER_HOST: engine.env["DOCKER_HOST"] as string },
+      pluginNames: [driver],
+    });
+    t.equal((await world.call("POST", "/v2/apps", definition("/test-docker", driver))).status, 201);
+    const first = await world.runs("/test-docker", 60_000);
+    await world.said(first, /^start \S+\._app\.1$/m);
+    t.match(await engine.docker("volume", "ls", "--format", "{{.Driver}} {{.Name}}"), `${driver} my-test-vol`);
+    t.equal((await world.call("POST", "/v2/apps/test-docker/restart")).status, 200);
+    const second = await waitFor(
+      async () =>
+        (await world.app("/test-docker")).tasks.find(({ id, state }) => id !== first.id && state === "TASK_RUNNING"),
+      { what: "another task", deadline: 30_000 },
+    );
+    await world.said(second, new RegExp(`start ${first.id}\nstart ${second.id}`));
+
+    const agents = await world.sim.json<{ name: string; pid: number }[]>("agent", "ls");
+    process.kill(agents.find(({ name }) => name === second.host)?.pid as number, "SIGKILL");
+    await world.sim.restart("SIGKILL");
+    t.equal((await world.runs("/test-docker", 30_000)).id, second.id, "agent and daemon find it again");
+    await world.call("DELETE", "/v2/apps/test-docker");
+    await waitFor(async () => (await engine.docker("ps", "--all", "--quiet")) === "", {
+      what: "the container to be gone",
+    });
+
+    const two = definition("/two", driver);
+    two.container.volumes.push({
+      ...two.container.volumes[0],
+      containerPath: "/other",
+      external: { name: "other", provider: "dvdi", options: { "dvdi/driver": "another" } },
+    } as never);
+    t.equal((await world.call("POST", "/v2/apps", two)).status, 201);
+    const failure = await waitFor(async () => (await world.app("/two")).lastTaskFailure, {
+      what: "a failure",
+      deadline: 30_000,
+    });
+    t.match(failure.message, /Only one volume driver is supported$/, "76");
+    await world.call("DELETE", "/v2/apps/two");
+    await waitFor(async () => (await world.call("GET", "/v2/deployments")).body.length === 0, {
+      what: "the end of it",
+    });
+  },
+);
+
+t.test("without a Docker engine it waits, and says why; others run", { skip, timeout: 60_000 }, async (t) => {
+  const world = await startWorld(t, { env: { DOCKER_HOST: "unix:///nowhere/docker.sock" } });
+  await world.call("POST", "/v2/apps", definition("/test-docker", "rexray"));
+  const { queue } = (await world.call("GET", "/v2/queue")).body;
+  t.match(queue, [{ app: { id: "/test-docker" }, count: 1 }]);
+  await world.call("POST", "/v2/apps", { id: "/plain", cmd: "sleep 1000", cpus: 0.1, mem: 16 });
+  await world.runs("/plain");
+});
