@@ -91,8 +91,6 @@ export interface AgentConfig {
   readonly pluginDir: string;
   readonly dvdcli: string;
   readonly executor: string;
-  /** Below these lie mounts that the namespaces of tasks must not hold. */
-  readonly prefixes: readonly string[];
   readonly mountTimeoutSeconds: number;
   readonly unmountTimeoutSeconds: number;
 }

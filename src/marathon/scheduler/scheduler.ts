@@ -340,7 +340,7 @@ export class Scheduler {
     }
     return this.#options.agents
       .list()
-      .filter(({ state }) => state === "running")
+      .filter(({ state, pid }) => state === "running" && pid !== null)
       .map((agent) => {
         const taken = used.get(agent.name) ?? { cpus: 0, mem: 0, disk: 0, ports: new Set<number>() };
         const { cpus, mem, disk } = agent.resources;

@@ -42,11 +42,9 @@ export class Agent {
   constructor(config: AgentConfig, log: (message: string) => void) {
     this.#config = config;
     this.#log = log;
-    this.#containers = new Containers(config.executor, config.prefixes);
-    const { dvdcli: program, workDir, ...rest } = config;
-    const prefixes = path.join(workDir, "prefixes");
-    fs.writeFileSync(prefixes, config.prefixes.map((line) => `${line}\n`).join(""), { mode: 0o600 });
-    const dvdcli = new Dvdcli({ ...rest, program, prefixes });
+    this.#containers = new Containers(config.executor);
+    const { dvdcli: program, ...rest } = config;
+    const dvdcli = new Dvdcli({ ...rest, program });
     this.#isolator = new Isolator(dvdcli, path.join(config.workDir, "isolators/docker/volume"), log);
   }
 

@@ -11,7 +11,6 @@ const POLL_MS = 200;
 /** The files of one container beside its sandbox. */
 const files = (meta: string) => ({
   binds: path.join(meta, "binds"),
-  prefixes: path.join(meta, "prefixes"),
   executor: path.join(meta, "executor.json"),
   started: path.join(meta, "started"),
   unshare: path.join(meta, "unshare.pid"),
@@ -31,15 +30,10 @@ export interface ContainerDirs {
  */
 export class Containers {
   readonly #executor: string;
-  readonly #prefixes: readonly string[];
 
-  /**
-   * @param executor mesos-executor.sh
-   * @param prefixes directories of mounts that no task is to hold
-   */
-  constructor(executor: string, prefixes: readonly string[]) {
+  /** @param executor mesos-executor.sh */
+  constructor(executor: string) {
     this.#executor = executor;
-    this.#prefixes = prefixes;
   }
 
   /** Starts a task; `ended` is called with its exit status, also when an agent before this one had started it. */
@@ -51,7 +45,6 @@ export class Containers {
   ): void {
     const lines = binds.flatMap(({ source, target, readOnly }) => [source, target, readOnly ? "ro" : "rw"]);
     fs.writeFileSync(files(meta).binds, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 });
-    fs.writeFileSync(files(meta).prefixes, this.#prefixes.map((line) => `${line}\n`).join(""), { mode: 0o600 });
     const [out, err] = ["stdout", "stderr"].map((name) => fs.openSync(path.join(sandbox, name), "a", 0o644)) as [
       number,
       number,

@@ -6,9 +6,8 @@ export interface DvdcliOptions {
   readonly program: string;
   /** Shown to it as /run/docker/plugins: each agent has sockets of its own, and dvdcli looks nowhere else. */
   readonly pluginDir: string;
-  /** mesos-executor.sh, and a file with its prefixes. */
+  /** mesos-executor.sh. */
   readonly executor: string;
-  readonly prefixes: string;
   readonly mountTimeoutSeconds: number;
   readonly unmountTimeoutSeconds: number;
 }
@@ -31,9 +30,9 @@ export class Dvdcli {
   }
 
   #run(order: string, [driver, name]: [string, string], more: readonly string[], limit: number): Promise<string> {
-    const { program, pluginDir, executor, prefixes } = this.#options;
+    const { program, pluginDir, executor } = this.#options;
     const words = [program, order, `--volumedriver=${driver}`, `--volumename=${name}`, ...more];
-    const child = spawn("unshare", ["--mount", "sh", executor, "--plugins", pluginDir, prefixes, ...words], {
+    const child = spawn("unshare", ["--mount", "sh", executor, "--plugins", pluginDir, ...words], {
       stdio: ["ignore", "pipe", "pipe"],
       // A process group of its own: when it takes too long, all of it is killed.
       detached: true,

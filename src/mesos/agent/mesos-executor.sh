@@ -2,30 +2,37 @@
 # Runs one task of a Mesos-style agent and writes down how it ended, whatever becomes of the agent meanwhile.
 #
 #   mesos-executor.sh --task META SANDBOX PROGRAM [ARGUMENT...]
-#   mesos-executor.sh --plugins DIRECTORY PREFIXES PROGRAM [ARGUMENT...]
+#   mesos-executor.sh --plugins DIRECTORY PROGRAM [ARGUMENT...]
 #
-# META/started: from now on the task can be asked to end. META/binds: three lines for each bind mount: source, target, rw or ro. META/prefixes: see leave_volumes. META/exit: the
+# META/started: from now on the task can be asked to end. META/binds: three lines for each bind mount: source, target, rw or ro. META/exit: the
 # status, as a shell has it. Standard output and error are the sandbox's files. The task has mount and process namespaces of its
 # own. The second form runs a program that sees DIRECTORY as /run/docker/plugins.
 
 # A new mount namespace holds copies of all mounts, also of volumes that are others' and could not be unmounted as long as it
-# lives. Lets go of those below the prefixes, which are the lines of file $1.
+# lives. Lets go of all volumes, of other instances too: our FUSE files, and what is mounted from loop devices over them. Those
+# at places that are lines of file $1 stay.
 leave_volumes() {
-  while read -r _ _ _ _ point _; do
+  mounts=$(tac /proc/self/mountinfo)
+  ours=$(echo "$mounts" | awk '{ for (i = 7; $i != "-"; i++); if ($(i + 2) == "rexray-sim") print $5 }')
+  echo "$mounts" | awk '{ for (i = 7; $i != "-"; i++); print $5, $(i + 2) }' | while read -r point source; do
+    case $source in
+    rexray-sim) ;;
+    /dev/loop*)
+      read -r file 2>/dev/null <"/sys/block/${source#/dev/}/loop/backing_file" || continue
+      echo "$ours" | grep -qxF "$file" || continue
+      ;;
+    *) continue ;;
+    esac
     point=$(printf '%b' "$point")
-    while read -r prefix; do
-      case $point in "$prefix"/*) umount --lazy "$point" ;; esac
-    done <"$1"
-  done <<EOF
-$(tac /proc/self/mountinfo)
-EOF
+    grep -qxF "$point" "$1" || umount --lazy "$point"
+  done
 }
 
 case $1 in
 --plugins)
   mkdir -p /run/docker/plugins && mount --bind "$2" /run/docker/plugins || exit 125
-  leave_volumes "$3"
-  shift 3
+  leave_volumes /dev/null
+  shift 2
   exec "$@"
   ;;
 --init)
@@ -35,7 +42,7 @@ case $1 in
     mount --bind "$source" "$target" || exit 125
     [ "$mode" = rw ] || mount -o remount,bind,ro "$target" || exit 125
   done <"$meta/binds"
-  leave_volumes "$meta/prefixes"
+  leave_volumes "$meta/binds"
   cd "$sandbox" || exit 125
   # The first process of a namespace gets only the signals that it asks for.
   trap 'kill -TERM -"$child" 2>/dev/null' TERM

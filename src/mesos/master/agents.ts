@@ -81,11 +81,6 @@ export class Agents implements AgentsApi {
         pluginDir: path.join(run, "plugins"),
         dvdcli: options.dvdcli ?? path.join(options.binDir, "dvdcli.js"),
         executor: path.join(options.binDir, "mesos-executor.sh"),
-        prefixes: [
-          path.join(options.stateDir, "volumes"),
-          path.join(options.stateDir, "hosts"),
-          path.join(options.runDir, "sdc"),
-        ],
         mountTimeoutSeconds: 120,
         unmountTimeoutSeconds: 600,
       };
@@ -195,8 +190,8 @@ export class Agents implements AgentsApi {
           this.#listener?.task(member.settings.name, task);
         }
         if (seq === 0) {
-          this.#listener?.known(member.settings.name, new Set(answer.tasks.map(({ info }) => info.taskId)));
           member.pid = pidOf(member.config);
+          this.#listener?.known(member.settings.name, new Set(answer.tasks.map(({ info }) => info.taskId)));
         }
         seq = Math.max(answer.seq, 1);
       } catch {
