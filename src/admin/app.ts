@@ -14,6 +14,8 @@ export interface AdminParts {
   readonly daemon: DaemonInfo;
   /** Paths of the plugin sockets. */
   readonly plugins: readonly string[];
+  /** Addresses of further APIs. */
+  readonly apis?: readonly string[];
   /** Undefined: there are none. */
   readonly agents?: AgentsApi | undefined;
   /** Unmounts what nobody holds, answers, and ends the daemon after the answer. */
@@ -94,7 +96,7 @@ export function adminApp(parts: AdminParts): Express {
   app.use(express.json());
 
   app.get("/status", async (_request, response) => {
-    response.json(await statusReport(cluster, volumes, parts.plugins, parts.daemon));
+    response.json(await statusReport(cluster, volumes, parts.plugins, parts.daemon, parts.apis));
   });
 
   app.get("/volumes/:name", async (request, response) => {

@@ -23,6 +23,8 @@ export interface StatusReport extends ClusterStatus {
   readonly volumes: readonly VolumeReport[];
   /** Paths of the plugin sockets. */
   readonly plugins: readonly string[];
+  /** Marathon's and Mesos' addresses; none without agents. */
+  readonly apis: readonly string[];
   readonly daemon: DaemonInfo;
 }
 
@@ -49,6 +51,7 @@ export async function statusReport(
   volumes: VolumeService,
   plugins: readonly string[],
   daemon: DaemonInfo,
+  apis: readonly string[] = [],
 ): Promise<StatusReport> {
   const [status, views] = await Promise.all([cluster.status(), volumes.list()]);
   const mountpoints = new Map(views.map((view) => [view.name, view.mountpoint]));
@@ -61,6 +64,7 @@ export async function statusReport(
     pools: status.pools,
     volumes: status.volumes.map((volume) => ({ ...volume, mountpoint: mountpoints.get(volume.name) ?? "" })),
     plugins,
+    apis,
     daemon,
   };
 }

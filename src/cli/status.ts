@@ -17,6 +17,7 @@ export function statusScreen(report: StatusReport, color: boolean): string {
     ["health", stateWord(report.health, color), ...report.reasons],
     ["mdm", report.mdm.map((member) => `${member.name} ${stateWord(member.state, color)}`).join(", ")],
     ["plugins", report.plugins.join(" ")],
+    ["apis", ...report.apis],
     ["daemon", `pid ${daemon.pid}, version ${daemon.version}, since ${daemon.startedAt}`],
     ["state", daemon.stateDir],
   ]);

@@ -25,6 +25,7 @@ export function upScreen(report: StatusReport, pluginDir: string, stop: string):
     ["volumes", `${volumes.length}, ${mounted} mounted`],
     ["health", report.health, ...report.reasons],
     ["plugins", ...report.plugins],
+    ["apis", ...report.apis],
     ["state", daemon.stateDir],
     ["run", daemon.runDir],
     ["next", ...nextLines(name, pluginDir)],

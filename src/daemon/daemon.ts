@@ -73,7 +73,7 @@ export class Daemon {
 
   report(): Promise<StatusReport> {
     const { cluster, volumes } = this.#core.parts;
-    return statusReport(cluster, volumes, this.#pluginPaths(), this.#info);
+    return statusReport(cluster, volumes, this.#pluginPaths(), this.#info, this.#apis());
   }
 
   /**
@@ -107,6 +107,7 @@ export class Daemon {
       daemon: this.#info,
       plugins: this.#pluginPaths(),
       agents: parts.framework?.agents,
+      apis: this.#apis(),
       down: ({ force }) => this.stop({ unmount: true, force }),
       log,
     });
@@ -155,6 +156,10 @@ export class Daemon {
     } finally {
       this.#markEnded();
     }
+  }
+
+  #apis(): readonly string[] {
+    return this.#core.parts.framework?.addresses ?? [];
   }
 
   #pluginPaths(): string[] {

@@ -35,6 +35,7 @@ export class Framework implements FrameworkPart {
   readonly #servers: http.Server[] = [];
   readonly #marathon: Marathon;
   readonly agents: Agents;
+  readonly addresses: string[] = [];
 
   constructor(options: FrameworkOptions) {
     this.#options = options;
@@ -107,6 +108,7 @@ export class Framework implements FrameworkPart {
       );
       server.listen(port, this.#options.listen, () => {
         this.#servers.push(server);
+        this.addresses.push(`http://${this.#options.listen}:${port} (${what})`);
         resolve([]);
       });
     });

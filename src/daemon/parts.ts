@@ -27,6 +27,8 @@ export interface Parts {
 /** Agents and Marathon. */
 export interface FrameworkPart {
   readonly agents: AgentsApi;
+  /** Of what is served, with its name; after {@link start}. */
+  readonly addresses: readonly string[];
   /** Answers warnings. */
   start(): Promise<readonly string[]>;
   /** `drain`: tasks and agents end; else they go on, for the next daemon to find. */

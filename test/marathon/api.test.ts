@@ -1,5 +1,7 @@
+import fs from "node:fs";
 import t from "tap";
 import { requiresFuse } from "../helpers/requires.ts";
+import { startSim } from "../helpers/sim.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { startWorld, stateful, type World } from "./world.ts";
 
@@ -13,6 +15,19 @@ t.test("the API", { skip, timeout: 180_000 }, async (t) => {
   const world = await startWorld(t);
   const call = (method: string, url: string, body?: unknown) => world.call(method, url, body);
   const message = (answer: { body: { message?: string } }) => answer.body.message ?? "";
+
+  t.test("the screens say where it is, a port that is taken is named", async (t) => {
+    const { stdout } = await world.sim.cli("status");
+    t.match(stdout, `${world.marathon} (Marathon's API)`);
+    t.match(stdout, `${world.mesos} (Mesos' endpoints)`);
+    const taken = Number(world.marathon.split(":").at(-1));
+    const config = `simulator:\n  granularity: 64MB\n  agents: 1\n  marathonPort: ${taken}\n  mesosPort: ${taken}\n`;
+    const other = await startSim(t, { config });
+    t.match(
+      other.said,
+      new RegExp(`warning: Marathon's API is not served: .*free port ${taken}, or set simulator.marathonPort`),
+    );
+  });
 
   t.test("82, 83 no JSON, nothing", async (t) => {
     t.match(await call("POST", "/v2/apps", "{"), { status: 400, body: { message: "Invalid JSON", details: String } });
@@ -236,6 +251,20 @@ t.test("the API", { skip, timeout: 180_000 }, async (t) => {
       for (const id of ["/well", "/ill"]) await gone(world, id);
     },
   );
+
+  const cgroups = "/sys/fs/cgroup/memory";
+  const noCgroups = !fs.existsSync(`${cgroups}/cgroup.procs`) && "needs cgroups 1";
+  t.test("memory is a limit", { skip: noCgroups }, async (t) => {
+    const cmd = "x=$(head -c 200M /dev/zero | tr '\\0' x); sleep 1000";
+    await call("POST", "/v2/apps", { id: "/fat", ...SLEEP, cmd, backoffSeconds: 60 });
+    const failure = await waitFor(async () => (await world.app("/fat")).lastTaskFailure, {
+      what: "it to be killed",
+      deadline: 20_000,
+    });
+    t.match(failure.message, /^Command (?:terminated with signal Killed|exited with status)/);
+    await call("DELETE", "/v2/apps/fat");
+    await gone(world, "/fat");
+  });
 
   t.test("groups, labels, events", async (t) => {
     const events = await fetch(`${world.marathon}/v2/events`, { headers: { accept: "text/event-stream" } });

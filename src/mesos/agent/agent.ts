@@ -9,6 +9,7 @@ import {
   type TaskState,
   type TaskStatus,
 } from "../task.ts";
+import { forgetContainer } from "./cgroups.ts";
 import { Containers, NO_STATUS } from "./containers.ts";
 import type { DockerContainers } from "./docker-containers.ts";
 import { Dvdcli } from "./dvdcli.ts";
@@ -229,6 +230,7 @@ export class Agent {
   /** As in Mesos the status is told first, and then the volumes are given back. */
   #finish(task: Running, status: TaskStatus): void {
     this.#tell(task, status);
+    forgetContainer(task.containerId);
     const cleanup = this.#isolator
       .cleanup(task.containerId)
       .catch((error: unknown) =>

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { type ProcessId, processId, stillRuns } from "../../lib/process-id.ts";
 import type { TaskInfo } from "../task.ts";
+import { limitContainer } from "./cgroups.ts";
 import type { Bind } from "./isolator.ts";
 
 /** How often the end of a task is looked for whose executor is not our child. */
@@ -11,6 +12,7 @@ const POLL_MS = 200;
 /** The files of one container beside its sandbox. */
 const files = (meta: string) => ({
   binds: path.join(meta, "binds"),
+  cgroups: path.join(meta, "cgroups"),
   executor: path.join(meta, "executor.json"),
   started: path.join(meta, "started"),
   unshare: path.join(meta, "unshare.pid"),
@@ -38,13 +40,15 @@ export class Containers {
 
   /** Starts a task; `ended` is called with its exit status, also when an agent before this one had started it. */
   start(
-    { command, env }: TaskInfo,
+    { command, env, resources }: TaskInfo,
     { meta, sandbox }: ContainerDirs,
     binds: readonly Bind[],
     ended: (status: number) => void,
   ): void {
     const lines = binds.flatMap(({ source, target, readOnly }) => [source, target, readOnly ? "ro" : "rw"]);
     fs.writeFileSync(files(meta).binds, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 });
+    const groups = limitContainer(path.basename(meta), resources);
+    fs.writeFileSync(files(meta).cgroups, groups.map((line) => `${line}\n`).join(""), { mode: 0o600 });
     const [out, err] = ["stdout", "stderr"].map((name) => fs.openSync(path.join(sandbox, name), "a", 0o644)) as [
       number,
       number,

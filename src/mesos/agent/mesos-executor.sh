@@ -4,7 +4,7 @@
 #   mesos-executor.sh --task META SANDBOX PROGRAM [ARGUMENT...]
 #   mesos-executor.sh --plugins DIRECTORY PROGRAM [ARGUMENT...]
 #
-# META/started: from now on the task can be asked to end. META/binds: three lines for each bind mount: source, target, rw or ro. META/exit: the
+# META/started: from now on the task can be asked to end. META/cgroups: files to join cgroups by. META/binds: three lines for each bind mount: source, target, rw or ro. META/exit: the
 # status, as a shell has it. Standard output and error are the sandbox's files. The task has mount and process namespaces of its
 # own. The second form runs a program that sees DIRECTORY as /run/docker/plugins.
 
@@ -58,6 +58,8 @@ case $1 in
 --task)
   meta=$2
   shift
+  # From here on, and for all that is started from here.
+  while read -r group; do echo $$ >"$group"; done <"$meta/cgroups"
   unshare --mount --pid --fork --kill-child --mount-proc "$0" --init "$@" &
   echo $! >"$meta/unshare.pid"
   echo "Forked command at $!"
