@@ -140,3 +140,17 @@ t.test("daemon and agents are killed: no task is lost", { skip, timeout: 90_000 
   await world.call("PUT", "/v2/apps/w", { instances: 0 });
   await waitFor(() => world.mounted().length === 0, { what: "the volume to be given back" });
 });
+
+t.test("a damaged record is named, with the way out; nothing else is touched", { skip, timeout: 60_000 }, async (t) => {
+  const world = await startWorld(t);
+  await world.call("POST", "/v2/apps", { id: "/a", cmd: "sleep 1000", cpus: 0.1, mem: 16 });
+  await world.runs("/a");
+  await world.sim.cli("down");
+  const file = path.join(world.sim.stateDir, "marathon/apps/a.json");
+  const good = fs.readFileSync(file);
+  fs.writeFileSync(file, good.subarray(0, 100));
+  await t.rejects(world.sim.start(), { message: /a\.json cannot be read .* restore it from a backup, or remove it/ });
+  fs.writeFileSync(file, good);
+  await world.sim.start();
+  await world.runs("/a");
+});

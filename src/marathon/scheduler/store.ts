@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { replaceFile } from "../../lib/atomic-file.ts";
+import { SimError } from "../../lib/errors.ts";
 import type { AppDefinition } from "../definition/app.ts";
 import { type Backoff, NO_BACKOFF } from "./backoff.ts";
 import type { Deployment } from "./deployment.ts";
@@ -61,18 +62,18 @@ export class Store {
   /** Writes of one file follow each other; several changes may share one. */
   readonly #writes = new Map<string, { running: Promise<void>; next: Promise<void> | undefined }>();
 
-  /** @param fresh the framework's id when there is none yet. Throws when a file cannot be understood. */
+  /** @param fresh the framework's id when there is none yet. Throws state_corrupt when a file cannot be understood. */
   constructor(dir: string, fresh: string) {
     this.#dir = dir;
     const apps = path.join(dir, "apps");
     fs.mkdirSync(apps, { recursive: true, mode: 0o700 });
     for (const name of fs.readdirSync(apps).filter((file) => file.endsWith(".json"))) {
-      const record = JSON.parse(fs.readFileSync(path.join(apps, name), "utf8")) as AppRecord;
+      const record = readJson<AppRecord>(path.join(apps, name));
       this.apps.set(current(record).app.id, record);
     }
     const file = path.join(dir, "marathon.json");
     const known = fs.existsSync(file)
-      ? (JSON.parse(fs.readFileSync(file, "utf8")) as { frameworkId: string; deployments: Deployment[] })
+      ? readJson<{ frameworkId: string; deployments: Deployment[] }>(file)
       : { frameworkId: fresh, deployments: [] };
     this.frameworkId = known.frameworkId;
     this.deployments = known.deployments;
@@ -114,5 +115,18 @@ export class Store {
   #again(file: string, content: () => unknown): Promise<void> {
     this.#writes.delete(file);
     return this.#write(file, content);
+  }
+}
+
+/** Files are replaced as a whole, so one that cannot be read was damaged by somebody else. */
+function readJson<T>(file: string): T {
+  try {
+    return JSON.parse(fs.readFileSync(file, "utf8")) as T;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SimError(
+      "state_corrupt",
+      `${file} cannot be read (${why}): restore it from a backup, or remove it and post that application again`,
+    );
   }
 }

@@ -60,6 +60,10 @@ interface Member {
 
 const WAIT_MS = 10_000;
 const RESTART_MS = 300;
+/** How long an agent may take to answer and leave, and how often it is looked for. */
+const LEAVE_MS = 10_000;
+const LOOK_MS = 20;
+const LEAVE_LOOKS = 25;
 
 /** The simulated agents: starts their processes, keeps them alive, listens to them, and lets them be lost. */
 export class Agents implements AgentsApi {
@@ -169,13 +173,23 @@ export class Agents implements AgentsApi {
   /** @param drain end all tasks and agents too; else they go on, for the next daemon to find */
   async close({ drain }: { drain: boolean }): Promise<void> {
     this.#closed = true;
-    if (drain)
-      await Promise.all(
-        this.#members
-          .filter(({ state }) => state === "running")
-          .map(({ client }) => client.drain().catch((error) => this.#options.log(String(error)))),
-      );
+    if (drain) await Promise.all(this.#members.map((member) => this.#end(member)));
     await Promise.all(this.#members.map(({ plugins }) => plugins?.close()));
+  }
+
+  /** In order if it answers, also when it is only just starting; by force if not. */
+  async #end({ client, config }: Member): Promise<void> {
+    const { name } = config;
+    const end = Date.now() + LEAVE_MS;
+    while (pidOf(config) !== null && Date.now() < end) {
+      await client.drain().catch((error) => this.#options.log(`agent ${name}: ${String(error)}`));
+      for (let i = 0; i < LEAVE_LOOKS && pidOf(config) !== null; i++) await pause(LOOK_MS);
+    }
+    const pid = pidOf(config);
+    if (pid === null) return;
+    killProcess(pid);
+    killContainers(path.join(config.workDir, "meta"));
+    await killDocker(name);
   }
 
   /** Listens to an agent as long as it is to run; starts its process whenever nobody answers. */
@@ -273,7 +287,12 @@ function killProcess(pid: number): void {
 
 function readStates(file: string): Record<string, { state: AgentState; since: string }> {
   if (!fs.existsSync(file)) return {};
-  return JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, { state: AgentState; since: string }>;
+  try {
+    return JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, { state: AgentState; since: string }>;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SimError("state_corrupt", `${file} cannot be read (${why}): remove it, and all agents are started`);
+  }
 }
 
 const now = () => new Date().toISOString();
