@@ -1,7 +1,8 @@
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
-import type { Express } from "express";
+import express, { type Express } from "express";
+import { localOnly } from "../lib/local-only.ts";
 import { marathonApi } from "../marathon/api/app.ts";
 import { Marathon } from "../marathon/marathon.ts";
 import { type AgentSettings, Agents } from "../mesos/master/agents.ts";
@@ -26,6 +27,7 @@ export interface FrameworkOptions {
   readonly log: (message: string) => void;
 }
 
+const LOOPBACK = /^127\.|^::1$|^localhost$/;
 /** Names under which agents' tasks find their volumes; the second is that of existing definitions. */
 const DRIVERS = ["rexray-sim", "rexray"];
 
@@ -101,7 +103,9 @@ export class Framework implements FrameworkPart {
   }
 
   #listen(app: Express, what: string, key: string, port: number): Promise<string[]> {
-    const server = http.createServer(app);
+    // Somebody who opens it to a network knows by which names it is called there.
+    const guarded = LOOPBACK.test(this.#options.listen) ? express().use(localOnly).use(app) : app;
+    const server = http.createServer(guarded);
     return new Promise((resolve) => {
       server.once("error", (error) =>
         resolve([`${what} is not served: ${error.message}; free port ${port}, or set ${key} to another one`]),

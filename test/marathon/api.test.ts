@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import http from "node:http";
 import t from "tap";
 import { requiresFuse } from "../helpers/requires.ts";
 import { startSim } from "../helpers/sim.ts";
@@ -27,6 +28,21 @@ t.test("the API", { skip, timeout: 180_000 }, async (t) => {
       other.said,
       new RegExp(`warning: Marathon's API is not served: .*free port ${taken}, or set simulator.marathonPort`),
     );
+  });
+
+  t.test("web pages of other sites are kept out", async (t) => {
+    const app = JSON.stringify({ id: "/evil", ...SLEEP });
+    const post = (headers: Record<string, string>) =>
+      new Promise<number>((resolve, reject) => {
+        const request = http.request(`${world.marathon}/v2/apps`, { method: "POST", headers }, (response) => {
+          response.resume();
+          resolve(response.statusCode ?? 0);
+        });
+        request.once("error", reject).end(app);
+      });
+    t.equal(await post({ origin: "https://example.com", "content-type": "text/plain" }), 403);
+    t.equal(await post({ host: "rebound.example.com:8080" }), 403, "nor by a name of their own");
+    t.equal((await call("GET", "/v2/apps/evil")).status, 404);
   });
 
   t.test("82, 83 no JSON, nothing", async (t) => {
