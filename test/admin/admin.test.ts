@@ -51,6 +51,7 @@ t.test("status has exactly the promised keys, and volumes have their mount point
   const report = await client.status();
   t.same(Object.keys(report).sort(), [
     "alerts",
+    "apis",
     "daemon",
     "health",
     "mdm",
