@@ -65,7 +65,9 @@ export class DockerEngine {
       "--iptables=false",
     ];
     const log = fs.openSync(this.logFile, "a");
-    const dockerd = spawn("dockerd", [...flags, ...apart, ...this.#args], { stdio: ["ignore", log, log] });
+    // A containerd that is slow to end writes its stacks to the temporary directory.
+    const env = { ...process.env, TMPDIR: this.dir };
+    const dockerd = spawn("dockerd", [...flags, ...apart, ...this.#args], { stdio: ["ignore", log, log], env });
     fs.closeSync(log);
     this.#process = dockerd;
     await waitFor(
