@@ -2,6 +2,7 @@ import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import express, { type Express } from "express";
+import type { FaultFamily } from "../lib/fault.ts";
 import { localOnly } from "../lib/local-only.ts";
 import { marathonApi } from "../marathon/api/app.ts";
 import { Marathon } from "../marathon/marathon.ts";
@@ -23,6 +24,8 @@ export interface FrameworkOptions {
   /** The volume service as a simulated host sees it. */
   readonly volumesOf: (host: string) => Volumes;
   readonly servePlugin: (volumes: Volumes, socket: { dir: string; name: string }) => Promise<PluginSocket>;
+  /** Takes in the faults that agents can have. */
+  readonly joinFaults: (family: FaultFamily) => Promise<void>;
   readonly loseHost: (host: string) => Promise<void>;
   readonly log: (message: string) => void;
 }
@@ -60,6 +63,7 @@ export class Framework implements FrameworkPart {
     const { listen, marathonPort, mesosPort, agents, log } = this.#options;
     await Promise.all(agents.map(({ name }) => this.#options.volumesOf(name).reconcile()));
     await this.#marathon.start();
+    await this.#options.joinFaults(this.agents);
     const marathon = marathonApi({ marathon: this.#marathon, address: `${listen}:${marathonPort}`, log });
     const mesos = mesosApi({
       agents: this.agents,

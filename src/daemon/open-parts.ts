@@ -60,6 +60,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
           binDir: BIN_DIR,
           volumesOf,
           servePlugin: serve,
+          joinFaults: (family) => cluster.faults.join(family),
           loseHost: (host) => cluster.loseHost(host),
           log: part("marathon"),
         });

@@ -6,6 +6,10 @@ export interface TaskInfo {
   /** One shell command, or a program with its arguments. */
   readonly command: { readonly shell: string } | { readonly argv: readonly string[] };
   readonly env: Readonly<Record<string, string>>;
+  /** Whom it runs as; undefined: root, or whom the image says. */
+  readonly user?: string;
+  /** Files to be in the sandbox before it starts. */
+  readonly fetch: readonly FetchedFile[];
   readonly resources: Resources;
   /** Host ports that the task was given. */
   readonly ports: readonly number[];
@@ -14,15 +18,49 @@ export interface TaskInfo {
   readonly docker?: DockerInfo;
   /** Between SIGTERM and SIGKILL. */
   readonly killGraceSeconds: number;
+  /** Looked after by the agent. */
+  readonly healthCheck?: TaskHealthCheck;
   readonly labels: Readonly<Record<string, string>>;
+}
+
+/** A file for the sandbox (spec/marathon.md 7.3). */
+export interface FetchedFile {
+  /** A URL, or a path of the machine. */
+  readonly uri: string;
+  /** Unpack it if its name is an archive's. */
+  readonly extract: boolean;
+  readonly executable: boolean;
+  /** Its name in the sandbox, when it is to have another one. */
+  readonly destPath?: string;
+}
+
+/** A Mesos health check: the agent makes it, in the task's own context, and tells of it with the task's status. */
+export interface TaskHealthCheck {
+  readonly probe:
+    | { readonly command: string }
+    | { readonly port: number }
+    | { readonly port: number; readonly path: string; readonly tls: boolean };
+  readonly delaySeconds: number;
+  readonly intervalSeconds: number;
+  readonly timeoutSeconds: number;
+  readonly gracePeriodSeconds: number;
+  /** 0: the task is never killed for it. */
+  readonly maxConsecutiveFailures: number;
 }
 
 export interface DockerInfo {
   readonly image: string;
   readonly forcePullImage: boolean;
   readonly privileged: boolean;
-  readonly network: "host" | "bridge" | "none";
+  /** "host", "bridge", "none", or the name of one of the engine's networks. */
+  readonly network: string;
   readonly parameters: readonly { readonly key: string; readonly value: string }[];
+  /** Ports of the machine that lead into a container with a network of its own. */
+  readonly portMappings: readonly {
+    readonly containerPort: number;
+    readonly hostPort: number;
+    readonly protocol: string;
+  }[];
 }
 
 export interface Resources {
@@ -68,6 +106,8 @@ export interface TaskStatus {
   readonly state: TaskState;
   readonly message: string;
   readonly reason?: string;
+  /** What its health check has found, if it has one. */
+  readonly healthy?: boolean;
   /** RFC 3339. */
   readonly timestamp: string;
 }
@@ -91,6 +131,8 @@ export interface AgentConfig {
   readonly pluginDir: string;
   readonly dvdcli: string;
   readonly executor: string;
+  /** The faults that are on it now, as a list of FaultSpec; it need not be there. */
+  readonly faultsFile: string;
   readonly mountTimeoutSeconds: number;
   readonly unmountTimeoutSeconds: number;
 }

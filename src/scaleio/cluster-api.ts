@@ -1,6 +1,7 @@
 /** What the rest of the daemon may ask of the simulated cluster, besides the storage-driver interface. */
+
+import type { FaultSpec } from "../lib/fault.ts";
 import type { FaultRequest } from "./faults/fault-book.ts";
-import type { FaultSpec } from "./faults/fault-type.ts";
 import type { FaultKind } from "./faults/faults.ts";
 import type { ClusterStatus, SystemEvent, VolumeLayout } from "./model.ts";
 import type { ScanResult } from "./scanner.ts";

@@ -55,7 +55,7 @@ export function marathonApi({ marathon, address, log }: ApiOptions): Express {
     response.json([]);
   });
   app.get("/v2/deployments", (_request, response) => {
-    response.json(marathon.store.deployments.map(renderDeployment));
+    response.json(marathon.store.deployments.map((one) => renderDeployment(marathon, one)));
   });
   app.delete("/v2/deployments/:id", async (request, response) => {
     const begun = await marathon.cancel(request.params.id, { force: isTrue(request.query["force"]) });

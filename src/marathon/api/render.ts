@@ -2,7 +2,7 @@ import type { AgentView } from "../../mesos/master/agents.ts";
 import type { AppDefinition } from "../definition/app.ts";
 import type { Marathon } from "../marathon.ts";
 import type { Deployment } from "../scheduler/deployment.ts";
-import { type Instance, taskIdOf } from "../scheduler/instance.ts";
+import { type Instance, isHealthy, isRunning, taskIdOf } from "../scheduler/instance.ts";
 import { REASONS } from "../scheduler/offers.ts";
 import { type AppRecord, current, type Version } from "../scheduler/store.ts";
 
@@ -32,13 +32,16 @@ function renderContainer({ volumes, ...rest }: NonNullable<AppDefinition["contai
   };
 }
 
-export function counts({ instances }: AppRecord): Json {
+export function counts(record: AppRecord): Json {
+  const { instances } = record;
+  const { app } = current(record);
   const count = (is: (instance: Instance) => boolean) => instances.filter(is).length;
   return {
     tasksStaged: count(({ state }) => state === "TASK_STAGING"),
     tasksRunning: count(({ state }) => state === "TASK_RUNNING"),
-    tasksHealthy: count(({ health }) => health?.alive === true),
-    tasksUnhealthy: count(({ health }) => health?.alive === false),
+    tasksHealthy:
+      app.healthChecks.length === 0 ? 0 : count((instance) => isRunning(instance) && isHealthy(instance, app)),
+    tasksUnhealthy: count(({ health }) => Object.values(health ?? {}).some(({ alive }) => !alive)),
   };
 }
 
@@ -51,6 +54,7 @@ export function renderRunningApp(marathon: Marathon, record: AppRecord, embed: R
     ...counts(record),
     deployments: marathon.deploymentsOf(id).map((deployment) => ({ id: deployment.id })),
     ...(embed.has("tasks") ? { tasks: renderTasks(marathon, id, record) } : {}),
+    ...(embed.has("readiness") ? { readinessCheckResults: marathon.scheduler.readinessOf(id) } : {}),
     ...(embed.has("lastTaskFailure") && record.lastTaskFailure !== undefined
       ? { lastTaskFailure: record.lastTaskFailure }
       : {}),
@@ -81,19 +85,24 @@ export function renderTask(appId: string, record: AppRecord, instance: Instance,
     ...(startedAt === undefined ? {} : { startedAt }),
     version: instance.version,
     localVolumes: [],
-    ...(health === undefined ? {} : { healthCheckResults: [{ ...health, instanceId: instance.id }] }),
+    ...(health === undefined
+      ? {}
+      : { healthCheckResults: Object.values(health).map((result) => ({ ...result, instanceId: instance.id })) }),
     role: app.role,
   };
 }
 
-export function renderDeployment({ id, version, steps, step, before }: Deployment): Json {
+export function renderDeployment(marathon: Marathon, { id, version, steps, step, before }: Deployment): Json {
   return {
     id,
     version,
     affectedApps: Object.keys(before),
     affectedPods: [],
     steps,
-    currentActions: (steps[step]?.actions ?? []).map((action) => ({ ...action, readinessCheckResults: [] })),
+    currentActions: (steps[step]?.actions ?? []).map((action) => ({
+      ...action,
+      readinessCheckResults: marathon.scheduler.readinessOf(action.app),
+    })),
     currentStep: Math.min(step + 1, steps.length),
     totalSteps: steps.length,
   };

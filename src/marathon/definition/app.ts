@@ -19,7 +19,7 @@ export interface AppDefinition {
   readonly maxLaunchDelaySeconds: number;
   readonly container?: Container;
   readonly healthChecks: readonly HealthCheck[];
-  readonly readinessChecks: readonly Readonly<Record<string, unknown>>[];
+  readonly readinessChecks: readonly ReadinessCheck[];
   readonly dependencies: readonly string[];
   readonly upgradeStrategy: UpgradeStrategy;
   readonly labels: Readonly<Record<string, string>>;
@@ -124,6 +124,17 @@ export interface HealthCheck {
   readonly maxConsecutiveFailures: number;
   readonly delaySeconds: number;
   readonly ignoreHttp1xx: boolean;
+}
+
+export interface ReadinessCheck {
+  readonly name: string;
+  readonly protocol: "HTTP" | "HTTPS";
+  readonly path: string;
+  readonly portName: string;
+  readonly intervalSeconds: number;
+  readonly timeoutSeconds: number;
+  readonly httpStatusCodesForReady: readonly number[];
+  readonly preserveLastResponse: boolean;
 }
 
 /** The external volumes among an application's volumes, with their places in the list. */

@@ -1,122 +1,119 @@
-import http from "node:http";
-import net from "node:net";
-import type { AgentView } from "../../mesos/master/agents.ts";
+import { probeHealth, probeTcp } from "../../lib/probe.ts";
 import type { AppDefinition, HealthCheck } from "../definition/app.ts";
-import { type Instance, isRunning } from "./instance.ts";
+import { type HealthResult, type Instance, isHealthy, isRunning } from "./instance.ts";
 
 /** The first look comes soon, whatever the interval (spec/marathon.md 6.7). */
 const FIRST_MS = 5_000;
 
-/** Called after every check; `kill` is the reason when the task is to be killed. */
-type Checked = (appId: string, instance: Instance, kill: string | undefined) => void;
+/** What the scheduler does with what is found. */
+export interface HealthListener {
+  /** After every check that failed. */
+  readonly failed: (appId: string, instance: Instance, check: HealthCheck) => void;
+  /** An instance as a whole has become well or ill. */
+  readonly changed: (appId: string, instance: Instance, alive: boolean) => void;
+  /** There were too many failures. */
+  readonly kill: (appId: string, instance: Instance, why: string) => void;
+}
+
+/** Those that the agents make, in the task's own context; the others are made here. */
+export const isMesosCheck = ({ protocol }: HealthCheck): boolean =>
+  protocol === "COMMAND" || protocol.startsWith("MESOS_");
 
 /**
- * Health checks over HTTP and TCP of tasks that run. The agents are simulated hosts of this machine, so a task's ports are
- * asked on the loopback address; MESOS_ forms are the same here.
+ * Health of tasks that run: makes Marathon's own checks, HTTP and TCP, and takes down what agents tell of theirs. The agents
+ * are simulated hosts of this machine, so a task's ports are asked on the loopback address.
  */
 export class Health {
-  readonly #checked: Checked;
-  readonly #timers = new Map<string, NodeJS.Timeout[]>();
+  readonly #listener: HealthListener;
+  readonly #ends = new Map<string, () => void>();
 
-  constructor(checked: Checked) {
-    this.#checked = checked;
+  constructor(listener: HealthListener) {
+    this.#listener = listener;
   }
 
   /** The instance has changed: begins to look after it, or ends. */
-  follow(appId: string, app: AppDefinition, instance: Instance, agents: readonly AgentView[]): void {
-    void agents;
+  follow(appId: string, app: AppDefinition, instance: Instance): void {
     if (!isRunning(instance)) {
       this.forget(instance);
       return;
     }
-    if (this.#timers.has(instance.id)) return;
-    const checks = app.healthChecks.filter(({ protocol }) => protocol !== "COMMAND");
-    this.#timers.set(
-      instance.id,
-      checks.map((check) => {
-        const interval = Math.max(1, check.intervalSeconds) * 1000;
-        const began = Date.now();
-        const look = async () => {
-          const failure = await ask(check, instance);
-          if (!this.#timers.has(instance.id) || !isRunning(instance)) return;
-          this.#note(appId, check, instance, failure, Date.now() - began);
-        };
-        const timer = setInterval(() => void look(), interval);
-        const first = setTimeout(() => void look(), Math.min(interval, FIRST_MS));
-        return Object.assign(timer, { first });
-      }),
-    );
+    if (this.#ends.has(instance.id)) return;
+    const timers = new Set<NodeJS.Timeout>();
+    this.#ends.set(instance.id, () => timers.forEach(clearInterval));
+    for (const [index, check] of app.healthChecks.entries()) {
+      if (isMesosCheck(check)) continue;
+      const look = async () => {
+        const failure = await ask(check, instance);
+        if (this.#ends.has(instance.id) && isRunning(instance)) this.#note(appId, app, instance, index, failure);
+      };
+      const interval = Math.max(1, check.intervalSeconds) * 1000;
+      timers.add(setInterval(() => void look(), interval));
+      timers.add(setTimeout(() => void look(), Math.min(interval, FIRST_MS)));
+    }
   }
 
-  forget(instance: Instance): void {
-    for (const timer of this.#timers.get(instance.id) ?? []) {
-      clearInterval(timer);
-      clearTimeout((timer as NodeJS.Timeout & { first?: NodeJS.Timeout }).first);
-    }
-    this.#timers.delete(instance.id);
+  /** What an agent has found; it kills by itself. */
+  told(appId: string, app: AppDefinition, instance: Instance, healthy: boolean, why: string): void {
+    const index = app.healthChecks.findIndex(isMesosCheck);
+    if (index >= 0) this.#take(appId, app, instance, index, healthy ? undefined : why);
+  }
+
+  forget(instance: Pick<Instance, "id">): void {
+    this.#ends.get(instance.id)?.();
+    this.#ends.delete(instance.id);
   }
 
   close(): void {
-    for (const id of [...this.#timers.keys()]) this.forget({ id } as Instance);
+    for (const id of [...this.#ends.keys()]) this.forget({ id });
   }
 
-  #note(appId: string, check: HealthCheck, instance: Instance, failure: string | undefined, ageMs: number): void {
+  #note(appId: string, app: AppDefinition, instance: Instance, index: number, failure: string | undefined): void {
+    const check = app.healthChecks[index] as HealthCheck;
+    const { firstSuccess, consecutiveFailures = 0 } = instance.health?.[index] ?? {};
+    const age = Date.now() - Date.parse(instance.startedAt ?? instance.createdAt);
+    if (failure !== undefined && firstSuccess === undefined && age <= check.gracePeriodSeconds * 1000) return;
+    this.#take(appId, app, instance, index, failure);
+    // The test is of the count before: so many failures are forgiven, the next one is not.
+    if (
+      failure !== undefined &&
+      check.maxConsecutiveFailures > 0 &&
+      consecutiveFailures >= check.maxConsecutiveFailures
+    )
+      this.#listener.kill(appId, instance, failure);
+  }
+
+  #take(appId: string, app: AppDefinition, instance: Instance, index: number, failure: string | undefined): void {
+    const check = app.healthChecks[index] as HealthCheck;
+    const before = isHealthy(instance, app);
+    const known: HealthResult | undefined = instance.health?.[index];
     const at = new Date().toISOString();
-    const health = instance.health ?? { alive: false, consecutiveFailures: 0 };
-    instance.health = health;
-    let kill: string | undefined;
-    if (failure === undefined) {
-      health.alive = true;
-      health.consecutiveFailures = 0;
-      health.firstSuccess ??= at;
-      health.lastSuccess = at;
-    } else if (health.firstSuccess !== undefined || ageMs > check.gracePeriodSeconds * 1000) {
-      // The test comes before the count: so many failures are forgiven, the next one is not.
-      if (check.maxConsecutiveFailures > 0 && health.consecutiveFailures >= check.maxConsecutiveFailures)
-        kill = failure;
-      health.alive = false;
-      health.consecutiveFailures++;
-      health.lastFailure = at;
-      health.lastFailureCause = failure;
-    }
-    this.#checked(appId, instance, kill);
+    const result: HealthResult =
+      failure === undefined
+        ? { ...known, alive: true, consecutiveFailures: 0, firstSuccess: known?.firstSuccess ?? at, lastSuccess: at }
+        : {
+            ...known,
+            alive: false,
+            consecutiveFailures: (known?.consecutiveFailures ?? 0) + 1,
+            lastFailure: at,
+            lastFailureCause: failure,
+          };
+    instance.health = { ...instance.health, [index]: result };
+    if (failure !== undefined) this.#listener.failed(appId, instance, check);
+    const after = isHealthy(instance, app);
+    if (after !== before || (failure !== undefined && known === undefined))
+      this.#listener.changed(appId, instance, after);
   }
 }
 
 /** Answers what is wrong, undefined when all is well. */
-function ask(check: HealthCheck, { ports }: Instance): Promise<string | undefined> {
-  const port = check.port ?? ports[check.portIndex ?? 0];
-  const timeout = Math.max(1, check.timeoutSeconds) * 1000;
+function ask(check: HealthCheck, instance: Instance): Promise<string | undefined> {
+  const port = portOf(check, instance);
+  const timeoutMs = Math.max(1, check.timeoutSeconds) * 1000;
   if (port === undefined) return Promise.resolve("the task has no such port");
-  return check.protocol.includes("TCP") ? askTcp(port, timeout) : askHttp(port, check, timeout);
+  if (check.protocol.endsWith("TCP")) return probeTcp(port, timeoutMs);
+  return probeHealth({ port, path: check.path ?? "/", tls: check.protocol.endsWith("HTTPS"), timeoutMs });
 }
 
-function askTcp(port: number, timeout: number): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const socket = net.connect({ port, host: "127.0.0.1", timeout });
-    const end = (answer: string | undefined) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once("connect", () => end(undefined));
-    socket.once("timeout", () => end("timed out"));
-    socket.once("error", (error) => end(error.message));
-  });
-}
-
-function askHttp(
-  port: number,
-  { path = "/", ignoreHttp1xx }: HealthCheck,
-  timeout: number,
-): Promise<string | undefined> {
-  void ignoreHttp1xx;
-  return new Promise((resolve) => {
-    const request = http.get({ port, host: "127.0.0.1", path, timeout, agent: false }, (response) => {
-      response.resume();
-      const status = response.statusCode ?? 0;
-      resolve(status >= 200 && status < 400 ? undefined : `HTTP status ${status}`);
-    });
-    request.once("timeout", () => request.destroy(new Error("timed out")));
-    request.once("error", (error) => resolve(error.message));
-  });
-}
+/** The port of this machine that a check is about. */
+export const portOf = ({ port, portIndex }: HealthCheck, { ports }: Instance): number | undefined =>
+  port ?? ports[portIndex ?? 0];

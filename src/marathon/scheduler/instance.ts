@@ -21,18 +21,21 @@ export interface Instance {
   killing: boolean;
   /** Not to be started again when it has ended. */
   goal: "Running" | "Stopped";
-  health?: HealthResult;
+  /** By the number of the health check in the definition. */
+  health?: Readonly<Record<number, HealthResult>>;
+  /** Its readiness check has succeeded once. */
+  ready?: boolean;
   /** Since when its agent is lost. */
   unreachableSince?: string;
 }
 
 export interface HealthResult {
-  alive: boolean;
-  consecutiveFailures: number;
-  firstSuccess?: string;
-  lastSuccess?: string;
-  lastFailure?: string;
-  lastFailureCause?: string;
+  readonly alive: boolean;
+  readonly consecutiveFailures: number;
+  readonly firstSuccess?: string;
+  readonly lastSuccess?: string;
+  readonly lastFailure?: string;
+  readonly lastFailureCause?: string;
 }
 
 export const newInstance = (appId: string, version: string): Instance => ({
@@ -54,9 +57,13 @@ export const isLive = ({ state }: Instance): boolean => state !== "Scheduled" &&
 export const isEnded = ({ state }: Instance): boolean => state !== "Scheduled" && isTerminal(state);
 export const isRunning = ({ state }: Instance): boolean => state === "TASK_RUNNING";
 
-/** Running, and healthy as far as the application has checks. */
-export const isReady = (instance: Instance, app: Pick<AppDefinition, "healthChecks">): boolean =>
-  isRunning(instance) && (app.healthChecks.length === 0 || instance.health?.alive === true);
+/** Every health check that the application has was last a success. */
+export const isHealthy = ({ health }: Instance, { healthChecks }: Pick<AppDefinition, "healthChecks">): boolean =>
+  healthChecks.every((_check, index) => health?.[index]?.alive === true);
+
+/** Running, healthy and ready, as far as the application has checks: what a deployment waits for. */
+export const isReady = (instance: Instance, app: Pick<AppDefinition, "healthChecks" | "readinessChecks">): boolean =>
+  isRunning(instance) && isHealthy(instance, app) && (app.readinessChecks.length === 0 || instance.ready === true);
 
 /** Version 1, as Marathon's: it begins with the time. */
 function timeUuid(): string {

@@ -49,13 +49,11 @@ export function match(app: AppDefinition, offer: Offer, placed: readonly Placed[
 }
 
 /** What no agent can do; such an application waits rather than being run as something else. */
-function notDone({ container, healthChecks }: AppDefinition, docker: boolean): string | undefined {
+function notDone({ container }: AppDefinition, docker: boolean): string | undefined {
   if (container?.type === "DOCKER" && !docker) return "there is no Docker engine on this machine: start it";
   if (container?.type === "MESOS" && container.docker !== undefined)
     return "images for MESOS containers are not supported yet: use type DOCKER";
-  return healthChecks.some(({ protocol }) => protocol === "COMMAND")
-    ? "COMMAND health checks are not supported yet"
-    : undefined;
+  return undefined;
 }
 
 const round = (value: number) => Math.round(value * 100) / 100;

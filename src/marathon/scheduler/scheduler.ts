@@ -6,6 +6,7 @@ import type { Events } from "./events.ts";
 import { Health } from "./health.ts";
 import { type Instance, isEnded, isLive, isReady, newInstance, taskIdOf } from "./instance.ts";
 import { match, type Offer, type Reason } from "./offers.ts";
+import { Readiness, type ReadinessResult } from "./readiness.ts";
 import { type AppRecord, current, type Store } from "./store.ts";
 import { taskInfo } from "./task-info.ts";
 import { upgradeSteps } from "./upgrade.ts";
@@ -44,13 +45,26 @@ export class Scheduler {
   readonly #waiting = new Map<string, Waiting>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
   readonly #health: Health;
+  readonly #readiness: Readiness;
   /** Task id to instance, for statuses. */
   readonly #byTask = new Map<string, { appId: string; instance: Instance }>();
+  /** Tasks whose end has been told of: agents tell it again after every start of theirs. */
+  readonly #toldEnds = new Set<string>();
+  readonly #startedAt = new Date().toISOString();
   #closed = false;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    this.#health = new Health((appId, instance, kill) => this.#checked(appId, instance, kill));
+    this.#health = new Health({
+      failed: (appId, instance, healthCheck) =>
+        options.events.emit("failed_health_check_event", { appId, taskId: instance.id, healthCheck }),
+      changed: (appId, instance, alive) => this.#healthChanged(appId, instance, alive),
+      kill: (appId, instance, why) => this.#killUnhealthy(appId, instance, why),
+    });
+    this.#readiness = new Readiness((appId) => {
+      void this.#save(appId);
+      this.look(appId);
+    });
     for (const [appId, { instances }] of options.store.apps)
       for (const instance of instances) this.#index(appId, instance);
   }
@@ -59,10 +73,19 @@ export class Scheduler {
     this.#closed = true;
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#health.close();
+    this.#readiness.close();
   }
 
   waiting(appId: string): Waiting | undefined {
     return this.#waiting.get(appId);
+  }
+
+  /** What the last readiness checks of an application's instances have shown. */
+  readinessOf(appId: string): ReadinessResult[] {
+    return (this.#options.store.apps.get(appId)?.instances ?? []).flatMap((instance) => {
+      const result = this.#readiness.result(instance);
+      return result === undefined ? [] : [{ ...result, taskId: taskIdOf(instance) }];
+    });
   }
 
   /** Looks at everything again: at the start, and when agents have come. */
@@ -106,7 +129,10 @@ export class Scheduler {
   status(agent: string, { info, status }: AgentTask): void {
     const found = this.#byTask.get(info.taskId);
     if (found === undefined) {
-      if (isTerminal(status.state)) return;
+      if (isTerminal(status.state)) {
+        this.#unknownEnded(info, status);
+        return;
+      }
       // Nobody waits for it any more: it was replaced while its agent was away.
       void this.#options.agents.kill(agent, info.taskId).catch(() => undefined);
       return;
@@ -116,8 +142,8 @@ export class Scheduler {
     // It may not have heard of it: nobody answered, or the daemon died in between.
     if (instance.killing && status.state !== "TASK_KILLING" && !isTerminal(status.state)) this.#tellAgent(instance);
     const staged = status.state === "TASK_STAGING" && instance.stagedAt === undefined;
-    if (instance.state === status.state && !staged) return;
-    this.#update(appId, instance, status);
+    if (instance.state !== status.state || staged) this.#update(appId, instance, status);
+    else this.#same(appId, instance, status);
   }
 
   /** All that an agent knows: instances that are thought to be there and are not are gone. */
@@ -170,8 +196,11 @@ export class Scheduler {
     if (status.state === "TASK_RUNNING") instance.startedAt ??= status.timestamp;
     this.#tell(appId, instance, status);
     const { app } = current(record);
-    this.#health.follow(appId, app, instance, this.#options.agents.list());
-    if (isTerminal(status.state)) this.#ended(appId, record, instance, status);
+    this.#follow(appId, app, instance);
+    if (isTerminal(status.state)) {
+      this.#toldEnds.add(status.taskId);
+      this.#ended(appId, record, instance, status);
+    }
     this.#save(appId);
     this.look(appId);
   }
@@ -211,6 +240,7 @@ export class Scheduler {
     record.instances = record.instances.filter((other) => other !== instance);
     this.#byTask.delete(taskIdOf(instance));
     this.#health.forget(instance);
+    this.#readiness.forget(instance);
     if (record.removed && record.instances.length === 0) {
       this.#options.store.apps.delete(appId);
       this.#waiting.delete(appId);
@@ -355,21 +385,56 @@ export class Scheduler {
       .toSorted((a, b) => b.cpus - a.cpus);
   }
 
-  /** A health check has found something. */
-  #checked(appId: string, instance: Instance, kill: string | undefined): void {
-    if (kill !== undefined) {
-      this.#options.events.emit("unhealthy_instance_kill_event", {
-        appId,
-        taskId: taskIdOf(instance),
-        instanceId: instance.id,
-        version: instance.version,
-        reason: kill,
-        host: instance.agent,
-        slaveId: this.#agentId(instance.agent),
-      });
-      this.kill(appId, instance);
-    }
+  /** Nothing new but perhaps its health; or the daemon has been away. */
+  #same(appId: string, instance: Instance, { healthy, message }: TaskStatus): void {
+    const record = this.#options.store.apps.get(appId);
+    if (record === undefined) return;
+    const { app } = current(record);
+    if (healthy !== undefined) this.#health.told(appId, app, instance, healthy, message);
+    this.#follow(appId, app, instance);
+  }
+
+  /** Looks after a task that runs, also after a start of the daemon; ends that for one that does not. */
+  #follow(appId: string, app: AppDefinition, instance: Instance): void {
+    this.#health.follow(appId, app, instance);
+    this.#readiness.follow(appId, app, instance);
+  }
+
+  #healthChanged(appId: string, instance: Instance, alive: boolean): void {
+    const { id: instanceId, version } = instance;
+    this.#options.events.emit("health_status_changed_event", { appId, instanceId, version, alive });
+    this.#options.events.emit("instance_health_changed_event", {
+      instanceId,
+      runSpecId: appId,
+      runSpecVersion: version,
+      healthy: alive,
+    });
+    void this.#save(appId);
+    queueMicrotask(() => this.look(appId));
+  }
+
+  #killUnhealthy(appId: string, instance: Instance, why: string): void {
+    this.#options.events.emit("unhealthy_instance_kill_event", {
+      appId,
+      taskId: taskIdOf(instance),
+      instanceId: instance.id,
+      version: instance.version,
+      reason: why,
+      host: instance.agent,
+      slaveId: this.#agentId(instance.agent),
+    });
+    this.kill(appId, instance);
     this.look(appId);
+  }
+
+  /** One that was replaced while its agent was away has ended. */
+  #unknownEnded({ taskId }: AgentTask["info"], { state, timestamp }: TaskStatus): void {
+    if (this.#toldEnds.has(taskId) || timestamp < this.#startedAt) return;
+    this.#toldEnds.add(taskId);
+    const instanceId = taskId.replace(/\._app\.\d+$/, "");
+    const runSpecId = `/${instanceId.replace(/\.instance-.*$/, "").replaceAll("_", "/")}`;
+    const condition = conditionOf(state);
+    this.#options.events.emit("unknown_instance_terminated_event", { instanceId, runSpecId, condition });
   }
 
   #tellAgent(instance: Instance): void {
@@ -390,8 +455,7 @@ export class Scheduler {
       ports: instance.ports,
       version: instance.version,
     });
-    const word = status.state.slice("TASK_".length).toLowerCase();
-    events.emit("instance_changed_event", this.#changed(appId, instance, word.charAt(0).toUpperCase() + word.slice(1)));
+    events.emit("instance_changed_event", this.#changed(appId, instance, conditionOf(status.state)));
   }
 
   #changed(appId: string, instance: Instance, condition: string): Record<string, unknown> {
@@ -425,6 +489,12 @@ export class Scheduler {
     };
     this.#timers.set(key, setTimeout(run, ms));
   }
+}
+
+/** Of a task's state, the word for it in events: "Running". */
+function conditionOf(state: TaskStatus["state"]): string {
+  const word = state.slice("TASK_".length).toLowerCase();
+  return word.charAt(0).toUpperCase() + word.slice(1);
 }
 
 function isInactive({ unreachableStrategy }: AppDefinition, { unreachableSince }: Instance): boolean {

@@ -1,5 +1,6 @@
 import type { DockerInfo, MesosVolume, TaskInfo } from "../../mesos/task.ts";
 import type { AppDefinition, Volume } from "../definition/app.ts";
+import { isMesosCheck, portOf } from "./health.ts";
 import { type Instance, taskIdOf } from "./instance.ts";
 
 const GRACE_SECONDS = 3;
@@ -13,23 +14,53 @@ export function taskInfo(app: AppDefinition, version: string, instance: Instance
     frameworkId,
     command: app.cmd === undefined ? { argv: app.args ?? [] } : { shell: app.cmd },
     env: environment(app, version, instance),
+    ...(app.user === undefined ? {} : { user: app.user }),
+    fetch: app.fetch.map(({ cache: _cache, ...file }) => file),
     resources: { cpus: app.cpus, mem: app.mem, disk: app.disk },
     ports: instance.ports,
     volumes: (app.container?.volumes ?? []).flatMap((volume) => mesosVolume(volume) ?? []),
     ...(app.container?.type === "DOCKER" && app.container.docker !== undefined
-      ? { docker: dockerInfo(app, app.container.docker) }
+      ? { docker: dockerInfo(app, app.container, app.container.docker, instance) }
       : {}),
+    ...mesosCheck(app, instance),
     killGraceSeconds: app.taskKillGracePeriodSeconds ?? GRACE_SECONDS,
     labels: app.labels,
   };
 }
 
+/** The check that the agent makes: an application has at most one. */
+function mesosCheck(app: AppDefinition, instance: Instance): Pick<TaskInfo, "healthCheck"> {
+  const check = app.healthChecks.find(isMesosCheck);
+  if (check === undefined) return {};
+  const port = portOf(check, instance) ?? 0;
+  const { protocol, command, path = "/" } = check;
+  const { delaySeconds, intervalSeconds, timeoutSeconds, gracePeriodSeconds, maxConsecutiveFailures } = check;
+  const probe =
+    protocol === "COMMAND"
+      ? { command: command?.value ?? "" }
+      : protocol === "MESOS_TCP"
+        ? { port }
+        : { port, path, tls: protocol === "MESOS_HTTPS" };
+  return {
+    healthCheck: { probe, delaySeconds, intervalSeconds, timeoutSeconds, gracePeriodSeconds, maxConsecutiveFailures },
+  };
+}
+
 function dockerInfo(
   { networks }: AppDefinition,
+  container: NonNullable<AppDefinition["container"]>,
   { image, forcePullImage, privileged, parameters }: NonNullable<NonNullable<AppDefinition["container"]>["docker"]>,
+  { ports }: Instance,
 ): DockerInfo {
-  const network = networks[0]?.mode === "host" ? "host" : "bridge";
-  return { image, forcePullImage, privileged, parameters, network };
+  const [network] = networks;
+  const mode = network?.mode === "container/bridge" ? "bridge" : network?.mode === "container" ? network.name : "host";
+  // Those without a port of the machine are not published; the others have theirs in the same order.
+  const published = (container.portMappings ?? []).filter(({ hostPort }) => hostPort !== undefined);
+  const portMappings = published.map(({ containerPort, protocol }, index) => {
+    const hostPort = ports[index] ?? 0;
+    return { containerPort: containerPort === 0 ? hostPort : containerPort, hostPort, protocol };
+  });
+  return { image, forcePullImage, privileged, parameters, network: mode ?? "bridge", portMappings };
 }
 
 /** Options with the provider's prefix, without it; the size wins over an option of that name. */

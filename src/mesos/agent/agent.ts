@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import type { FaultSpec } from "../../lib/fault.ts";
+import { NO_ISOLATOR } from "../faults/types.ts";
 import {
   type AgentConfig,
   type AgentTask,
@@ -13,12 +15,17 @@ import { forgetContainer } from "./cgroups.ts";
 import { Containers, NO_STATUS } from "./containers.ts";
 import type { DockerContainers } from "./docker-containers.ts";
 import { Dvdcli } from "./dvdcli.ts";
+import { fetchFiles } from "./fetcher.ts";
+import { followHealth } from "./health.ts";
 import { Isolator } from "./isolator.ts";
+import { type User, userOf } from "./users.ts";
 
 interface Running extends AgentTask {
   status: TaskStatus;
   killed: boolean;
   seq: number;
+  /** Ends its health check. */
+  unfollow?: () => void;
 }
 
 /** Ended tasks that are still shown, so that their logs can be read. */
@@ -45,7 +52,7 @@ export class Agent {
     this.#log = log;
     this.#containers = new Containers(config.executor);
     const { dvdcli: program, ...rest } = config;
-    const dvdcli = new Dvdcli({ ...rest, program });
+    const dvdcli = new Dvdcli({ ...rest, program, faults: () => readFaults(config.faultsFile) });
     this.#isolator = new Isolator(dvdcli, path.join(config.workDir, "isolators/docker/volume"), log);
   }
 
@@ -67,6 +74,7 @@ export class Agent {
   }
 
   #adopt(task: Running): void {
+    this.#follow(task);
     const ended = (status: number) => this.#ended(task, status);
     if (task.info.docker === undefined) this.#containers.adopt(this.#dirs(task), ended);
     else
@@ -108,6 +116,7 @@ export class Agent {
     if (task === undefined || isTerminal(task.status.state)) return;
     if (!task.killed) {
       task.killed = true;
+      task.unfollow?.();
       const wasRunning = task.status.state === "TASK_RUNNING";
       this.#tell(task, statusOf(taskId, "TASK_KILLING", ""));
       if (!wasRunning) return;
@@ -148,17 +157,18 @@ export class Agent {
   async #start(task: Running): Promise<void> {
     const { info, containerId, directory } = task;
     try {
+      await fetchFiles(info.fetch, directory);
+      // As with Mesos, the sandbox is the task's user's; its volumes are whose their files are.
+      if (info.user !== undefined && info.docker === undefined) giveTo(directory, userOf(info.user));
       if (info.docker !== undefined) {
         const dockerInfo = { ...info, docker: info.docker, env: this.#environment(task) };
         await (await this.#docker()).start(dockerInfo, containerId, directory, (status) => this.#ended(task, status));
-        this.#tell(task, statusOf(info.taskId, task.killed ? "TASK_KILLING" : "TASK_RUNNING", ""));
-        if (task.killed) this.#terminate(task);
+        this.#started(task);
         return;
       }
-      const binds = [
-        ...(await this.#isolator.prepare(containerId, info.volumes, directory)),
-        ...hostBinds(info, directory),
-      ];
+      const noIsolator = readFaults(this.#config.faultsFile).some(({ type }) => type === NO_ISOLATOR);
+      const volumes = noIsolator ? [] : await this.#isolator.prepare(containerId, info.volumes, directory);
+      const binds = [...volumes, ...hostBinds(info, directory)];
       if (task.killed) return this.#ended(task, NO_STATUS);
       for (const line of [
         "Received SUBSCRIBED event",
@@ -170,8 +180,7 @@ export class Agent {
       this.#containers.start({ ...info, env: this.#environment(task) }, this.#dirs(task), binds, (status) =>
         this.#ended(task, status),
       );
-      this.#tell(task, statusOf(info.taskId, "TASK_RUNNING", ""));
-      if (task.killed) this.#terminate(task);
+      this.#started(task);
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       this.#finish(task, {
@@ -183,6 +192,29 @@ export class Agent {
         reason: "REASON_CONTAINER_LAUNCH_FAILED",
       });
     }
+  }
+
+  #started(task: Running): void {
+    this.#tell(task, statusOf(task.info.taskId, task.killed ? "TASK_KILLING" : "TASK_RUNNING", ""));
+    if (task.killed) this.#terminate(task);
+    else this.#follow(task);
+  }
+
+  /** Makes the health check of a task that runs. */
+  #follow(task: Running): void {
+    const { healthCheck, taskId } = task.info;
+    if (healthCheck === undefined || task.status.state !== "TASK_RUNNING") return;
+    task.unfollow = followHealth(healthCheck, {
+      run: async (command, timeoutMs) =>
+        task.info.docker === undefined
+          ? this.#containers.run(this.#dirs(task), command, this.#environment(task), timeoutMs)
+          : (await this.#docker()).run(task.containerId, command, timeoutMs),
+      tell: (healthy, why = "") => {
+        if (task.status.state === "TASK_RUNNING")
+          this.#tell(task, { ...task.status, healthy, message: why, timestamp: new Date().toISOString() });
+      },
+      kill: () => this.kill(taskId),
+    });
   }
 
   #environment({ info, directory, containerId }: Running): Record<string, string> {
@@ -229,6 +261,7 @@ export class Agent {
 
   /** As in Mesos the status is told first, and then the volumes are given back. */
   #finish(task: Running, status: TaskStatus): void {
+    task.unfollow?.();
     this.#tell(task, status);
     forgetContainer(task.containerId);
     const cleanup = this.#isolator
@@ -306,6 +339,21 @@ function hostBinds({ volumes }: TaskInfo, sandbox: string) {
     if (/\n/.test(from + target)) throw new Error("a path of a host volume holds a line break: leave it out");
     return [{ source: from, target, readOnly: mode === "RO" }];
   });
+}
+
+function giveTo(sandbox: string, { uid, gid }: User): void {
+  for (const name of fs.readdirSync(sandbox, { recursive: true, encoding: "utf8" }))
+    fs.lchownSync(path.join(sandbox, name), uid, gid);
+  fs.chownSync(sandbox, uid, gid);
+}
+
+/** Read when they matter: they change while the agent runs, and outlive it. */
+function readFaults(file: string): FaultSpec[] {
+  try {
+    return JSON.parse(fs.readFileSync(file, "utf8")) as FaultSpec[];
+  } catch {
+    return [];
+  }
 }
 
 function readTask(meta: string): AgentTask | undefined {

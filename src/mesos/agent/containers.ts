@@ -5,6 +5,7 @@ import { type ProcessId, processId, stillRuns } from "../../lib/process-id.ts";
 import type { TaskInfo } from "../task.ts";
 import { limitContainer } from "./cgroups.ts";
 import type { Bind } from "./isolator.ts";
+import { commandAs, userOf } from "./users.ts";
 
 /** How often the end of a task is looked for whose executor is not our child. */
 const POLL_MS = 200;
@@ -40,7 +41,7 @@ export class Containers {
 
   /** Starts a task; `ended` is called with its exit status, also when an agent before this one had started it. */
   start(
-    { command, env, resources }: TaskInfo,
+    { command, env, resources, user }: TaskInfo,
     { meta, sandbox }: ContainerDirs,
     binds: readonly Bind[],
     ended: (status: number) => void,
@@ -53,10 +54,11 @@ export class Containers {
       number,
       number,
     ];
-    const argv = "shell" in command ? ["/bin/sh", "-c", command.shell] : command.argv;
+    const plain = "shell" in command ? ["/bin/sh", "-c", command.shell] : command.argv;
+    const argv = user === undefined ? plain : commandAs(userOf(user), plain);
     const child = spawn("sh", [this.#executor, "--task", meta, sandbox, ...argv], {
       cwd: sandbox,
-      env: { PATH: process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin", ...env },
+      env: environment(env),
       stdio: ["ignore", out, err],
       detached: true,
     });
@@ -89,12 +91,44 @@ export class Containers {
     return true;
   }
 
+  /** Runs a shell command in the task's namespaces; answers what is wrong, undefined when its status is 0. */
+  run(
+    { meta, sandbox }: ContainerDirs,
+    command: string,
+    env: Readonly<Record<string, string>>,
+    timeoutMs: number,
+  ): Promise<string | undefined> {
+    const init = initOf(meta);
+    if (init === undefined) return Promise.resolve("the task has ended");
+    const words = ["--target", String(init), "--mount", "--pid", `--wd=${sandbox}`, "/bin/sh", "-c", command];
+    const child = spawn("nsenter", words, { env: environment(env), stdio: "ignore", detached: true });
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+        resolve("Command timed out");
+      }, timeoutMs);
+      child.once("error", (error) => {
+        clearTimeout(timer);
+        resolve(error.message);
+      });
+      child.once("exit", (status, signal) => {
+        clearTimeout(timer);
+        resolve(status === 0 ? undefined : `Command exited with status ${status ?? signal}`);
+      });
+    });
+  }
+
   #watch(child: ChildProcess, meta: string, ended: (status: number) => void): void {
     child.once("error", () => ended(127));
     child.once("exit", () => ended(exitStatus(meta)));
     child.unref();
   }
 }
+
+const environment = (env: Readonly<Record<string, string>>) => ({
+  PATH: process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin",
+  ...env,
+});
 
 /** Status of a task without one: its executor was killed. */
 export const NO_STATUS = -1;

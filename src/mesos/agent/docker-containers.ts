@@ -2,11 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import Docker from "dockerode";
 import type { DockerInfo, TaskInfo } from "../task.ts";
-
-/** On every container of ours: whose it is, and which task. */
-const AGENT_LABEL = "rexray-sim.agent";
-const TASK_LABEL = "MESOS_TASK_ID";
-const SANDBOX = "/mnt/mesos/sandbox";
+import { AGENT_LABEL, containerOptions } from "./docker-options.ts";
 
 /**
  * DOCKER containers of an agent, on the machine's Docker engine (spec/marathon.md 3.7, 7). Volumes go through the engine and the
@@ -38,7 +34,9 @@ export class DockerContainers {
         () => false,
       );
     if (!local || forcePullImage) await this.#pull(image, local);
-    const container = await this.#docker.createContainer(options(info, containerId, sandbox, this.#agent));
+    const container = await this.#docker.createContainer(
+      containerOptions({ info, name: nameOf(containerId), sandbox, agent: this.#agent }),
+    );
     try {
       await container.start();
     } catch (error) {
@@ -56,6 +54,30 @@ export class DockerContainers {
   /** SIGTERM, and SIGKILL after the grace period. */
   async stop(containerId: string, graceSeconds: number): Promise<void> {
     await this.#docker.getContainer(nameOf(containerId)).stop({ t: graceSeconds });
+  }
+
+  /** Runs a shell command in a container; answers what is wrong, undefined when its status is 0. */
+  async run(containerId: string, command: string, timeoutMs: number): Promise<string | undefined> {
+    try {
+      const container = this.#docker.getContainer(nameOf(containerId));
+      const exec = await container.exec({ Cmd: ["/bin/sh", "-c", command], AttachStdout: true, AttachStderr: true });
+      const stream = await exec.start({});
+      const inTime = await new Promise<boolean>((resolve, reject) => {
+        const timer = setTimeout(() => resolve(false), timeoutMs);
+        stream.once("end", () => {
+          clearTimeout(timer);
+          resolve(true);
+        });
+        stream.once("error", reject);
+        stream.resume();
+      });
+      stream.destroy();
+      if (!inTime) return "Command timed out";
+      const { ExitCode } = await exec.inspect();
+      return ExitCode === 0 ? undefined : `Command exited with status ${ExitCode}`;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
   }
 
   async #pull(image: string, local: boolean): Promise<void> {
@@ -98,52 +120,6 @@ export class DockerContainers {
 }
 
 const nameOf = (containerId: string) => `mesos-${containerId}`;
-
-function options(
-  info: TaskInfo & { docker: DockerInfo },
-  containerId: string,
-  sandbox: string,
-  agent: string,
-): Docker.ContainerCreateOptions {
-  const drivers = new Set(info.volumes.flatMap(({ source }) => ("driver" in source ? [source.driver] : [])));
-  if (drivers.size > 1) throw new Error("Only one volume driver is supported");
-  const inside = (containerPath: string) =>
-    path.isAbsolute(containerPath) ? containerPath : path.join(SANDBOX, containerPath);
-  const binds = info.volumes.map(({ source, containerPath, mode }) => {
-    const from = "driver" in source ? source.name : path.resolve(sandbox, source.hostPath);
-    return `${from}:${inside(containerPath)}:${mode.toLowerCase()}`;
-  });
-  const parameters = info.docker.parameters;
-  const extra = parameters.flatMap(({ key, value }) => (key === "volume" || key === "v" ? [value] : []));
-  const driver = [...drivers][0] ?? parameters.find(({ key }) => key === "volume-driver")?.value;
-  const command =
-    "shell" in info.command
-      ? { Entrypoint: ["/bin/sh"], Cmd: ["-c", info.command.shell] }
-      : info.command.argv.length > 0
-        ? { Cmd: [...info.command.argv] }
-        : {};
-  const env = {
-    ...info.env,
-    MESOS_SANDBOX: SANDBOX,
-    MESOS_CONTAINER_NAME: nameOf(containerId),
-    MARATHON_APP_DOCKER_IMAGE: info.docker.image,
-  };
-  return {
-    name: nameOf(containerId),
-    Image: info.docker.image,
-    ...command,
-    Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
-    Labels: { [TASK_LABEL]: info.taskId, [AGENT_LABEL]: agent },
-    HostConfig: {
-      Binds: [`${sandbox}:${SANDBOX}:rw`, ...binds, ...extra],
-      ...(driver === undefined ? {} : { VolumeDriver: driver }),
-      NetworkMode: info.docker.network,
-      Privileged: info.docker.privileged,
-      Memory: Math.max(6, Math.round(info.resources.mem)) * 1024 * 1024,
-      CpuShares: Math.max(2, Math.round(info.resources.cpus * 1024)),
-    },
-  };
-}
 
 /** Removes at once what an agent has on the Docker engine: its host is lost. */
 export async function killDockerContainers(agent: string): Promise<void> {

@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import type { FaultSpec } from "../../lib/fault.ts";
+import { wrapped } from "../faults/types.ts";
 
 /** How the agent calls dvdcli (spec/dvdcli.md 4.2). */
 export interface DvdcliOptions {
@@ -8,6 +10,8 @@ export interface DvdcliOptions {
   readonly pluginDir: string;
   /** mesos-executor.sh. */
   readonly executor: string;
+  /** Faults that are on the agent when a call is made. */
+  readonly faults: () => readonly FaultSpec[];
   readonly mountTimeoutSeconds: number;
   readonly unmountTimeoutSeconds: number;
 }
@@ -29,10 +33,16 @@ export class Dvdcli {
     await this.#run("unmount", [driver, name], [], this.#options.unmountTimeoutSeconds);
   }
 
-  #run(order: string, [driver, name]: [string, string], more: readonly string[], limit: number): Promise<string> {
+  #run(
+    order: "mount" | "unmount",
+    [driver, name]: [string, string],
+    more: readonly string[],
+    limit: number,
+  ): Promise<string> {
     const { program, pluginDir, executor } = this.#options;
     const words = [program, order, `--volumedriver=${driver}`, `--volumename=${name}`, ...more];
-    const child = spawn("unshare", ["--mount", "sh", executor, "--plugins", pluginDir, ...words], {
+    const real = wrapped({ order, words }, this.#options.faults());
+    const child = spawn("unshare", ["--mount", "sh", executor, "--plugins", pluginDir, ...real], {
       stdio: ["ignore", "pipe", "pipe"],
       // A process group of its own: when it takes too long, all of it is killed.
       detached: true,

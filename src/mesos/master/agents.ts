@@ -4,8 +4,10 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { replaceFile } from "../../lib/atomic-file.ts";
 import { SimError } from "../../lib/errors.ts";
+import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
 import { killContainers } from "../agent/containers.ts";
 import type { AgentState, AgentStatus, AgentsApi } from "../agents-api.ts";
+import { AGENT_FAULTS, AGENT_LOST } from "../faults/types.ts";
 import type { AgentConfig, AgentTask, Resources, TaskInfo } from "../task.ts";
 import { AgentClient } from "./agent-client.ts";
 
@@ -66,10 +68,12 @@ const LOOK_MS = 20;
 const LEAVE_LOOKS = 25;
 
 /** The simulated agents: starts their processes, keeps them alive, listens to them, and lets them be lost. */
-export class Agents implements AgentsApi {
+export class Agents implements AgentsApi, FaultFamily {
+  readonly kinds = AGENT_FAULTS;
   readonly #options: AgentsOptions;
   readonly #members: readonly Member[];
   #listener: AgentListener | undefined;
+  #faults: readonly FaultSpec[] = [];
   #closed = false;
 
   constructor(options: AgentsOptions) {
@@ -84,6 +88,7 @@ export class Agents implements AgentsApi {
         socket: path.join(run, "agent.sock"),
         pluginDir: path.join(run, "plugins"),
         dvdcli: options.dvdcli ?? path.join(options.binDir, "dvdcli.js"),
+        faultsFile: path.join(run, "faults.json"),
         executor: path.join(options.binDir, "mesos-executor.sh"),
         mountTimeoutSeconds: 120,
         unmountTimeoutSeconds: 600,
@@ -163,11 +168,37 @@ export class Agents implements AgentsApi {
     this.#listener?.left(agent, "lost");
   }
 
+  /** Throws not_found, and unavailable when a fault keeps it away. */
   async restart(agent: string): Promise<void> {
     const member = this.#member(agent);
     if (member.state === "running") return;
+    const fault = this.#faults.find(({ type, target }) => type === AGENT_LOST && target === agent);
+    if (fault !== undefined)
+      throw new SimError(
+        "unavailable",
+        `${agent} cannot be started: fault ${fault.name} keeps it lost; \`rexray-sim fault rm ${fault.name}\` brings it back`,
+      );
     await this.#become(member, "running");
     void this.#keep(member);
+  }
+
+  targets(): string[] {
+    return this.#members.map(({ settings }) => settings.name);
+  }
+
+  /** As {@link FaultFamily} has it: agents look at their file of faults when they need it. */
+  async apply(faults: readonly FaultSpec[], removed: readonly FaultSpec[]): Promise<void> {
+    this.#faults = faults;
+    for (const { settings, config } of this.#members) {
+      fs.mkdirSync(path.dirname(config.faultsFile), { recursive: true, mode: 0o700 });
+      await replaceFile(config.faultsFile, JSON.stringify(faults.filter(({ target }) => target === settings.name)));
+    }
+    // A fault may be on an agent that the configuration has no more.
+    const lost = (some: readonly FaultSpec[]) =>
+      this.targets().filter((name) => some.some(({ type, target }) => type === AGENT_LOST && target === name));
+    const now = lost(faults);
+    for (const name of now) await this.lose(name);
+    for (const name of lost(removed)) if (!now.includes(name)) await this.restart(name);
   }
 
   /** @param drain end all tasks and agents too; else they go on, for the next daemon to find */

@@ -3,9 +3,8 @@ import path from "node:path";
 import { z } from "zod";
 import { replaceFile } from "../../lib/atomic-file.ts";
 import { errnoOf, SimError } from "../../lib/errors.ts";
-import type { Device, Sds, SystemState } from "../model.ts";
-import type { FaultSpec } from "./fault-type.ts";
-import { DEVICE_FAULTS, MDM_DOWN } from "./types.ts";
+import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
+import type { Device, Sds } from "../model.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 const FORMAT = 1;
@@ -51,8 +50,8 @@ export class FaultBook {
   }
 
   /** Throws invalid_argument, not_found, already_exists. */
-  async add(request: FaultRequest, state: SystemState): Promise<FaultSpec> {
-    const fault = this.#complete(request, state);
+  async add(request: FaultRequest, families: readonly FaultFamily[]): Promise<FaultSpec> {
+    const fault = this.#complete(request, families);
     await this.#save([...this.#faults, fault]);
     return fault;
   }
@@ -68,13 +67,17 @@ export class FaultBook {
     return fault;
   }
 
-  #complete({ type, target, name, probability = 1, attributes = {} }: FaultRequest, state: SystemState): FaultSpec {
-    const kind = type === MDM_DOWN.type ? MDM_DOWN : DEVICE_FAULTS[type];
-    if (kind === undefined) {
-      const kinds = [...Object.keys(DEVICE_FAULTS), MDM_DOWN.type].join(", ");
+  #complete(
+    { type, target, name, probability = 1, attributes = {} }: FaultRequest,
+    families: readonly FaultFamily[],
+  ): FaultSpec {
+    const family = families.find(({ kinds }) => Object.hasOwn(kinds, type));
+    const kind = family?.kinds[type];
+    if (family === undefined || kind === undefined) {
+      const kinds = families.flatMap((one) => Object.keys(one.kinds)).join(", ");
       throw new SimError("invalid_argument", `there is no fault of type "${type}"; the types are ${kinds}`);
     }
-    const targets = kind === MDM_DOWN ? MDM_DOWN.targets : devicesOf(state);
+    const targets = family.targets();
     if (!targets.includes(target))
       throw new SimError(
         "not_found",
@@ -117,9 +120,6 @@ export class FaultBook {
     this.#faults = faults;
   }
 }
-
-const devicesOf = (state: SystemState) =>
-  state.sds.flatMap((sds) => [sds.name, ...sds.devices.map((device) => `${sds.name}/${device.name}`)]);
 
 function read(name: string, log: (message: string) => void): readonly FaultSpec[] {
   try {

@@ -1,7 +1,7 @@
+import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
 import type { SystemState } from "../model.ts";
 import { FaultBook, type FaultRequest } from "./fault-book.ts";
-import type { FaultSpec } from "./fault-type.ts";
-import { DEVICE_FAULTS, MDM_DOWN } from "./types.ts";
+import { DEVICE_FAULTS, MDM_FAULTS } from "./types.ts";
 
 export interface FaultsOptions {
   readonly stateDir: string;
@@ -28,10 +28,19 @@ export interface FaultKind {
 export class Faults {
   readonly book: FaultBook;
   readonly #options: FaultsOptions;
+  readonly #families: FaultFamily[];
 
   constructor(options: FaultsOptions) {
     this.#options = options;
     this.book = new FaultBook(options.stateDir, options.log);
+    // Members first: a device that is well again is written down.
+    this.#families = [mdmFamily(options), deviceFamily(options)];
+  }
+
+  /** Takes in the faults of another part of the system. */
+  async join(family: FaultFamily): Promise<void> {
+    this.#families.push(family);
+    await family.apply(this.#of(family), []);
   }
 
   list(): readonly FaultSpec[] {
@@ -39,7 +48,7 @@ export class Faults {
   }
 
   kinds(): FaultKind[] {
-    const all = [...Object.entries(DEVICE_FAULTS), [MDM_DOWN.type, MDM_DOWN] as const];
+    const all = this.#families.flatMap(({ kinds }) => Object.entries(kinds));
     return all.map(([type, { help, attributes }]) => ({
       type,
       help,
@@ -54,7 +63,7 @@ export class Faults {
 
   /** Throws invalid_argument, not_found, already_exists. */
   async add(request: FaultRequest): Promise<FaultSpec> {
-    const fault = await this.book.add(request, this.#options.state());
+    const fault = await this.book.add(request, this.#families);
     this.#options.tell("FAULT_INJECTED", `fault ${fault.name} (${fault.type}) is on ${fault.target}`);
     await this.apply();
     return fault;
@@ -72,18 +81,37 @@ export class Faults {
   }
 
   /** Has the system behave as the book says: also at start. */
-  async apply(): Promise<void> {
-    const down = this.book.faults
-      .filter(({ type }) => type === MDM_DOWN.type)
-      .map(({ target }) => target.replace("mdm-", ""));
-    await this.#options.mdmDown(down);
-    await this.#options.changed();
+  async apply(removed: readonly FaultSpec[] = []): Promise<void> {
+    for (const family of this.#families) await family.apply(this.#of(family), removed.filter(isOf(family)));
   }
 
   async #takeAway(faults: readonly FaultSpec[]): Promise<void> {
     for (const { name, target } of faults) this.#options.tell("FAULT_REMOVED", `fault ${name} is off ${target}`);
-    await this.apply();
-    const targets = new Set(faults.filter(({ type }) => type !== MDM_DOWN.type).map(({ target }) => target));
-    for (const target of targets) await this.#options.revive(target);
+    await this.apply(faults);
+  }
+
+  #of(family: FaultFamily): FaultSpec[] {
+    return this.book.faults.filter(isOf(family));
   }
 }
+
+const isOf =
+  ({ kinds }: FaultFamily) =>
+  ({ type }: FaultSpec): boolean =>
+    Object.hasOwn(kinds, type);
+
+const deviceFamily = ({ state, changed, revive }: FaultsOptions): FaultFamily => ({
+  kinds: DEVICE_FAULTS,
+  targets: () => state().sds.flatMap((sds) => [sds.name, ...sds.devices.map((device) => `${sds.name}/${device.name}`)]),
+  async apply(_faults, removed) {
+    // Engines read the book.
+    await changed();
+    for (const target of new Set(removed.map((fault) => fault.target))) await revive(target);
+  },
+});
+
+const mdmFamily = ({ mdmDown }: FaultsOptions): FaultFamily => ({
+  kinds: MDM_FAULTS,
+  targets: () => ["mdm-1", "mdm-2", "mdm-3"],
+  apply: (faults) => mdmDown(faults.map(({ target }) => target.replace("mdm-", ""))),
+});

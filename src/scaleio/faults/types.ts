@@ -1,7 +1,8 @@
+import type { FaultKindInfo, FaultSpec } from "../../lib/fault.ts";
 import type { Files } from "../sdc/files.ts";
 import { bitFlip } from "./bit-flip.ts";
 import { disconnect } from "./disconnect.ts";
-import type { DeviceFault, FaultSpec } from "./fault-type.ts";
+import type { DeviceFault } from "./fault-type.ts";
 import { full } from "./full.ts";
 import { ioError } from "./io-error.ts";
 import { lostWrite } from "./lost-write.ts";
@@ -17,12 +18,9 @@ export const DEVICE_FAULTS: Readonly<Record<string, DeviceFault>> = {
   slow,
 };
 
-/** A fault that is not a device's: a member of the MDM cluster is down. */
-export const MDM_DOWN: Pick<DeviceFault, "help" | "attributes"> & { type: string; targets: readonly string[] } = {
-  type: "mdm-down",
-  help: "a member of the MDM cluster is down",
-  targets: ["mdm-1", "mdm-2", "mdm-3"],
-  attributes: {},
+/** Faults of the MDM cluster. */
+export const MDM_FAULTS: Readonly<Record<string, FaultKindInfo>> = {
+  "mdm-down": { help: "a member of the MDM cluster is down", attributes: {} },
 };
 
 /** The file layer as a device with these faults has it; `files` itself when there are none. */

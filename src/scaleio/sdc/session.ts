@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import type { FaultSpec } from "../faults/fault-type.ts";
+import type { FaultSpec } from "../../lib/fault.ts";
 import type { ServiceState } from "../model.ts";
 import type { Limits } from "./limiter.ts";
 

@@ -1,0 +1,76 @@
+import fs from "node:fs";
+import path from "node:path";
+import t from "tap";
+import { requiresFuse } from "../helpers/requires.ts";
+import { waitFor } from "../helpers/wait.ts";
+import { startWorld, stateful, type World } from "./world.ts";
+
+// Faults on agents (spec/marathon.md 12.8), as users put them there.
+const skip = requiresFuse();
+const PREEMPT =
+  "libstorage:\n  integration:\n    volume:\n      operations:\n        mount:\n          preempt: true\n";
+
+/** Puts a fault on all agents. */
+async function everywhere(world: World, type: string, ...pairs: string[]): Promise<void> {
+  for (const agent of ["agent-1", "agent-2", "agent-3"]) {
+    const { code, stderr } = await world.sim.cli("fault", "add", type, agent, ...pairs);
+    if (code !== 0) throw new Error(stderr);
+  }
+}
+
+t.test("mount fails, hangs; unmount fails; no isolator", { skip, timeout: 120_000 }, async (t) => {
+  const world = await startWorld(t);
+  await everywhere(world, "mount-fails", "text=out of luck");
+  await world.call("POST", "/v2/apps", stateful("/a", "v1"));
+  const failure = await waitFor(async () => (await world.app("/a")).lastTaskFailure, { what: "a failure" });
+  t.match(failure.message, /^Failed to launch container: Unexpected termination of the subprocess: out of luck/);
+  await world.sim.cli("fault", "reset");
+  const task = await world.runs("/a");
+
+  await everywhere(world, "mount-hangs", "seconds=1");
+  await world.call("POST", "/v2/apps", stateful("/b", "v2"));
+  await waitFor(async () => (await world.app("/b")).tasks.some(({ state }) => state === "TASK_STAGING"), {
+    what: "a late start",
+  });
+  await world.runs("/b");
+  await world.sim.cli("fault", "reset");
+
+  await world.sim.cli("fault", "add", "unmount-fails", task.host);
+  await world.call("DELETE", "/v2/apps/a");
+  await waitFor(async () => (await world.call("GET", "/v2/apps/a")).status === 404, { what: "a to go" });
+  const checkpoints = path.join(world.sim.stateDir, "agents", task.host, "isolators/docker/volume");
+  t.equal(world.mounted().length, 2, "nobody has given the volume back");
+  await world.sim.cli("fault", "reset");
+  t.equal(world.mounted().length, 2, "and nobody tries again");
+  const agents = await world.sim.json<{ name: string; pid: number }[]>("agent", "ls");
+  process.kill(agents.find(({ name }) => name === task.host)?.pid as number, "SIGKILL");
+  await waitFor(() => world.mounted().length === 1, { what: "the agent that comes back to clean up" });
+  t.ok(fs.existsSync(checkpoints));
+
+  await everywhere(world, "no-isolator");
+  await world.call("POST", "/v2/apps", stateful("/c", "v3", { cmd: "ls; exec sleep 1000" }));
+  const bare = await world.runs("/c");
+  await world.said(bare, /stderr/);
+  t.notMatch(world.stdout(bare), /^data$/m);
+  t.equal(world.mounted().length, 1);
+});
+
+t.test("an agent is lost by a fault, and is back when it is taken away", { skip, timeout: 90_000 }, async (t) => {
+  const world = await startWorld(t, { head: PREEMPT });
+  await world.call("POST", "/v2/apps", stateful("/w", "v1"));
+  const first = await world.runs("/w");
+  await world.said(first, /^start/m);
+  t.equal((await world.sim.cli("fault", "add", "--name", "gone", "agent-lost", first.host)).code, 0);
+  const second = await world.runs("/w");
+  t.not(second.host, first.host);
+  await world.said(second, new RegExp(`start ${first.id}\nstart ${second.id}`));
+  const refused = await world.sim.cli("agent", "start", first.host);
+  t.match(refused.stderr, /fault gone keeps it lost; `rexray-sim fault rm gone` brings it back/);
+  await world.sim.restart("SIGKILL");
+  t.match((await world.sim.cli("agent", "ls")).stdout, new RegExp(`${first.host} +failed`));
+  t.equal((await world.sim.cli("fault", "rm", "gone")).code, 0);
+  t.match((await world.sim.cli("agent", "ls")).stdout, new RegExp(`${first.host} +up`));
+  t.equal((await world.runs("/w")).id, second.id);
+  const wrong = await world.sim.cli("fault", "add", "agent-lost", "sds-1");
+  t.match(wrong.stderr, /cannot be on "sds-1"; it can be on agent-1, agent-2, agent-3/);
+});
