@@ -2,6 +2,7 @@ import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import express, { type Express } from "express";
+import { shareDirectory, unshareDirectory } from "../host/shared-directory.ts";
 import type { FaultFamily } from "../lib/fault.ts";
 import { localOnly } from "../lib/local-only.ts";
 import { marathonApi } from "../marathon/api/app.ts";
@@ -21,6 +22,8 @@ export interface FrameworkOptions {
   readonly stateDir: string;
   readonly runDir: string;
   readonly binDir: string;
+  /** Where a simulated host's volumes are mounted. */
+  readonly volumesDir: (host: string) => string;
   /** The volume service as a simulated host sees it. */
   readonly volumesOf: (host: string) => Volumes;
   readonly servePlugin: (volumes: Volumes, socket: { dir: string; name: string }) => Promise<PluginSocket>;
@@ -47,6 +50,7 @@ export class Framework implements FrameworkPart {
     const { agents, stateDir, runDir, binDir, dvdcli, loseHost, log } = options;
     this.agents = new Agents({
       agents,
+      volumesDir: options.volumesDir,
       stateDir,
       runDir,
       binDir,
@@ -61,7 +65,10 @@ export class Framework implements FrameworkPart {
   /** Answers warnings: a port that is taken costs that API, not the start. */
   async start(): Promise<string[]> {
     const { listen, marathonPort, mesosPort, agents, log } = this.#options;
-    await Promise.all(agents.map(({ name }) => this.#options.volumesOf(name).reconcile()));
+    for (const { name } of agents) {
+      await shareDirectory(this.#options.volumesDir(name));
+      await this.#options.volumesOf(name).reconcile();
+    }
     await this.#marathon.start();
     await this.#options.joinFaults(this.agents);
     const marathon = marathonApi({ marathon: this.#marathon, address: `${listen}:${marathonPort}`, log });
@@ -88,13 +95,22 @@ export class Framework implements FrameworkPart {
       const volumes = this.#options.volumesOf(name);
       if (drain) await volumes.shutdown({ force: true });
       volumes.close();
+      if (drain) await this.#unshare(name);
     }
   }
 
   /** After a daemon that was killed: ends agents and tasks, gives their volumes back. */
   async sweep(): Promise<void> {
     await this.agents.killAll();
-    for (const { name } of this.#options.agents) await this.#options.volumesOf(name).shutdown({ force: true });
+    for (const { name } of this.#options.agents) {
+      await this.#options.volumesOf(name).shutdown({ force: true });
+      await this.#unshare(name);
+    }
+  }
+
+  /** Something that could not be unmounted keeps it; the end of the daemon does not wait for that. */
+  async #unshare(host: string): Promise<void> {
+    await unshareDirectory(this.#options.volumesDir(host)).catch((error) => this.#options.log(String(error)));
   }
 
   async #servePlugins(host: string, dir: string): Promise<{ close(): Promise<void> }> {

@@ -34,11 +34,13 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
   const driver = new ScaleioDriver(cluster, os.hostname());
   const shared = { fileSystems: kernelFileSystems, profile: config.simulator.profile, log: part("volumes") };
   const volumes = new Volumes({ ...shared, driver, config: config.volumes, stateDir });
+  const homeOf = (host: string) => path.join(stateDir, "hosts", host);
+  const volumesDir = (host: string) => path.join(homeOf(host), "volumes");
   // Every agent is a host of its own: it has mount points and records of its own, and its own name among the SDCs.
   const volumesOf = (host: string): Volumes => {
-    const home = path.join(stateDir, "hosts", host);
+    const home = homeOf(host);
     // Agents count for themselves: a mount for every container, one unmount after the last (spec/dvdcli.md 4.4).
-    const own = { ...config.volumes, mountPath: path.join(home, "volumes"), ignoreUsedCount: true };
+    const own = { ...config.volumes, mountPath: volumesDir(host), ignoreUsedCount: true };
     const known = hosts.get(host) ?? new Volumes({ ...shared, driver: driver.on(host), config: own, stateDir: home });
     hosts.set(host, known);
     return known;
@@ -58,6 +60,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
           stateDir,
           runDir,
           binDir: BIN_DIR,
+          volumesDir,
           volumesOf,
           servePlugin: serve,
           joinFaults: (family) => cluster.faults.join(family),

@@ -7,7 +7,7 @@ import { absoluteId, defineApp } from "./definition/define.ts";
 import { checkVolumeNames } from "./definition/external-volume-rules.ts";
 import { MarathonError, refuse, Violations } from "./definition/violations.ts";
 import { type AppChange, type Deployment, isSame, onlyScaled, planDeployment } from "./scheduler/deployment.ts";
-import { Events } from "./scheduler/events.ts";
+import { Events, type Plan } from "./scheduler/events.ts";
 import { type Instance, isLive, isReady, taskIdOf } from "./scheduler/instance.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { type AppRecord, addVersion, current, newRecord, Store } from "./scheduler/store.ts";
@@ -41,6 +41,8 @@ export class Marathon {
   readonly scheduler: Scheduler;
   readonly #options: MarathonOptions;
   readonly #writes = new KeyedMutex();
+  /** Service ports of the write under way. */
+  readonly #handedOut = new Set<number>();
   #lastVersion = "";
 
   /** Throws when what is on disk cannot be understood. */
@@ -99,8 +101,8 @@ export class Marathon {
     const taken = new Set(this.apps().flatMap((record) => portsOf(current(record).app)));
     const servicePort = () => {
       let port = FIRST_PORT;
-      while (taken.has(port)) port++;
-      taken.add(port);
+      while (taken.has(port) || this.#handedOut.has(port)) port++;
+      this.#handedOut.add(port);
       return port;
     };
     return defineApp(absoluteId(id), update, before, { externalVolumes: this.#options.externalVolumes, servicePort });
@@ -117,10 +119,8 @@ export class Marathon {
           403,
           `Max number (${MOST_DEPLOYMENTS}) of running deployments is achieved. Wait for existing deployments to complete or cancel one using force=true parameter. You can increase max deployment number by using --max_running_deployments parameter`,
         );
-      const changes = define().map((change): AppChange => {
-        const record = this.find(change.id);
-        return { ...change, before: record === undefined ? null : current(record).app };
-      });
+      this.#handedOut.clear();
+      const changes = this.withBefore(define());
       this.#checkTree(changes);
       this.#lock(changes, force);
       const version = this.#newVersion();
@@ -132,6 +132,14 @@ export class Marathon {
       await Promise.all(real.map(({ id }) => this.store.saveApp(id)));
       this.#announce(deployment, real);
       return { version: real.length > 0 ? version : this.#versionOf(changes), deploymentId: deployment.id };
+    });
+  }
+
+  /** Changes with what there is now. */
+  withBefore(changes: readonly Omit<AppChange, "before">[]): AppChange[] {
+    return changes.map((change) => {
+      const record = this.find(change.id);
+      return { ...change, before: record === undefined ? null : current(record).app };
     });
   }
 
@@ -311,5 +319,5 @@ function checkCycle(id: string, apps: ReadonlyMap<string, AppDefinition>, found:
   if (visit(id, [id])) found.add("/", "Dependency graph has cyclic dependencies.");
 }
 
-/** A deployment as the events have it. */
-const planOf = ({ id, steps, version }: Deployment) => ({ id, steps, version });
+/** A deployment as the events have it; how much of it is told is for each listener to say. */
+const planOf = ({ id, steps, version, before }: Deployment): Plan => ({ id, steps, version, before });

@@ -129,6 +129,8 @@ export interface AgentConfig {
   readonly socket: string;
   /** What dvdcli sees as /run/docker/plugins. */
   readonly pluginDir: string;
+  /** Where its volumes are mounted. */
+  readonly volumesDir: string;
   readonly dvdcli: string;
   readonly executor: string;
   /** The faults that are on it now, as a list of FaultSpec; it need not be there. */

@@ -127,10 +127,7 @@ t.test("files are fetched and unpacked, and the task runs as its user", { skip, 
     user: "nobody",
     cpus: 0.1,
     mem: 32,
-    fetch: [
-      { uri: `file://${dir}/tool`, executable: true, destPath: "bin/tool" },
-      { uri: `${dir}/data.tar.gz` },
-    ],
+    fetch: [{ uri: `file://${dir}/tool`, executable: true, destPath: "bin/tool" }, { uri: `${dir}/data.tar.gz` }],
   };
   t.equal((await world.call("POST", "/v2/apps", app)).status, 201);
   const task = await world.runs("/f");

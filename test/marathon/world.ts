@@ -96,7 +96,7 @@ export class World {
       .readFileSync("/proc/self/mountinfo", "utf8")
       .split("\n")
       .flatMap((line) => line.split(" ")[4] ?? [])
-      .filter((point) => point.startsWith(hosts));
+      .filter((point) => point.startsWith(hosts) && !point.endsWith("/volumes"));
   }
 }
 

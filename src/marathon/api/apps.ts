@@ -4,7 +4,7 @@ import { absoluteId, readUpdate } from "../definition/define.ts";
 import { MarathonError } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
 import { type AppRecord, current } from "../scheduler/store.ts";
-import { answer, bodyOf, isTrue } from "./http.ts";
+import { answer, bodyOf, checkTime, isTrue } from "./http.ts";
 import { counts, renderApp, renderRunningApp, renderTask, renderTasks } from "./render.ts";
 
 const ALL = new Set(["tasks", "counts", "deployments", "lastTaskFailure"]);
@@ -60,7 +60,7 @@ export function appRoutes(app: Express, marathon: Marathon, address: string): vo
     answer(response, begun, 200, begun);
   });
   app.all(/^\/v2\/apps(?<path>\/.+)$/, async (request, response) => {
-    const path = decodeURIComponent((request.params as Record<string, string>)["path"] as string);
+    const path = (request.params as Record<string, string>)["path"] as string;
     const { id, what, rest } = SUFFIX.exec(path)?.groups ?? {};
     if (id !== undefined && what === "restart" && rest === undefined) return restart(marathon, id, request, response);
     if (id !== undefined && what === "tasks") return tasks(marathon, id, rest, request, response);
@@ -174,8 +174,7 @@ function versions(marathon: Marathon, path: string, wanted: string | undefined, 
     response.json({ versions: record.versions.map(({ version }) => version) });
     return;
   }
-  if (Number.isNaN(Date.parse(wanted)) || !/^\d{4}-/.test(wanted))
-    throw new MarathonError(422, `Invalid timestamp provided '${wanted}'. Expecting ISO-8601 datetime string.`);
+  checkTime(wanted);
   const found = record.versions.find(({ version }) => version === wanted);
   if (found === undefined)
     throw new MarathonError(404, `App '${absoluteId(path)}' does not exist in version ${wanted}`);

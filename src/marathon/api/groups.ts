@@ -1,70 +1,94 @@
-import type { Express } from "express";
+import type { Express, Request, Response } from "express";
 import { absoluteId, readUpdate } from "../definition/define.ts";
+import { appsOf, type GroupUpdate, readGroup } from "../definition/group.ts";
 import { MarathonError } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
-import { planDeployment } from "../scheduler/deployment.ts";
+import { type AppChange, planDeployment } from "../scheduler/deployment.ts";
 import { current } from "../scheduler/store.ts";
-import { answer, bodyOf, isTrue } from "./http.ts";
-import { renderRunningApp } from "./render.ts";
+import { groupTree, isBelow, versionsAt, versionTimes } from "./group-tree.ts";
+import { answer, bodyOf, checkTime, isTrue } from "./http.ts";
+import { renderApp, renderRunningApp } from "./render.ts";
 
-interface GroupBody {
-  readonly id?: string;
-  readonly apps?: readonly unknown[];
-  readonly groups?: readonly GroupBody[];
-  readonly scaleBy?: number;
-}
+const VERSIONS = /^(?<group>.*)\/versions(?:\/(?<time>[^/]+))?\/?$/;
 
-/** `/v2/groups` (spec/marathon.md 6.5). A group is nothing of its own: it is what the ids of applications have in common. */
+/** `/v2/groups` (spec/marathon.md 6.5). */
 export function groupRoutes(app: Express, marathon: Marathon): void {
   app.all(/^\/v2\/groups(?<path>\/.*)?$/, async (request, response) => {
-    const path = absoluteId(decodeURIComponent((request.params as Record<string, string>)["path"] ?? "/"));
-    const force = isTrue(request.query["force"]);
-    switch (request.method) {
-      case "GET": {
-        if (path !== "/" && below(marathon, path).length === 0) throw missing(path);
-        response.json(renderGroup(marathon, path));
-        return;
-      }
-      case "POST":
-      case "PUT": {
-        const body = bodyOf(request) as GroupBody;
-        const base = absoluteId(body.id ?? path, path);
-        if (request.method === "POST") checkNew(marathon, base);
-        const define = () =>
-          body.scaleBy === undefined ? changes(marathon, base, body) : scaled(marathon, base, body.scaleBy);
-        if (isTrue(request.query["dryRun"])) {
-          response.json({
-            steps: planDeployment(
-              define().map((change) => ({ ...change, before: null })),
-              "",
-            ).steps,
-          });
-          return;
-        }
-        const begun = await marathon.change(define, { force });
-        answer(response, begun, request.method === "POST" ? 201 : 200, begun);
-        return;
-      }
-      case "DELETE": {
-        const going = below(marathon, path);
-        if (going.length === 0 && path !== "/") throw missing(path);
-        const begun = await marathon.change(() => going.map((id) => ({ id, after: null })), { force });
-        answer(response, begun, 200, begun);
-        return;
-      }
-      default:
-        throw new MarathonError(405, "Method Not Allowed");
+    const path = (request.params as Record<string, string>)["path"] ?? "/";
+    const { group, time } = VERSIONS.exec(path)?.groups ?? {};
+    if (group !== undefined && request.method === "GET") {
+      history(marathon, absoluteId(group), time, response);
+      return;
     }
+    await whole(marathon, absoluteId(path), request, response);
   });
 }
 
-const missing = (path: string) => new MarathonError(404, `Group '${path}' does not exist`);
+async function whole(marathon: Marathon, path: string, request: Request, response: Response): Promise<void> {
+  const force = isTrue(request.query["force"]);
+  switch (request.method) {
+    case "GET": {
+      checkThere(marathon, path);
+      const apps = marathon.apps().map((record) => {
+        const { app, version } = current(record);
+        return { id: app.id, version, json: renderRunningApp(marathon, record, new Set(["tasks"])) };
+      });
+      response.json(groupTree(path, apps));
+      return;
+    }
+    case "POST":
+    case "PUT": {
+      const update = readGroup(bodyOf(request));
+      const base = absoluteId(update.id ?? path, path);
+      if (request.method === "POST") checkNew(marathon, base);
+      const define = () => changes(marathon, base, update);
+      if (isTrue(request.query["dryRun"])) {
+        const { steps } = planDeployment(marathon.withBefore(define()), "");
+        response.json({ steps });
+        return;
+      }
+      const begun = await marathon.change(define, { force });
+      answer(response, begun, request.method === "POST" ? 201 : 200, begun);
+      return;
+    }
+    case "DELETE": {
+      checkThere(marathon, path);
+      const going = below(marathon, path);
+      const begun = await marathon.change(() => going.map((id) => ({ id, after: null })), { force });
+      answer(response, begun, 200, begun);
+      return;
+    }
+    default:
+      throw new MarathonError(405, "Method Not Allowed");
+  }
+}
+
+/** The times of its versions, or what it was at one of them. */
+function history(marathon: Marathon, path: string, time: string | undefined, response: Response): void {
+  checkThere(marathon, path);
+  if (time === undefined) {
+    response.json(versionTimes(marathon.apps(), path));
+    return;
+  }
+  checkTime(time);
+  const apps = versionsAt(marathon.apps(), time).map((one) => ({
+    id: one.app.id,
+    version: one.version,
+    json: renderApp(one),
+  }));
+  response.json(groupTree(path, apps));
+}
 
 const below = (marathon: Marathon, path: string): string[] =>
   marathon
     .apps()
     .map((record) => current(record).app.id)
-    .filter((id) => path === "/" || id.startsWith(`${path}/`));
+    .filter((id) => isBelow(id, path));
+
+function checkThere(marathon: Marathon, path: string): void {
+  if (path !== "/" && below(marathon, path).length === 0)
+    throw new MarathonError(404, `Group '${path}' does not exist`);
+}
 
 function checkNew(marathon: Marathon, path: string): void {
   if (marathon.find(path) !== undefined) throw new MarathonError(409, `An app with the path ${path} already exists.`);
@@ -72,49 +96,35 @@ function checkNew(marathon: Marathon, path: string): void {
     throw new MarathonError(409, `Group ${path} is already created. Use PUT to change this group.`);
 }
 
+type Change = Omit<AppChange, "before">;
+
+function changes(marathon: Marathon, base: string, update: GroupUpdate): Change[] {
+  if (update.scaleBy !== undefined) return scaled(marathon, base, update.scaleBy);
+  if (update.version !== undefined) return reverted(marathon, base, update.version);
+  return replaced(marathon, base, update);
+}
+
 /** All applications of the group as they shall be; what is there and not named goes. */
-function changes(marathon: Marathon, base: string, body: GroupBody) {
-  const wanted = flatten(base, body).map(({ id, json }) => {
+function replaced(marathon: Marathon, base: string, update: GroupUpdate): Change[] {
+  const wanted = appsOf(base, update).map(({ id, json }) => {
     const record = marathon.find(id);
     return { id, after: marathon.define(id, readUpdate(json), record && current(record).app) };
   });
-  const gone = body.apps === undefined && body.groups === undefined ? [] : below(marathon, base);
   const named = new Set(wanted.map(({ id }) => id));
+  const gone = update.apps === undefined && update.groups === undefined ? [] : below(marathon, base);
   return [...wanted, ...gone.filter((id) => !named.has(id)).map((id) => ({ id, after: null }))];
 }
 
-function flatten(base: string, { apps = [], groups = [] }: GroupBody): { id: string; json: unknown }[] {
-  return [
-    ...apps.map((json) => ({ id: absoluteId(String((json as { id?: unknown }).id ?? ""), base), json })),
-    ...groups.flatMap((group) => flatten(absoluteId(group.id ?? "", base), group)),
-  ];
-}
-
-function scaled(marathon: Marathon, base: string, factor: number) {
+function scaled(marathon: Marathon, base: string, factor: number): Change[] {
   return below(marathon, base).map((id) => {
     const { app } = current(marathon.app(id));
     return { id, after: marathon.define(id, { instances: Math.ceil(app.instances * factor) }, app) };
   });
 }
 
-/** Without `enforceRole`, which newer ones have too: Debian's python3-marathon refuses a group that has it. */
-function renderGroup(marathon: Marathon, path: string): Record<string, unknown> {
-  const prefix = path === "/" ? "/" : `${path}/`;
-  const ids = below(marathon, path);
-  const own = ids.filter((id) => !id.slice(prefix.length).includes("/"));
-  const children = new Set(
-    ids.filter((id) => !own.includes(id)).map((id) => prefix + (id.slice(prefix.length).split("/")[0] as string)),
-  );
-  const newest = ids
-    .map((id) => current(marathon.app(id)).version)
-    .toSorted()
-    .at(-1);
-  return {
-    id: path,
-    apps: own.map((id) => renderRunningApp(marathon, marathon.app(id), new Set(["tasks"]))),
-    pods: [],
-    groups: [...children].map((child) => renderGroup(marathon, child)),
-    dependencies: [],
-    version: newest ?? new Date(0).toISOString(),
-  };
+/** Applications as they were; younger ones go. What was removed meanwhile is not remembered. */
+function reverted(marathon: Marathon, base: string, time: string): Change[] {
+  checkTime(time);
+  const then = new Map(versionsAt(marathon.apps(), time).map(({ app }) => [app.id, app]));
+  return below(marathon, base).map((id) => ({ id, after: then.get(id) ?? null }));
 }

@@ -23,6 +23,12 @@ export function bodyOf(request: Request): unknown {
   }
 }
 
+/** A time as versions have it. Throws 422 in Marathon's words. */
+export function checkTime(text: string): void {
+  if (Number.isNaN(Date.parse(text)) || !/^\d{4}-/.test(text))
+    throw new MarathonError(422, `Invalid timestamp provided '${text}'. Expecting ISO-8601 datetime string.`);
+}
+
 /** What a write answers: the deployment is in a header too. */
 export function answer(response: Response, begun: { deploymentId: string }, status: number, body: unknown): void {
   response.status(status).set("Marathon-Deployment-Id", begun.deploymentId).json(body);

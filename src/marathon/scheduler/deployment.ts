@@ -78,6 +78,9 @@ function canonical(value: unknown): string {
 function levelOf(id: string, changes: readonly AppChange[], seen: Set<string>): number {
   if (seen.has(id)) return 0;
   const own = changes.find((change) => change.id === id)?.after;
-  const needed = (own?.dependencies ?? []).filter((other) => changes.some((change) => change.id === other));
+  // A dependency on a group is one on all that is in it.
+  const needed = (own?.dependencies ?? []).flatMap((other) =>
+    changes.map((change) => change.id).filter((one) => one === other || one.startsWith(`${other}/`)),
+  );
   return needed.reduce((most, other) => Math.max(most, 1 + levelOf(other, changes, new Set([...seen, id]))), 0);
 }

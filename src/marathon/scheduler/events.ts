@@ -1,7 +1,13 @@
+import type { Deployment } from "./deployment.ts";
+
+/** What an event of a deployment is about. */
+export type Plan = Pick<Deployment, "id" | "steps" | "version" | "before">;
+
 /** An event of Marathon's stream (spec/marathon.md 6.6). */
 export interface MarathonEvent {
   readonly eventType: string;
   readonly timestamp: string;
+  readonly plan?: Plan;
   readonly [field: string]: unknown;
 }
 

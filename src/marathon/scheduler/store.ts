@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { replaceFile } from "../../lib/atomic-file.ts";
@@ -40,6 +41,9 @@ export interface AppRecord {
 /** Versions that are kept (`zk_max_versions`). */
 const MOST_VERSIONS = 50;
 
+/** Of a file, without what is put after it. */
+const LONGEST_NAME = 200;
+
 export const current = (record: AppRecord): Version => record.versions[0] as Version;
 
 export function newRecord(version: Version): AppRecord {
@@ -80,7 +84,7 @@ export class Store {
   }
 
   saveApp(id: string): Promise<void> {
-    const file = path.join(this.#dir, "apps", `${encodeURIComponent(id.slice(1)).slice(0, 200)}.json`);
+    const file = path.join(this.#dir, "apps", fileOf(id));
     return this.#write(file, () => this.apps.get(id));
   }
 
@@ -116,6 +120,13 @@ export class Store {
     this.#writes.delete(file);
     return this.#write(file, content);
   }
+}
+
+/** Long ids have names that tell them apart. */
+function fileOf(id: string): string {
+  const name = encodeURIComponent(id.slice(1));
+  if (name.length <= LONGEST_NAME) return `${name}.json`;
+  return `${name.slice(0, LONGEST_NAME)}~${createHash("sha256").update(id).digest("hex").slice(0, 16)}.json`;
 }
 
 /** Files are replaced as a whole, so one that cannot be read was damaged by somebody else. */

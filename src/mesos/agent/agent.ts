@@ -18,6 +18,7 @@ import { Dvdcli } from "./dvdcli.ts";
 import { fetchFiles } from "./fetcher.ts";
 import { followHealth } from "./health.ts";
 import { Isolator } from "./isolator.ts";
+import { Namespace } from "./namespace.ts";
 import { type User, userOf } from "./users.ts";
 
 interface Running extends AgentTask {
@@ -44,15 +45,21 @@ export class Agent {
   readonly #log: (message: string) => void;
   readonly #tasks = new Map<string, Running>();
   #dockerContainers: DockerContainers | undefined;
+  #opened: Promise<Namespace> | undefined;
   #seq = 0;
   #waiting: (() => void)[] = [];
 
   constructor(config: AgentConfig, log: (message: string) => void) {
     this.#config = config;
     this.#log = log;
-    this.#containers = new Containers(config.executor);
-    const { dvdcli: program, ...rest } = config;
-    const dvdcli = new Dvdcli({ ...rest, program, faults: () => readFaults(config.faultsFile) });
+    this.#containers = new Containers(config.executor, () => this.#namespace());
+    const { dvdcli: program, faultsFile, ...limits } = config;
+    const dvdcli = new Dvdcli({
+      ...limits,
+      program,
+      faults: () => readFaults(faultsFile),
+      namespace: () => this.#namespace(),
+    });
     this.#isolator = new Isolator(dvdcli, path.join(config.workDir, "isolators/docker/volume"), log);
   }
 
@@ -81,6 +88,15 @@ export class Agent {
       void this.#docker()
         .then((docker) => docker.adopt(task.containerId, task.directory, ended))
         .catch(() => ended(NO_STATUS));
+  }
+
+  /** Made once, and again when that has failed. */
+  #namespace(): Promise<Namespace> {
+    this.#opened ??= Namespace.open(this.#config).catch((error: unknown) => {
+      this.#opened = undefined;
+      throw error;
+    });
+    return this.#opened;
   }
 
   /** Loaded when it is needed: not every machine has Docker. */
@@ -177,7 +193,7 @@ export class Agent {
         `Starting task ${info.taskId}`,
       ])
         fs.appendFileSync(path.join(directory, "stdout"), `${line}\n`);
-      this.#containers.start({ ...info, env: this.#environment(task) }, this.#dirs(task), binds, (status) =>
+      await this.#containers.start({ ...info, env: this.#environment(task) }, this.#dirs(task), binds, (status) =>
         this.#ended(task, status),
       );
       this.#started(task);

@@ -5,6 +5,7 @@ import { type ProcessId, processId, stillRuns } from "../../lib/process-id.ts";
 import type { TaskInfo } from "../task.ts";
 import { limitContainer } from "./cgroups.ts";
 import type { Bind } from "./isolator.ts";
+import type { Namespace } from "./namespace.ts";
 import { commandAs, userOf } from "./users.ts";
 
 /** How often the end of a task is looked for whose executor is not our child. */
@@ -33,19 +34,25 @@ export interface ContainerDirs {
  */
 export class Containers {
   readonly #executor: string;
+  readonly #namespace: () => Promise<Namespace>;
 
-  /** @param executor mesos-executor.sh */
-  constructor(executor: string) {
+  /**
+   * @param executor mesos-executor.sh
+   * @param namespace the one that tasks' own are made from
+   */
+  constructor(executor: string, namespace: () => Promise<Namespace>) {
     this.#executor = executor;
+    this.#namespace = namespace;
   }
 
   /** Starts a task; `ended` is called with its exit status, also when an agent before this one had started it. */
-  start(
+  async start(
     { command, env, resources, user }: TaskInfo,
     { meta, sandbox }: ContainerDirs,
     binds: readonly Bind[],
     ended: (status: number) => void,
-  ): void {
+  ): Promise<void> {
+    const namespace = await this.#namespace();
     const lines = binds.flatMap(({ source, target, readOnly }) => [source, target, readOnly ? "ro" : "rw"]);
     fs.writeFileSync(files(meta).binds, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 });
     const groups = limitContainer(path.basename(meta), resources);
@@ -56,10 +63,11 @@ export class Containers {
     ];
     const plain = "shell" in command ? ["/bin/sh", "-c", command.shell] : command.argv;
     const argv = user === undefined ? plain : commandAs(userOf(user), plain);
-    const child = spawn("sh", [this.#executor, "--task", meta, sandbox, ...argv], {
+    const [enter = "", ...rest] = namespace.enter(["sh", this.#executor, "--task", meta, sandbox, ...argv]);
+    const child = spawn(enter, rest, {
       cwd: sandbox,
       env: environment(env),
-      stdio: ["ignore", out, err],
+      stdio: ["ignore", out, err, namespace.fd],
       detached: true,
     });
     for (const fd of [out, err]) fs.closeSync(fd);

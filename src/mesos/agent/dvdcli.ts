@@ -1,15 +1,14 @@
 import { spawn } from "node:child_process";
 import type { FaultSpec } from "../../lib/fault.ts";
 import { wrapped } from "../faults/types.ts";
+import type { Namespace } from "./namespace.ts";
 
 /** How the agent calls dvdcli (spec/dvdcli.md 4.2). */
 export interface DvdcliOptions {
   /** Absolute path. */
   readonly program: string;
-  /** Shown to it as /run/docker/plugins: each agent has sockets of its own, and dvdcli looks nowhere else. */
-  readonly pluginDir: string;
-  /** mesos-executor.sh. */
-  readonly executor: string;
+  /** Where it runs. */
+  readonly namespace: () => Promise<Namespace>;
   /** Faults that are on the agent when a call is made. */
   readonly faults: () => readonly FaultSpec[];
   readonly mountTimeoutSeconds: number;
@@ -33,23 +32,25 @@ export class Dvdcli {
     await this.#run("unmount", [driver, name], [], this.#options.unmountTimeoutSeconds);
   }
 
-  #run(
+  async #run(
     order: "mount" | "unmount",
     [driver, name]: [string, string],
     more: readonly string[],
     limit: number,
   ): Promise<string> {
-    const { program, pluginDir, executor } = this.#options;
+    const { program } = this.#options;
+    const namespace = await this.#options.namespace();
     const words = [program, order, `--volumedriver=${driver}`, `--volumename=${name}`, ...more];
     const real = wrapped({ order, words }, this.#options.faults());
-    const child = spawn("unshare", ["--mount", "sh", executor, "--plugins", pluginDir, ...real], {
-      stdio: ["ignore", "pipe", "pipe"],
+    const [enter = "", ...rest] = namespace.enter(real);
+    const child = spawn(enter, rest, {
+      stdio: ["ignore", "pipe", "pipe", namespace.fd],
       // A process group of its own: when it takes too long, all of it is killed.
       detached: true,
     });
     let [out, err] = ["", ""];
-    child.stdout.setEncoding("utf8").on("data", (part: string) => (out += part));
-    child.stderr.setEncoding("utf8").on("data", (part: string) => (err += part));
+    child.stdout?.setEncoding("utf8").on("data", (part: string) => (out += part));
+    child.stderr?.setEncoding("utf8").on("data", (part: string) => (err += part));
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");

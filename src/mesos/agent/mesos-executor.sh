@@ -2,15 +2,16 @@
 # Runs one task of a Mesos-style agent and writes down how it ended, whatever becomes of the agent meanwhile.
 #
 #   mesos-executor.sh --task META SANDBOX PROGRAM [ARGUMENT...]
-#   mesos-executor.sh --plugins DIRECTORY PROGRAM [ARGUMENT...]
+#   mesos-executor.sh --base PLUGINS VOLUMES
 #
 # META/started: from now on the task can be asked to end. META/cgroups: files to join cgroups by. META/binds: three lines for each bind mount: source, target, rw or ro. META/exit: the
 # status, as a shell has it. Standard output and error are the sandbox's files. The task has mount and process namespaces of its
-# own. The second form runs a program that sees DIRECTORY as /run/docker/plugins.
+# own. The second form makes a new mount namespace that of an agent: PLUGINS is /run/docker/plugins there, and of all volumes
+# there are those below VOLUMES. It says so, and waits until nobody wants anything of it any more.
 
 # A new mount namespace holds copies of all mounts, also of volumes that are others' and could not be unmounted as long as it
-# lives. Lets go of all volumes, of other instances too: our FUSE files, and what is mounted from loop devices over them. Those
-# at places that are lines of file $1 stay.
+# lives. Lets go of all volumes, of other instances too: our FUSE files, and what is mounted from loop devices over them. What is
+# below directory $1 stays: it follows the mounts outside, and goes with them.
 leave_volumes() {
   mounts=$(tac /proc/self/mountinfo)
   ours=$(echo "$mounts" | awk '{ for (i = 7; $i != "-"; i++); if ($(i + 2) == "rexray-sim") print $5 }')
@@ -24,16 +25,16 @@ leave_volumes() {
     *) continue ;;
     esac
     point=$(printf '%b' "$point")
-    grep -qxF "$point" "$1" || umount --lazy "$point"
+    case $point in "$1"/*) ;; *) umount --lazy "$point" ;; esac
   done
 }
 
 case $1 in
---plugins)
+--base)
   mkdir -p /run/docker/plugins && mount --bind "$2" /run/docker/plugins || exit 125
-  leave_volumes /dev/null
-  shift 2
-  exec "$@"
+  leave_volumes "$3"
+  echo ready
+  read -r _
   ;;
 --init)
   meta=$2 sandbox=$3
@@ -42,7 +43,6 @@ case $1 in
     mount --bind "$source" "$target" || exit 125
     [ "$mode" = rw ] || mount -o remount,bind,ro "$target" || exit 125
   done <"$meta/binds"
-  leave_volumes "$meta/binds"
   cd "$sandbox" || exit 125
   # The first process of a namespace gets only the signals that it asks for.
   trap 'kill -TERM -"$child" 2>/dev/null' TERM
@@ -58,9 +58,11 @@ case $1 in
 --task)
   meta=$2
   shift
+  # The agent's namespace is nothing to a task.
+  exec 3<&-
   # From here on, and for all that is started from here.
   while read -r group; do echo $$ >"$group"; done <"$meta/cgroups"
-  unshare --mount --pid --fork --kill-child --mount-proc "$0" --init "$@" &
+  unshare --mount --propagation=slave --pid --fork --kill-child --mount-proc "$0" --init "$@" &
   echo $! >"$meta/unshare.pid"
   echo "Forked command at $!"
   wait $!

@@ -31,6 +31,8 @@ export interface AgentsOptions {
   /** Where mesos-agent.js, mesos-executor.sh and dvdcli.js lie. */
   readonly binDir: string;
   readonly dvdcli: string | undefined;
+  /** Where a simulated host's volumes are mounted. */
+  readonly volumesDir: (host: string) => string;
   /** Serves the volumes of a simulated host in this directory of sockets. */
   readonly servePlugins: (host: string, dir: string) => Promise<{ close(): Promise<void> }>;
   /** Fences a host's storage. */
@@ -87,6 +89,7 @@ export class Agents implements AgentsApi, FaultFamily {
         workDir: path.join(options.stateDir, "agents", settings.name),
         socket: path.join(run, "agent.sock"),
         pluginDir: path.join(run, "plugins"),
+        volumesDir: options.volumesDir(settings.name),
         dvdcli: options.dvdcli ?? path.join(options.binDir, "dvdcli.js"),
         faultsFile: path.join(run, "faults.json"),
         executor: path.join(options.binDir, "mesos-executor.sh"),

@@ -1,9 +1,8 @@
-import fs from "node:fs";
-import path from "node:path";
-import express, { type Express, type Response } from "express";
-import type { AgentTask, TaskState } from "../task.ts";
-import { isTerminal } from "../task.ts";
+import express, { type ErrorRequestHandler, type Express } from "express";
+import { type AgentTask, isTerminal, type TaskState } from "../task.ts";
 import type { Agents, AgentView } from "./agents.ts";
+import { filesRoutes } from "./files-api.ts";
+import { metrics, renderAgent, renderTask, resourcesOf, taskCounts } from "./render.ts";
 
 /** Mesos' own endpoints that tools poll (spec/marathon.md 9), of the master and, below `/agent/<id>`, of each agent. */
 export interface MesosApiOptions {
@@ -14,16 +13,16 @@ export interface MesosApiOptions {
   readonly address: string;
 }
 
-const MOST_READ = 64 * 1024;
 const VERSION = "1.11.0";
 
 export function mesosApi(options: MesosApiOptions): Express {
   const { agents, tasks, frameworkId, address } = options;
   const app = express();
   app.disable("x-powered-by");
-  const view = (agent: AgentView) => renderAgent(agent, tasks(agent.name));
+  const view = (agent: AgentView) => ({ ...renderAgent(agent, tasks(agent.name)), version: VERSION });
   const all = () =>
     agents.list().flatMap((agent) => tasks(agent.name).map((task) => renderTask(task, agent, frameworkId)));
+  const startedAt = Date.now() / 1000;
   const framework = () => {
     const own = all();
     const ended = ({ state }: { state: TaskState }) => isTerminal(state);
@@ -38,6 +37,8 @@ export function mesosApi(options: MesosApiOptions): Express {
       role: "*",
       checkpoint: true,
       failover_timeout: 604_800,
+      registered_time: startedAt,
+      used_resources: resourcesOf(own.filter((task) => !ended(task)).map(({ resources }) => resources)),
       tasks: own.filter((task) => !ended(task) && task.state !== "TASK_UNREACHABLE"),
       unreachable_tasks: own.filter(({ state }) => state === "TASK_UNREACHABLE"),
       completed_tasks: own.filter(ended),
@@ -52,6 +53,8 @@ export function mesosApi(options: MesosApiOptions): Express {
     hostname: address.split(":")[0],
     leader: `master@${address}`,
     cluster: "rexray-sim",
+    start_time: startedAt,
+    elected_time: startedAt,
     activated_slaves: agents.list().filter(({ state: one }) => one === "running").length,
     deactivated_slaves: 0,
     unreachable_slaves: agents.list().filter(({ state: one }) => one === "lost").length,
@@ -65,8 +68,18 @@ export function mesosApi(options: MesosApiOptions): Express {
   const both = (name: string) => [`/${name}`, `/master/${name}`, `/${name}.json`, `/master/${name}.json`];
   app.get(both("state"), (_request, response) => void response.json(state()));
   app.get(both("state-summary"), (_request, response) => {
-    const { slaves, frameworks, hostname, cluster } = state();
-    response.json({ hostname, cluster, slaves, frameworks });
+    const { hostname, cluster, frameworks } = state();
+    const slaves = agents.list().map((agent) => {
+      const own = tasks(agent.name);
+      return { ...view(agent), ...taskCounts(own.map(({ status }) => status)), framework_ids: [frameworkId] };
+    });
+    const slaveIds = agents.list().filter(({ name }) => tasks(name).length > 0);
+    response.json({
+      hostname,
+      cluster,
+      slaves,
+      frameworks: frameworks.map((one) => ({ ...one, ...taskCounts(all()), slave_ids: slaveIds.map(({ id }) => id) })),
+    });
   });
   app.get(
     both("slaves"),
@@ -76,11 +89,19 @@ export function mesosApi(options: MesosApiOptions): Express {
     both("frameworks"),
     (_request, response) => void response.json({ frameworks: [framework()], completed_frameworks: [] }),
   );
+  app.get(both("roles"), (_request, response) => {
+    const { used_resources: resources } = framework();
+    response.json({ roles: [{ name: "*", weight: 1, frameworks: [frameworkId], resources }] });
+  });
+  app.get(both("redirect"), (_request, response) => response.redirect(307, `//${address}`));
   app.get(both("tasks"), (request, response) => {
-    const { limit = "100", offset = "0", order = "des", task_id: id } = request.query as Record<string, string>;
-    const found = all().filter((task) => id === undefined || task.id === id);
-    const sorted = order === "asc" ? found : found.toReversed();
-    response.json({ tasks: sorted.slice(Number(offset), Number(offset) + Number(limit)) });
+    const text = (key: string) => (request.query[key] === undefined ? undefined : String(request.query[key]));
+    const [offset, limit] = [Number(text("offset") ?? 0) || 0, Number(text("limit") ?? 100) || 0];
+    const found = all()
+      .filter(({ id }) => id === (text("task_id") ?? id))
+      .filter((task) => task.framework_id === (text("framework_id") ?? task.framework_id));
+    const sorted = text("order") === "asc" ? found : found.toReversed();
+    response.json({ tasks: sorted.slice(offset, offset + limit) });
   });
   app.get(both("version"), (_request, response) => void response.json({ version: VERSION }));
   app.get(both("health"), (_request, response) => void response.status(200).end());
@@ -116,129 +137,18 @@ export function mesosApi(options: MesosApiOptions): Express {
       completed_frameworks: [],
     });
   });
-  for (const prefix of ["", "/agent/:id", "/slave/:id"]) {
-    app.get([`${prefix}/files/browse`, `${prefix}/files/browse.json`], (request, response) => {
-      const file = sandboxFile(options, request.query["path"], response);
-      if (file === undefined) return;
-      const rows = fs.readdirSync(file).map((name) => {
-        const { nlink, size, mtimeMs, uid, gid } = fs.statSync(path.join(file, name));
-        return {
-          path: path.join(file, name),
-          nlink,
-          size,
-          mtime: Math.floor(mtimeMs / 1000),
-          mode: "-rw-r--r--",
-          uid: String(uid),
-          gid: String(gid),
-        };
-      });
-      response.json(rows);
-    });
-    app.get([`${prefix}/files/read`, `${prefix}/files/read.json`], (request, response) => {
-      const file = sandboxFile(options, request.query["path"], response);
-      if (file === undefined) return;
-      const stat = fs.statSync(file);
-      if (stat.isDirectory()) return void response.status(400).send("Cannot read a directory.");
-      const offset = Number(request.query["offset"] ?? -1);
-      if (offset < 0) return void response.json({ data: "", offset: stat.size });
-      const buffer = Buffer.alloc(
-        Math.min(MOST_READ, Number(request.query["length"] ?? MOST_READ), Math.max(0, stat.size - offset)),
-      );
-      const fd = fs.openSync(file, "r");
-      const length = fs.readSync(fd, buffer, 0, buffer.length, offset);
-      fs.closeSync(fd);
-      return void response.json({ data: buffer.toString("utf8", 0, length), offset });
-    });
-    app.get(`${prefix}/files/download`, (request, response) => {
-      const file = sandboxFile(options, request.query["path"], response);
-      if (file !== undefined) response.download(file);
-    });
-  }
+  filesRoutes(app, agents);
+  app.use((_request, response) => void response.status(404).end());
+  app.use(plainError);
   return app;
 }
 
-/** A file below some agent's work directory, nothing else; answers the error itself. */
-function sandboxFile({ agents }: MesosApiOptions, wanted: unknown, response: Response): string | undefined {
-  if (typeof wanted !== "string") {
-    response.status(400).send("Expecting 'path=value' in query.");
-    return undefined;
-  }
-  try {
-    const real = fs.realpathSync(wanted);
-    if (agents.list().some(({ workDir }) => real.startsWith(`${fs.realpathSync(workDir)}/slaves/`))) return real;
-  } catch {
-    // Not there.
-  }
-  response.status(404).end();
-  return undefined;
-}
-
-function renderAgent({ id, name, attributes, resources, ports, state, since }: AgentView, tasks: readonly AgentTask[]) {
-  const live = tasks.filter(({ status }) => !isTerminal(status.state));
-  const sum = (of: (task: AgentTask) => number) => live.reduce((total, task) => total + of(task), 0);
-  return {
-    id,
-    hostname: name,
-    port: 5051,
-    pid: `slave(1)@${name}:5051`,
-    attributes,
-    active: state === "running",
-    registered_time: Date.parse(since) / 1000,
-    resources: { ...resources, gpus: 0, ports: `[${ports[0]}-${ports[1]}]` },
-    used_resources: {
-      cpus: sum(({ info }) => info.resources.cpus),
-      mem: sum(({ info }) => info.resources.mem),
-      disk: sum(({ info }) => info.resources.disk),
-      gpus: 0,
-    },
-    offered_resources: { cpus: 0, mem: 0, disk: 0, gpus: 0 },
-    reserved_resources: {},
-    unreserved_resources: { ...resources, gpus: 0, ports: `[${ports[0]}-${ports[1]}]` },
-    version: VERSION,
-    capabilities: [],
-  };
-}
-
-function renderTask({ info, status, containerId }: AgentTask, agent: AgentView, frameworkId: string) {
-  return {
-    id: info.taskId,
-    name: info.name,
-    framework_id: frameworkId,
-    executor_id: "",
-    slave_id: agent.id,
-    state: status.state,
-    role: "*",
-    resources: { ...info.resources, gpus: 0 },
-    labels: Object.entries(info.labels).map(([key, value]) => ({ key, value })),
-    statuses: [
-      {
-        state: status.state,
-        timestamp: Date.parse(status.timestamp) / 1000,
-        container_status: { container_id: { value: containerId }, network_infos: [] },
-      },
-    ],
-  };
-}
-
-function metrics(agents: readonly AgentView[], tasks: readonly { state: TaskState }[]): Record<string, number> {
-  const count = (state: TaskState) => tasks.filter((task) => task.state === state).length;
-  const total = (key: "cpus" | "mem" | "disk") => agents.reduce((sum, { resources }) => sum + resources[key], 0);
-  return {
-    "master/elected": 1,
-    "master/uptime_secs": process.uptime(),
-    "master/slaves_active": agents.filter(({ state }) => state === "running").length,
-    "master/slaves_connected": agents.filter(({ state }) => state === "running").length,
-    "master/slaves_disconnected": 0,
-    "master/slaves_unreachable": agents.filter(({ state }) => state === "lost").length,
-    "master/tasks_running": count("TASK_RUNNING"),
-    "master/tasks_staging": count("TASK_STAGING"),
-    "master/tasks_failed": count("TASK_FAILED"),
-    "master/tasks_finished": count("TASK_FINISHED"),
-    "master/tasks_killed": count("TASK_KILLED"),
-    "master/tasks_lost": count("TASK_LOST"),
-    "master/cpus_total": total("cpus"),
-    "master/mem_total": total("mem"),
-    "master/disk_total": total("disk"),
-    "master/frameworks_active": 1,
-  };
-}
+/** A request that cannot be answered: in a line of text, as Mesos has it. */
+const plainError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
+  if (response.headersSent) return next(error);
+  const known = typeof error === "object" && error !== null && "status" in error ? Number(error.status) : 500;
+  return void response
+    .status(known)
+    .type("text/plain")
+    .send(error instanceof Error ? error.message : String(error));
+};

@@ -1,0 +1,72 @@
+import { absoluteId } from "./define.ts";
+import { arrayOf, isObject, number, object, optional, type Shape, string } from "./shape.ts";
+import { refuse, Violations } from "./violations.ts";
+
+/** What a request says of a group (spec/marathon.md 6.5). Applications are read one by one later. */
+export interface GroupUpdate {
+  readonly id?: string;
+  readonly apps?: readonly Record<string, unknown>[];
+  readonly groups?: readonly GroupUpdate[];
+  readonly dependencies?: readonly string[];
+  /** All instances times this. */
+  readonly scaleBy?: number;
+  /** As it was then. */
+  readonly version?: string;
+}
+
+/** Deeper ones are refused: nobody means them. */
+const DEEPEST = 32;
+
+const anything: Shape<Record<string, unknown>> = (value, path, found) => {
+  if (!isObject(value)) found.add(path, "error.expected.jsobject");
+  return value as Record<string, unknown>;
+};
+
+const shapeAt = (depth: number): Shape<GroupUpdate> =>
+  object<GroupUpdate>({
+    id: optional(string()),
+    apps: optional(arrayOf(anything)),
+    groups: optional(
+      arrayOf((value, path, found) => {
+        if (depth >= DEEPEST) {
+          found.add(path, `groups may be ${DEEPEST} deep`);
+          return {};
+        }
+        return shapeAt(depth + 1)(value, path, found);
+      }),
+    ),
+    dependencies: optional(arrayOf(string())),
+    scaleBy: optional(number({ min: 0 })),
+    version: optional(string()),
+  });
+
+/** Throws 422 in Marathon's form. */
+export function readGroup(body: unknown): GroupUpdate {
+  const found = new Violations();
+  const update = shapeAt(1)(body, "", found);
+  const alone = (["scaleBy", "version"] as const).find((key) => update[key] !== undefined);
+  const others = Object.keys(update).filter((key) => key !== "id" && key !== alone);
+  if (found.none && alone !== undefined && others.length > 0)
+    found.add("/", `${alone} can not be combined with ${others.join(", ")}`);
+  refuse(found, "shape");
+  return update;
+}
+
+/** All applications in it, with absolute ids; what a group depends on, its applications do. */
+export function appsOf(
+  base: string,
+  { apps = [], groups = [], dependencies = [] }: GroupUpdate,
+  inherited: readonly string[] = [],
+): { readonly id: string; readonly json: Record<string, unknown> }[] {
+  const parent = base.replace(/\/[^/]*$/, "");
+  const needed = [...inherited, ...dependencies.map((other) => absoluteId(other, parent))];
+  return [
+    ...apps.map((json) => {
+      const id = absoluteId(String(json["id"] ?? ""), base);
+      if (needed.length === 0) return { id, json: { ...json, id } };
+      const own = Array.isArray(json["dependencies"]) ? json["dependencies"] : [];
+      return { id, json: { ...json, id, dependencies: [...own, ...needed] } };
+    }),
+    ...groups.flatMap((group) => appsOf(absoluteId(group.id ?? "", base), group, needed)),
+  ];
+}
