@@ -105,13 +105,14 @@ export async function startWorld(
   t: Test,
   {
     config = "",
+    agents = " 3\n",
     env = {},
     head = "",
     ...rest
-  }: Partial<Record<"config" | "head", string>> & Omit<SimOptions, "config"> = {},
+  }: Partial<Record<"config" | "agents" | "head", string>> & Omit<SimOptions, "config"> = {},
 ): Promise<World> {
   const [marathonPort, mesosPort] = [await freePort(), await freePort()];
-  const text = `${head}simulator:\n  granularity: 64MB\n  agents: 3\n  marathonPort: ${marathonPort}\n  mesosPort: ${mesosPort}\n${config}`;
+  const text = `${head}simulator:\n  granularity: 64MB\n  agents:${agents}  marathonPort: ${marathonPort}\n  mesosPort: ${mesosPort}\n${config}`;
   const sim = await startSim(t, { ...rest, config: text, env });
   return new World(sim, `http://127.0.0.1:${marathonPort}`, `http://127.0.0.1:${mesosPort}`);
 }

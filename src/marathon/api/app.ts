@@ -1,11 +1,13 @@
 import express, { type ErrorRequestHandler, type Express } from "express";
-import { MarathonError } from "../definition/violations.ts";
+import { arrayOf, object, optional, string } from "../definition/shape.ts";
+import { MarathonError, refuse, Violations } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
 import { appRoutes } from "./apps.ts";
 import { eventStream } from "./event-stream.ts";
 import { groupRoutes } from "./groups.ts";
 import { answer, bodyOf, isTrue, pathOf } from "./http.ts";
 import { info } from "./info.ts";
+import { metrics, prometheus } from "./metrics.ts";
 import { renderDeployment, renderQueue, renderTask } from "./render.ts";
 
 export interface ApiOptions {
@@ -38,8 +40,9 @@ export function marathonApi({ marathon, address, log }: ApiOptions): Express {
 
   app.get("/ping", (_request, response) => void response.type("text/plain").send("pong"));
   app.get("/", (_request, response) => response.redirect(302, "/ui/"));
-  app.get("/metrics", (_request, response) => {
-    response.json({ version: "4.0.0", gauges: {}, counters: {}, histograms: {}, meters: {}, timers: {} });
+  app.get("/metrics", (_request, response) => void response.json(metrics(marathon)));
+  app.get("/metrics/prometheus", (_request, response) => {
+    response.type("text/plain; version=0.0.4").send(prometheus(marathon));
   });
   app.get("/v2/events", (request, response) => eventStream(marathon, request, response));
   app.get("/v2/info", (_request, response) => {
@@ -62,8 +65,9 @@ export function marathonApi({ marathon, address, log }: ApiOptions): Express {
     if (begun === undefined) response.status(202).end();
     else response.json(begun);
   });
-  app.get("/v2/queue", (_request, response) => {
-    response.json({ queue: renderQueue(marathon) });
+  app.get("/v2/queue", (request, response) => {
+    const offers = [request.query["embed"]].flat().includes("lastUnusedOffers");
+    response.json({ queue: renderQueue(marathon, { offers }) });
   });
   app.delete("/v2/queue/*id/delay", (request, response) => {
     const id = pathOf(request.params["id"]);
@@ -82,6 +86,9 @@ export function marathonApi({ marathon, address, log }: ApiOptions): Express {
   return app;
 }
 
+const TASK_ID = /\.(?:instance-|marathon-)?[0-9a-f-]{36}/;
+const toDelete = object<{ readonly ids: string[] }>({ ids: optional(arrayOf(string()), []) });
+
 function taskRoutes(app: Express, marathon: Marathon): void {
   app.get("/v2/tasks", (request, response) => {
     const wanted = [request.query["status"] ?? []].flat().map(String);
@@ -95,13 +102,13 @@ function taskRoutes(app: Express, marathon: Marathon): void {
     response.json({ tasks });
   });
   app.post("/v2/tasks/delete", async (request, response) => {
-    const { ids = [] } = bodyOf(request) as { ids?: unknown };
-    if (!Array.isArray(ids))
-      throw new MarathonError(422, "Invalid JSON", { details: [{ path: "/ids", errors: ["error.expected.jsarray"] }] });
+    const violations = new Violations();
+    const { ids } = toDelete(bodyOf(request), "", violations);
+    refuse(violations, "shape");
     for (const id of ids)
-      if (!/\.(?:instance-|marathon-)?[0-9a-f-]{36}/.test(String(id)))
-        throw new MarathonError(400, `Invalid task id '${String(id)}'. [The task id doesn't match the known pattern]`);
-    const found = ids.flatMap((id) => marathon.findTask(String(id)) ?? []);
+      if (!TASK_ID.test(id))
+        throw new MarathonError(400, `Invalid task id '${id}'. [The task id doesn't match the known pattern]`);
+    const found = ids.flatMap((id) => marathon.findTask(id) ?? []);
     const agents = marathon.agents.list();
     const tasks = found.map(({ id, instance }) => renderTask(id, marathon.app(id), instance, agents));
     const begun = await marathon.killTasks(found, {

@@ -109,7 +109,7 @@ export function renderDeployment(marathon: Marathon, { id, version, steps, step,
 }
 
 /** What waits, and why. Without its role, which newer ones have too: Debian's python3-marathon refuses an item that has it. */
-export function renderQueue(marathon: Marathon): Json[] {
+export function renderQueue(marathon: Marathon, { offers }: { offers: boolean }): Json[] {
   return marathon.apps().flatMap((record) => {
     const version = current(record);
     const waiting = marathon.scheduler.waiting(version.app.id);
@@ -132,7 +132,21 @@ export function renderQueue(marathon: Marathon): Json[] {
           unusedOffersCount: waiting.unused,
           rejectSummaryLastOffers: summary,
           rejectSummaryLaunchAttempt: summary,
+          ...(waiting.lastUnused[0] === undefined ? {} : { lastUnusedOfferAt: waiting.lastUnused[0].at }),
         },
+        ...(offers
+          ? {
+              lastUnusedOffers: waiting.lastUnused.map(({ offer, reason, at }) => ({
+                offer: {
+                  id: `${offer.agent.id}-O${waiting.processed}`,
+                  hostname: offer.agent.name,
+                  agentId: offer.agent.id,
+                },
+                reason: [reason],
+                timestamp: at,
+              })),
+            }
+          : {}),
       },
     ];
   });

@@ -18,7 +18,7 @@ export type Reason = (typeof REASONS)[number];
 
 /** What is free on an agent. */
 export interface Offer {
-  readonly agent: Pick<AgentView, "name" | "attributes" | "ports" | "docker">;
+  readonly agent: Pick<AgentView, "id" | "name" | "attributes" | "ports" | "docker">;
   readonly cpus: number;
   readonly mem: number;
   readonly disk: number;
@@ -28,6 +28,27 @@ export interface Offer {
 /** A place where an instance of the application is already. */
 export interface Placed {
   readonly agent: Pick<AgentView, "name" | "attributes">;
+}
+
+/** What an instance takes on its agent. */
+export interface Usage {
+  readonly agent: string;
+  readonly ports: readonly number[];
+  readonly app: Pick<AppDefinition, "cpus" | "mem" | "disk">;
+}
+
+/** What is free on the agents that run, those with the most room first. */
+export function freeOffers(agents: readonly AgentView[], usages: readonly Usage[]): Offer[] {
+  return agents
+    .filter(({ state, pid }) => state === "running" && pid !== null)
+    .map((agent) => {
+      const own = usages.filter((usage) => usage.agent === agent.name);
+      const free = (key: "cpus" | "mem" | "disk") =>
+        own.reduce((left, usage) => left - usage.app[key], agent.resources[key]);
+      const usedPorts = new Set(own.flatMap(({ ports }) => ports));
+      return { agent, cpus: free("cpus"), mem: free("mem"), disk: free("disk"), usedPorts };
+    })
+    .toSorted((a, b) => b.cpus - a.cpus);
 }
 
 export type Match = { readonly ports: readonly number[] } | { readonly declined: Reason; readonly text: string };

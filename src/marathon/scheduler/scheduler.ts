@@ -5,25 +5,18 @@ import { afterFailure, NO_BACKOFF } from "./backoff.ts";
 import type { Events } from "./events.ts";
 import { Health } from "./health.ts";
 import { type Instance, isEnded, isLive, isReady, newInstance, taskIdOf } from "./instance.ts";
-import { match, type Offer, type Reason } from "./offers.ts";
+import { freeOffers, match, type Usage } from "./offers.ts";
 import { Readiness, type ReadinessResult } from "./readiness.ts";
+import { firstToGo, isInactive } from "./selection.ts";
 import { type AppRecord, current, type Store } from "./store.ts";
+import { TaskEvents } from "./task-events.ts";
 import { taskInfo } from "./task-info.ts";
 import { upgradeSteps } from "./upgrade.ts";
+import { Waiting } from "./waiting.ts";
 
 /** Ends that make the next start wait (spec/marathon.md 6.7), and those that are remembered as failures (6.3). */
 const BACKED_OFF = new Set(["TASK_FINISHED", "TASK_FAILED", "TASK_ERROR", "TASK_GONE"]);
 const FAILURES = new Set(["TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_GONE"]);
-
-/** Why an instance waits. */
-export interface Waiting {
-  readonly since: string;
-  processed: number;
-  unused: number;
-  /** Of the last round: how often each reason was given, and in words. */
-  reasons: Map<Reason, number>;
-  texts: string[];
-}
 
 export interface SchedulerOptions {
   readonly store: Store;
@@ -44,6 +37,7 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #waiting = new Map<string, Waiting>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #tell: TaskEvents;
   readonly #health: Health;
   readonly #readiness: Readiness;
   /** Task id to instance, for statuses. */
@@ -55,15 +49,19 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
+    this.#tell = new TaskEvents(options.events, options.agents);
     this.#health = new Health({
-      failed: (appId, instance, healthCheck) =>
-        options.events.emit("failed_health_check_event", { appId, taskId: instance.id, healthCheck }),
-      changed: (appId, instance, alive) => this.#healthChanged(appId, instance, alive),
+      failed: (appId, instance, check) => this.#tell.healthCheckFailed(appId, instance, check),
+      changed: (appId, instance, alive) => {
+        this.#tell.healthChanged(appId, instance, alive);
+        void this.#save(appId);
+        queueMicrotask(() => this.look(appId));
+      },
       kill: (appId, instance, why) => this.#killUnhealthy(appId, instance, why),
     });
     this.#readiness = new Readiness((appId) => {
-      void this.#save(appId);
-      this.look(appId);
+      // On disk before a deployment ends by it: it is not asked again.
+      void this.#save(appId).then(() => this.look(appId));
     });
     for (const [appId, { instances }] of options.store.apps)
       for (const instance of instances) this.#index(appId, instance);
@@ -194,7 +192,7 @@ export class Scheduler {
     instance.message = status.message;
     if (status.state === "TASK_STAGING") instance.stagedAt ??= status.timestamp;
     if (status.state === "TASK_RUNNING") instance.startedAt ??= status.timestamp;
-    this.#tell(appId, instance, status);
+    this.#tell.status(appId, instance, status);
     const { app } = current(record);
     this.#follow(appId, app, instance);
     if (isTerminal(status.state)) {
@@ -212,7 +210,7 @@ export class Scheduler {
         appId,
         host: instance.agent ?? "",
         message: status.message,
-        slaveId: this.#agentId(instance.agent),
+        slaveId: this.#tell.agentId(instance.agent),
         state: status.state,
         taskId: taskIdOf(instance),
         timestamp: status.timestamp,
@@ -244,7 +242,7 @@ export class Scheduler {
     if (record.removed && record.instances.length === 0) {
       this.#options.store.apps.delete(appId);
       this.#waiting.delete(appId);
-      this.#options.events.emit("app_terminated_event", { appId });
+      this.#tell.appEnded(appId);
       this.#options.progressed(appId);
     }
     this.#save(appId);
@@ -259,8 +257,7 @@ export class Scheduler {
       if (instance.state === "Scheduled" && instance.version < lastConfigChangeAt) instance.version = version;
     const going = record.instances.filter(({ killing, goal }) => !killing && goal === "Running");
     const isOld = ({ version: own }: Instance) => own < lastConfigChangeAt;
-    const inactive = (instance: Instance) => instance.state === "TASK_UNREACHABLE" && isInactive(app, instance);
-    const fresh = going.filter((instance) => !isOld(instance) && !inactive(instance));
+    const fresh = going.filter((instance) => !isOld(instance) && !isInactive(app, instance));
     const old = record.instances.filter((instance) => isOld(instance) && isLive(instance));
     const { kill, start } = upgradeSteps(
       {
@@ -273,12 +270,12 @@ export class Scheduler {
       app.upgradeStrategy,
     );
     const victims = [
-      ...choose(
+      ...firstToGo(
         old.filter(({ killing }) => !killing),
         wanted === 0 ? old.length : kill,
         app,
       ),
-      ...choose(fresh, fresh.length - wanted, app),
+      ...firstToGo(fresh, fresh.length - wanted, app),
     ];
     for (const instance of victims) this.kill(appId, instance);
     const stillThere = record.instances.filter((one) => isLive(one) && (one.killing || isOld(one))).length;
@@ -301,13 +298,7 @@ export class Scheduler {
       this.#waiting.delete(appId);
       return;
     }
-    const waiting: Waiting = this.#waiting.get(appId) ?? {
-      since: new Date().toISOString(),
-      processed: 0,
-      unused: 0,
-      reasons: new Map(),
-      texts: [] as string[],
-    };
+    const waiting = this.#waiting.get(appId) ?? new Waiting();
     this.#waiting.set(appId, waiting);
     const left = record.backoff.until - Date.now();
     if (left > 0) {
@@ -320,25 +311,13 @@ export class Scheduler {
       const placed = record.instances
         .flatMap(({ agent }) => agents.find(({ name }) => name === agent) ?? [])
         .map((agent) => ({ agent }));
-      waiting.reasons = new Map();
-      waiting.texts = [];
-      let taken: { offer: Offer; ports: readonly number[] } | undefined;
-      for (const offer of this.#offers(app)) {
-        waiting.processed++;
-        const answer = match(app, offer, placed);
-        if ("ports" in answer) {
-          taken = { offer, ports: answer.ports };
-          break;
-        }
-        waiting.unused++;
-        waiting.reasons.set(answer.declined, (waiting.reasons.get(answer.declined) ?? 0) + 1);
-        waiting.texts.push(answer.text);
-      }
+      const offers = freeOffers(agents, this.#usages());
+      const taken = waiting.choose(offers, (offer) => match(app, offer, placed));
       if (taken === undefined) return;
       instance.agent = taken.offer.agent.name;
       instance.ports = taken.ports;
       instance.state = "TASK_STAGING";
-      this.#options.events.emit("instance_changed_event", this.#changed(appId, instance, "Provisioned"));
+      this.#tell.provisioned(appId, instance);
       void this.#save(appId).then(() => this.#launch(appId, instance));
     }
     this.#waiting.delete(appId);
@@ -355,34 +334,13 @@ export class Scheduler {
       .catch((error) => this.#options.log(`${appId}: agent ${instance.agent}: ${String(error)}`));
   }
 
-  /** What is free on the agents that run, those with the most room first. */
-  #offers(app: AppDefinition): Offer[] {
-    void app;
-    const used = new Map<string, { cpus: number; mem: number; disk: number; ports: Set<number> }>();
-    for (const { appId, instance } of this.#byTask.values()) {
-      if (instance.agent === undefined || !isLive(instance)) continue;
+  /** What live instances take on their agents. */
+  #usages(): Usage[] {
+    return [...this.#byTask.values()].flatMap(({ appId, instance }) => {
       const record = this.#options.store.apps.get(appId);
-      if (record === undefined) continue;
-      const { cpus, mem, disk } = current(record).app;
-      const sum = used.get(instance.agent) ?? { cpus: 0, mem: 0, disk: 0, ports: new Set<number>() };
-      for (const port of instance.ports) sum.ports.add(port);
-      used.set(instance.agent, { cpus: sum.cpus + cpus, mem: sum.mem + mem, disk: sum.disk + disk, ports: sum.ports });
-    }
-    return this.#options.agents
-      .list()
-      .filter(({ state, pid }) => state === "running" && pid !== null)
-      .map((agent) => {
-        const taken = used.get(agent.name) ?? { cpus: 0, mem: 0, disk: 0, ports: new Set<number>() };
-        const { cpus, mem, disk } = agent.resources;
-        return {
-          agent,
-          cpus: cpus - taken.cpus,
-          mem: mem - taken.mem,
-          disk: disk - taken.disk,
-          usedPorts: taken.ports,
-        };
-      })
-      .toSorted((a, b) => b.cpus - a.cpus);
+      if (record === undefined || instance.agent === undefined || !isLive(instance)) return [];
+      return [{ agent: instance.agent, ports: instance.ports, app: current(record).app }];
+    });
   }
 
   /** Nothing new but perhaps its health; or the daemon has been away. */
@@ -400,29 +358,8 @@ export class Scheduler {
     this.#readiness.follow(appId, app, instance);
   }
 
-  #healthChanged(appId: string, instance: Instance, alive: boolean): void {
-    const { id: instanceId, version } = instance;
-    this.#options.events.emit("health_status_changed_event", { appId, instanceId, version, alive });
-    this.#options.events.emit("instance_health_changed_event", {
-      instanceId,
-      runSpecId: appId,
-      runSpecVersion: version,
-      healthy: alive,
-    });
-    void this.#save(appId);
-    queueMicrotask(() => this.look(appId));
-  }
-
   #killUnhealthy(appId: string, instance: Instance, why: string): void {
-    this.#options.events.emit("unhealthy_instance_kill_event", {
-      appId,
-      taskId: taskIdOf(instance),
-      instanceId: instance.id,
-      version: instance.version,
-      reason: why,
-      host: instance.agent,
-      slaveId: this.#agentId(instance.agent),
-    });
+    this.#tell.killedUnhealthy(appId, instance, why);
     this.kill(appId, instance);
     this.look(appId);
   }
@@ -431,46 +368,12 @@ export class Scheduler {
   #unknownEnded({ taskId }: AgentTask["info"], { state, timestamp }: TaskStatus): void {
     if (this.#toldEnds.has(taskId) || timestamp < this.#startedAt) return;
     this.#toldEnds.add(taskId);
-    const instanceId = taskId.replace(/\._app\.\d+$/, "");
-    const runSpecId = `/${instanceId.replace(/\.instance-.*$/, "").replaceAll("_", "/")}`;
-    const condition = conditionOf(state);
-    this.#options.events.emit("unknown_instance_terminated_event", { instanceId, runSpecId, condition });
+    this.#tell.unknownEnded(taskId, state);
   }
 
   #tellAgent(instance: Instance): void {
     if (instance.agent === undefined) return;
     this.#options.agents.kill(instance.agent, taskIdOf(instance)).catch(() => undefined);
-  }
-
-  #tell(appId: string, instance: Instance, status: TaskStatus): void {
-    const { events } = this.#options;
-    events.emit("status_update_event", {
-      slaveId: this.#agentId(instance.agent),
-      taskId: status.taskId,
-      taskStatus: status.state,
-      message: status.message,
-      appId,
-      host: instance.agent,
-      ipAddresses: [],
-      ports: instance.ports,
-      version: instance.version,
-    });
-    events.emit("instance_changed_event", this.#changed(appId, instance, conditionOf(status.state)));
-  }
-
-  #changed(appId: string, instance: Instance, condition: string): Record<string, unknown> {
-    return {
-      instanceId: instance.id,
-      condition,
-      runSpecId: appId,
-      agentId: this.#agentId(instance.agent),
-      host: instance.agent,
-      runSpecVersion: instance.version,
-    };
-  }
-
-  #agentId(name: string | undefined): string {
-    return this.#options.agents.list().find((agent) => agent.name === name)?.id ?? "";
   }
 
   #index(appId: string, instance: Instance): void {
@@ -489,28 +392,6 @@ export class Scheduler {
     };
     this.#timers.set(key, setTimeout(run, ms));
   }
-}
-
-/** Of a task's state, the word for it in events: "Running". */
-function conditionOf(state: TaskStatus["state"]): string {
-  const word = state.slice("TASK_".length).toLowerCase();
-  return word.charAt(0).toUpperCase() + word.slice(1);
-}
-
-function isInactive({ unreachableStrategy }: AppDefinition, { unreachableSince }: Instance): boolean {
-  if (unreachableStrategy === "disabled" || unreachableSince === undefined) return false;
-  return Date.now() - Date.parse(unreachableSince) >= unreachableStrategy.inactiveAfterSeconds * 1000;
-}
-
-/** Those that go first, by the application's kill selection; those that are not ready before all others. */
-function choose(instances: readonly Instance[], count: number, app: AppDefinition): Instance[] {
-  if (count <= 0) return [];
-  const youngest = app.killSelection === "YOUNGEST_FIRST" ? -1 : 1;
-  return instances
-    .toSorted(
-      (a, b) => Number(isReady(a, app)) - Number(isReady(b, app)) || youngest * (a.createdAt < b.createdAt ? -1 : 1),
-    )
-    .slice(0, count);
 }
 
 const statusNow = (taskId: string, state: TaskStatus["state"], message: string): TaskStatus => ({

@@ -13,12 +13,15 @@ const DVDCLI_FAULTS: Readonly<Record<string, AgentFault>> = {
 
 /** The host is lost for as long as the fault is there. */
 export const AGENT_LOST = "agent-lost";
+/** Nobody hears of the agent for as long as the fault is there; what it runs runs on. */
+export const AGENT_PARTITIONED = "agent-partitioned";
 /** As if docker/volume were not among the agent's `isolation`: tasks start without their volumes. */
 export const NO_ISOLATOR = "no-isolator";
 
 /** All kinds of faults on agents. */
 export const AGENT_FAULTS: Readonly<Record<string, FaultKindInfo>> = {
   [AGENT_LOST]: { help: "the agent's host is lost, with all that it runs", attributes: {} },
+  [AGENT_PARTITIONED]: { help: "nobody hears of the agent, but what it runs runs on", attributes: {} },
   [NO_ISOLATOR]: { help: "tasks start without their external volumes, and nobody says so", attributes: {} },
   ...DVDCLI_FAULTS,
 };

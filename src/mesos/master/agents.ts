@@ -7,7 +7,7 @@ import { SimError } from "../../lib/errors.ts";
 import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
 import { killContainers } from "../agent/containers.ts";
 import type { AgentState, AgentStatus, AgentsApi } from "../agents-api.ts";
-import { AGENT_FAULTS, AGENT_LOST } from "../faults/types.ts";
+import { AGENT_FAULTS, AGENT_LOST, AGENT_PARTITIONED } from "../faults/types.ts";
 import type { AgentConfig, AgentTask, Resources, TaskInfo } from "../task.ts";
 import { AgentClient } from "./agent-client.ts";
 
@@ -171,11 +171,19 @@ export class Agents implements AgentsApi, FaultFamily {
     this.#listener?.left(agent, "lost");
   }
 
+  /** Nobody listens to it any more; it does not know. */
+  async #cutOff(agent: string): Promise<void> {
+    const member = this.#member(agent);
+    if (member.state === "lost") return;
+    await this.#become(member, "lost");
+    this.#listener?.left(agent, "lost");
+  }
+
   /** Throws not_found, and unavailable when a fault keeps it away. */
   async restart(agent: string): Promise<void> {
     const member = this.#member(agent);
     if (member.state === "running") return;
-    const fault = this.#faults.find(({ type, target }) => type === AGENT_LOST && target === agent);
+    const fault = this.#faults.find((one) => isAway(one) && one.target === agent);
     if (fault !== undefined)
       throw new SimError(
         "unavailable",
@@ -197,11 +205,12 @@ export class Agents implements AgentsApi, FaultFamily {
       await replaceFile(config.faultsFile, JSON.stringify(faults.filter(({ target }) => target === settings.name)));
     }
     // A fault may be on an agent that the configuration has no more.
-    const lost = (some: readonly FaultSpec[]) =>
-      this.targets().filter((name) => some.some(({ type, target }) => type === AGENT_LOST && target === name));
-    const now = lost(faults);
-    for (const name of now) await this.lose(name);
-    for (const name of lost(removed)) if (!now.includes(name)) await this.restart(name);
+    for (const name of this.targets()) {
+      const types = faults.filter(({ target }) => target === name).map(({ type }) => type);
+      if (types.includes(AGENT_LOST)) await this.lose(name);
+      else if (types.includes(AGENT_PARTITIONED)) await this.#cutOff(name);
+      else if (removed.some((fault) => fault.target === name && isAway(fault))) await this.restart(name);
+    }
   }
 
   /** @param drain end all tasks and agents too; else they go on, for the next daemon to find */
@@ -328,5 +337,7 @@ function readStates(file: string): Record<string, { state: AgentState; since: st
     throw new SimError("state_corrupt", `${file} cannot be read (${why}): remove it, and all agents are started`);
   }
 }
+
+const isAway = ({ type }: FaultSpec) => type === AGENT_LOST || type === AGENT_PARTITIONED;
 
 const now = () => new Date().toISOString();

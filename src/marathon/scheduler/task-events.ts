@@ -1,0 +1,84 @@
+import type { Agents } from "../../mesos/master/agents.ts";
+import type { TaskStatus } from "../../mesos/task.ts";
+import type { HealthCheck } from "../definition/app.ts";
+import type { Events } from "./events.ts";
+import { type Instance, taskIdOf } from "./instance.ts";
+
+/** What the stream says of tasks and instances (spec/marathon.md 6.6). */
+export class TaskEvents {
+  readonly #events: Events;
+  readonly #agents: Pick<Agents, "list">;
+
+  constructor(events: Events, agents: Pick<Agents, "list">) {
+    this.#events = events;
+    this.#agents = agents;
+  }
+
+  agentId(name: string | undefined): string {
+    return this.#agents.list().find((agent) => agent.name === name)?.id ?? "";
+  }
+
+  provisioned(appId: string, instance: Instance): void {
+    this.#changed(appId, instance, "Provisioned");
+  }
+
+  status(appId: string, instance: Instance, { taskId, state, message }: TaskStatus): void {
+    this.#events.emit("status_update_event", {
+      slaveId: this.agentId(instance.agent),
+      taskId,
+      taskStatus: state,
+      message,
+      appId,
+      host: instance.agent,
+      ipAddresses: [],
+      ports: instance.ports,
+      version: instance.version,
+    });
+    this.#changed(appId, instance, conditionOf(state));
+  }
+
+  healthCheckFailed(appId: string, instance: Instance, healthCheck: HealthCheck): void {
+    this.#events.emit("failed_health_check_event", { appId, taskId: instance.id, healthCheck });
+  }
+
+  healthChanged(appId: string, { id: instanceId, version }: Instance, alive: boolean): void {
+    this.#events.emit("health_status_changed_event", { appId, instanceId, version, alive });
+    const more = { runSpecId: appId, runSpecVersion: version, healthy: alive };
+    this.#events.emit("instance_health_changed_event", { instanceId, ...more });
+  }
+
+  killedUnhealthy(appId: string, instance: Instance, reason: string): void {
+    const { id: instanceId, version, agent: host } = instance;
+    const slaveId = this.agentId(host);
+    const taskId = taskIdOf(instance);
+    this.#events.emit("unhealthy_instance_kill_event", { appId, taskId, instanceId, version, reason, host, slaveId });
+  }
+
+  /** Of an instance that is no more, only its task's id is known. */
+  unknownEnded(taskId: string, state: TaskStatus["state"]): void {
+    const instanceId = taskId.replace(/\._app\.\d+$/, "");
+    const runSpecId = `/${instanceId.replace(/\.instance-.*$/, "").replaceAll("_", "/")}`;
+    this.#events.emit("unknown_instance_terminated_event", { instanceId, runSpecId, condition: conditionOf(state) });
+  }
+
+  appEnded(appId: string): void {
+    this.#events.emit("app_terminated_event", { appId });
+  }
+
+  #changed(appId: string, instance: Instance, condition: string): void {
+    this.#events.emit("instance_changed_event", {
+      instanceId: instance.id,
+      condition,
+      runSpecId: appId,
+      agentId: this.agentId(instance.agent),
+      host: instance.agent,
+      runSpecVersion: instance.version,
+    });
+  }
+}
+
+/** Of a task's state, the word for it in events: "Running". */
+function conditionOf(state: TaskStatus["state"]): string {
+  const word = state.slice("TASK_".length).toLowerCase();
+  return word.charAt(0).toUpperCase() + word.slice(1);
+}
