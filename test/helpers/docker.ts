@@ -116,20 +116,33 @@ export class DockerEngine {
     return fs.existsSync(this.logFile) ? fs.readFileSync(this.logFile, "utf8").split("\n").slice(-30).join("\n") : "";
   }
 
-  /** Imports {@link IMAGE}. */
-  async importImage(): Promise<void> {
+  /** Imports {@link IMAGE}, under another name with programs of this machine and the libraries that they need. */
+  async importImage({
+    name = IMAGE,
+    programs = [],
+  }: {
+    name?: string;
+    programs?: readonly string[];
+  } = {}): Promise<void> {
     const root = path.join(this.dir, "image");
     fs.mkdirSync(path.join(root, "bin"), { recursive: true });
-    for (const name of ["data", "proc", "sys", "dev", "etc"]) fs.mkdirSync(path.join(root, name));
+    for (const dir of ["data", "proc", "sys", "dev", "etc"]) fs.mkdirSync(path.join(root, dir));
     fs.mkdirSync(path.join(root, "tmp"), { mode: 0o1777 });
     fs.copyFileSync("/bin/busybox", path.join(root, "bin/busybox"));
     const applets = (await output("/bin/busybox", ["--list"]))
       .split("\n")
-      .filter((name) => name !== "" && name !== "busybox");
-    for (const name of applets) fs.symlinkSync("busybox", path.join(root, "bin", name));
+      .filter((applet) => applet !== "" && applet !== "busybox");
+    for (const applet of applets) fs.symlinkSync("busybox", path.join(root, "bin", applet));
+    for (const program of programs) {
+      fs.copyFileSync(program, path.join(root, "bin", path.basename(program)));
+      for (const [library] of (await output("ldd", [program])).matchAll(/\/\S+/g)) {
+        fs.mkdirSync(path.join(root, path.dirname(library)), { recursive: true });
+        fs.copyFileSync(library, path.join(root, library));
+      }
+    }
     const tarball = path.join(this.dir, "image.tar");
     await output("tar", ["-C", root, "-cf", tarball, "."]);
-    await this.docker("import", "--change", "ENV PATH=/bin", "--change", 'CMD ["sh"]', tarball, IMAGE);
+    await this.docker("import", "--change", "ENV PATH=/bin", "--change", 'CMD ["sh"]', tarball, name);
     fs.rmSync(root, { recursive: true });
     fs.rmSync(tarball);
   }

@@ -1,18 +1,15 @@
 import { execFile } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import t from "tap";
 import { requiresFuse, requiresTools } from "../helpers/requires.ts";
 import { waitFor } from "../helpers/wait.ts";
-import { randomOf } from "../scaleio/sdc/simulation.ts";
+import { loseHosts, SECONDS } from "./kill-run.ts";
 import { startWorld } from "./world.ts";
 
 // A database in a MESOS container, a client that writes numbered records all the time, and hosts that are lost at random: what
 // the client was told is in the database at the end.
-const SECONDS = Number(process.env["KILL_SECONDS"] ?? 20);
-const seed = Number(process.env["KILL_SEED"] ?? Math.floor(Math.random() * 1e9));
 const VERSIONS = "/usr/lib/postgresql";
 const bin = fs.existsSync(VERSIONS) ? path.join(VERSIONS, fs.readdirSync(VERSIONS).at(-1) as string, "bin") : "";
 const skip = requiresFuse() || requiresTools("psql", "setpriv") || (bin === "" && "needs PostgreSQL");
@@ -57,8 +54,6 @@ t.test(
   "PostgreSQL loses its hosts: every acknowledged record is there",
   { skip, timeout: 240_000 + SECONDS * 1000 },
   async (t) => {
-    t.comment(`KILL_SEED=${seed}`);
-    const random = randomOf(seed);
     const world = await startWorld(t, { head: PREEMPT });
     // The database's user has to pass through.
     for (let dir = world.sim.stateDir; dir !== "/tmp" && dir !== "/"; dir = path.dirname(dir)) fs.chmodSync(dir, 0o755);
@@ -68,35 +63,15 @@ t.test(
       const flags = ["-h", "127.0.0.1", "-p", String(port), "-U", "t", "-d", "postgres", "-qAt", "-c", sql];
       return (await promisify(execFile)("psql", flags, { timeout: 5_000 })).stdout;
     };
-    const answers = (sql: string) =>
-      waitFor(() => query(sql).then((text) => ({ text })), { what: "the database", deadline: 60_000, every: 100 });
-    await answers("create table if not exists r (n int)");
-
-    const told: number[] = [];
-    const end = Date.now() + SECONDS * 1000;
-    const client = (async () => {
-      for (let n = 1; Date.now() < end; n++) {
-        // Not told of one that failed: it may be there or not.
-        await query(`insert into r values (${n})`).then(
-          () => told.push(n),
-          () => pause(50),
-        );
-      }
-    })();
-    let lost = 0;
-    while (Date.now() < end) {
-      await pause(1500 + random() * 2500);
-      const host = (await world.app("/db")).tasks.find(({ state }) => state === "TASK_RUNNING")?.host;
-      if (host === undefined) continue;
-      await world.sim.cli("agent", "kill", host);
-      lost++;
-      await world.sim.cli("agent", "start", host);
-    }
-    await client;
-    const there = new Set((await answers("select n from r")).text.split("\n").map(Number));
-    const missing = told.filter((n) => !there.has(n));
-    t.same(missing, [], `${told.length} records, ${lost} hosts lost`);
-    t.ok(told.length > 10 && lost > 1, `${told.length} records, ${lost} hosts lost`);
+    await waitFor(() => query("create table if not exists r (n int)").then(() => true), {
+      what: "the database",
+      deadline: 60_000,
+      every: 100,
+    });
+    await loseHosts(t, world, "/db", {
+      add: (n) => query(`insert into r values (${n})`),
+      all: async () => (await query("select n from r")).split("\n").map(Number),
+    });
     await world.call("DELETE", "/v2/apps/db");
     await waitFor(() => world.mounted().length === 0, { what: "the volume to be given back" });
   },
