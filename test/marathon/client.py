@@ -1,6 +1,7 @@
 """A life cycle by Debian's python3-marathon, a strict client: it raises on keys that it does not know."""
 
 import sys
+import threading
 import time
 
 from marathon import MarathonClient
@@ -26,6 +27,20 @@ info = client.get_info()
 assert info.version.split(".")[0] == "1", info.version
 assert client.get_leader()["leader"]
 
+events = []
+
+
+def listen():
+    for event in client.event_stream():
+        events.append(event)
+        if event.event_type == "deployment_success":
+            return
+
+
+listener = threading.Thread(target=listen, daemon=True)
+listener.start()
+until("the stream", lambda: len(events) == 1)
+
 volume = {
     "containerPath": "data",
     "mode": "RW",
@@ -42,6 +57,12 @@ app = MarathonApp(
 created = client.create_app("py", app)
 assert created.id == "/py", created.id
 until("the task", lambda: len(running("py")) == 1)
+listener.join(20)
+kinds = [event.event_type for event in events]
+assert kinds[0] == "event_stream_attached" and kinds[-1] == "deployment_success", kinds
+plans = [event.plan for event in events if event.event_type == "deployment_info"]
+assert plans[0].original.apps == [] and plans[0].target.apps[0]["id"] == "/py", plans[0].target.apps
+assert "TASK_RUNNING" in [event.task_status for event in events if event.event_type == "status_update_event"], kinds
 assert [one.id for one in client.list_apps(embed_tasks=True)] == ["/py"]
 assert client.get_app("py").tasks_running == 1
 assert client.list_deployments() == []
