@@ -2,6 +2,7 @@ import express, { type ErrorRequestHandler, type Express } from "express";
 import { z } from "zod";
 import { asSimError, type ErrorCode, SimError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import type { AppOverview } from "../marathon/overview.ts";
 import type { AgentsApi } from "../mesos/agents-api.ts";
 import type { ClusterApi } from "../scaleio/cluster-api.ts";
 import type { VolumeService } from "../volumes/service.ts";
@@ -18,6 +19,7 @@ export interface AdminParts {
   readonly apis?: readonly string[];
   /** Undefined: there are none. */
   readonly agents?: AgentsApi | undefined;
+  readonly marathonApps?: (() => readonly AppOverview[]) | undefined;
   /** Unmounts what nobody holds, answers, and ends the daemon after the answer. */
   readonly down: (options: { force: boolean }) => Promise<DownReport>;
   readonly log: Log;
@@ -159,6 +161,10 @@ export function adminApp(parts: AdminParts): Express {
     const { sizeBytes } = understood("/sds/NAME/devices/NAME/resize", resizeBody, request.body);
     await cluster.resizeDevice(request.params.name, request.params.device, sizeBytes);
     response.json({});
+  });
+
+  app.get("/apps", (_request, response) => {
+    response.json(parts.marathonApps?.() ?? []);
   });
 
   app.get("/agents", (_request, response) => {

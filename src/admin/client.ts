@@ -1,6 +1,7 @@
 import http from "node:http";
 import { runFiles } from "../lib/dirs.ts";
 import { ERROR_CODES, type ErrorCode, errnoOf, SimError } from "../lib/errors.ts";
+import type { AppOverview } from "../marathon/overview.ts";
 import type { AgentStatus } from "../mesos/agents-api.ts";
 import type {
   DeviceRequest,
@@ -82,6 +83,10 @@ export class AdminClient {
   async resizeDevice(sds: string, device: string, sizeBytes: number): Promise<void> {
     const url = `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}/resize`;
     await this.#call("POST", url, { sizeBytes });
+  }
+
+  apps(): Promise<AppOverview[]> {
+    return this.#call("GET", "/apps");
   }
 
   agents(): Promise<AgentStatus[]> {

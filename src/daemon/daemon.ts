@@ -107,6 +107,7 @@ export class Daemon {
       daemon: this.#info,
       plugins: this.#pluginPaths(),
       agents: parts.framework?.agents,
+      marathonApps: () => parts.framework?.apps() ?? [],
       apis: this.#apis(),
       down: ({ force }) => this.stop({ unmount: true, force }),
       log,

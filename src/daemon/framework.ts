@@ -7,6 +7,7 @@ import type { FaultFamily } from "../lib/fault.ts";
 import { localOnly } from "../lib/local-only.ts";
 import { marathonApi } from "../marathon/api/app.ts";
 import { Marathon } from "../marathon/marathon.ts";
+import { type AppOverview, overview } from "../marathon/overview.ts";
 import { type AgentSettings, Agents } from "../mesos/master/agents.ts";
 import { mesosApi } from "../mesos/master/api.ts";
 import type { Volumes } from "../volumes/volumes.ts";
@@ -60,6 +61,10 @@ export class Framework implements FrameworkPart {
       log,
     });
     this.#marathon = new Marathon({ stateDir, agents: this.agents, externalVolumes: true, log });
+  }
+
+  apps(): AppOverview[] {
+    return overview(this.#marathon);
   }
 
   /** Answers warnings: a port that is taken costs that API, not the start. */

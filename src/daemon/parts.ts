@@ -1,6 +1,7 @@
 import type { RemainingVolume } from "../admin/report.ts";
 import type { Dirs } from "../lib/dirs.ts";
 import type { Log } from "../lib/log.ts";
+import type { AppOverview } from "../marathon/overview.ts";
 import type { AgentsApi } from "../mesos/agents-api.ts";
 import type { ClusterApi } from "../scaleio/cluster-api.ts";
 import type { VolumeService } from "../volumes/service.ts";
@@ -27,6 +28,7 @@ export interface Parts {
 /** Agents and Marathon. */
 export interface FrameworkPart {
   readonly agents: AgentsApi;
+  apps(): readonly AppOverview[];
   /** Of what is served, with its name; after {@link start}. */
   readonly addresses: readonly string[];
   /** Answers warnings. */

@@ -4,6 +4,7 @@ import { stripVTControlCharacters } from "node:util";
 import t from "tap";
 import type { Context } from "../../src/cli/context.ts";
 import { kernel } from "../../src/cli/doctor-machine.ts";
+import { EXAMPLES } from "../../src/cli/examples.ts";
 import { runCli } from "../../src/cli/program.ts";
 import { bytes, table } from "../../src/cli/text.ts";
 import { upScreen } from "../../src/cli/up-screen.ts";
@@ -45,6 +46,22 @@ function emptyDir(t: { teardown(work: () => void): void }): string {
   t.teardown(() => fs.rmSync(dir, { recursive: true }));
   return dir;
 }
+
+t.test("every group has examples, and they are right as far as the command line goes", async (t) => {
+  const { stdout } = await cli(["--help"]);
+  const commands = [...stdout.matchAll(/^ {2}([a-z]+)(?: \[options\])? {2}/gm)].map(([, name]) => name as string);
+  t.ok(commands.length > 10);
+  for (const name of commands.filter((one) => !["help", "doctor"].includes(one)))
+    t.match((await cli([name, "--help"])).stdout, "Examples:", name);
+  const dir = emptyDir(t);
+  for (const [words] of Object.values(EXAMPLES).flat()) {
+    const [program, ...args] = words.split(" | ")[0]?.split(" ") ?? [];
+    if (program !== "rexray-sim" || args[0] === "up" || args[0] === "scenario") continue;
+    const more = args[0] === "down" || args[0] === "doctor" ? ["--state-dir", dir, "--plugin-dir", dir] : [];
+    const { status, stderr } = await cli([...args, ...more], { env: { REXRAY_SIM_RUN_DIR: dir } });
+    t.not(status, 2, `${words}: ${stderr}`);
+  }
+});
 
 t.test("--version and --help go to standard output, wrong usage to standard error with status 2", async (t) => {
   t.same(await cli(["--version"]), { status: 0, stdout: `${VERSION}\n`, stderr: "" });

@@ -186,7 +186,7 @@ t.test("the API", { skip, timeout: 180_000 }, async (t) => {
     });
   });
 
-  t.test("120 the queue says why an application waits", async (t) => {
+  t.test("120 the queue says why an application waits, and `app ls` in words", async (t) => {
     await call("POST", "/v2/apps", { id: "/big", ...SLEEP, mem: 1_000_000 });
     const [item] = (await call("GET", "/v2/queue")).body.queue;
     t.match(item, { count: 1, app: { id: "/big" }, delay: { overdue: true } });
@@ -195,6 +195,8 @@ t.test("the API", { skip, timeout: 180_000 }, async (t) => {
       reasons.find(({ reason }: { reason: string }) => reason === "InsufficientMemory"),
       { declined: 3 },
     );
+    const { stdout } = await world.sim.cli("app", "ls");
+    t.match(stdout, /\/big +0\/1 .*needs 1000000 MiB of memory, agent-1 has \d+; /);
     await call("DELETE", "/v2/apps/big");
     await gone(world, "/big");
   });

@@ -1,0 +1,55 @@
+import { InvalidArgumentError } from "commander";
+import { type DirFlags, resolveDirs } from "../../lib/dirs.ts";
+import { type Commands, type JsonFlag, withDirs, withJson } from "./flags.ts";
+
+/** Starting, stopping, looking. */
+export function daemonCommands({ program, context, done, runDirOf }: Commands): void {
+  withDirs(program.command("up"))
+    .description("start the cluster and serve its volumes to Docker")
+    .option(
+      "--plugin-name <name>",
+      "a volume driver name to serve; repeatable (default: rexray-sim and rexray)",
+      collect,
+    )
+    .option("-d, --detach", "run in the background; return when ready")
+    .action(async (flags: DirFlags & { pluginName?: string[]; detach?: boolean }) => {
+      const options = { dirs: resolveDirs(flags, context.env), pluginNames: flags.pluginName };
+      if (flags.detach === true) done(await (await import("../up-detached.ts")).upDetached(context, options));
+      else done(await (await import("../up.ts")).up(context, options));
+    });
+
+  withDirs(program.command("down"))
+    .description("unmount what nobody holds and stop; also cleans up after a killed daemon")
+    .option("-f, --force", "unmount also what is in use")
+    .action(async (flags: DirFlags & { force?: boolean }) => {
+      done(await (await import("../down.ts")).down(context, { flags, force: flags.force === true }));
+    });
+
+  withJson(program.command("status"))
+    .description("show nodes, pool, volumes, mounts and health")
+    .action(async (flags: JsonFlag) => {
+      done(
+        await (await import("../status.ts")).status(context, { runDir: runDirOf(flags), json: flags.json === true }),
+      );
+    });
+
+  withDirs(program.command("doctor"))
+    .description("check this machine, with a fix for each failure")
+    .option("--json", "print JSON")
+    .action(async (flags: DirFlags & { json?: boolean }) => {
+      done(
+        await (await import("../doctor.ts")).doctor(context, {
+          dirs: resolveDirs(flags, context.env),
+          json: flags.json === true,
+        }),
+      );
+    });
+}
+
+/** The name becomes a socket's file name and Docker's driver name. */
+function collect(value: string, before: string[] = []): string[] {
+  if (!/^[a-zA-Z0-9][\w.-]{0,63}$/.test(value)) {
+    throw new InvalidArgumentError("A driver name has 1 to 64 letters, digits, dots, dashes and underscores.");
+  }
+  return [...before, value];
+}

@@ -1,0 +1,37 @@
+import type { Command } from "commander";
+import type { Context } from "../context.ts";
+
+/** What a group of commands is added to. */
+export interface Commands {
+  readonly program: Command;
+  readonly context: Context;
+  /** Takes the exit status. */
+  readonly done: (status: number) => void;
+  readonly runDirOf: (flags: RunDirFlag) => string;
+  /** Runs another command line, as scenarios do. */
+  readonly runCli: (args: readonly string[]) => Promise<number>;
+}
+
+export interface RunDirFlag {
+  runDir?: string;
+}
+
+export interface JsonFlag extends RunDirFlag {
+  json?: boolean;
+}
+
+export const withRunDir = (command: Command): Command =>
+  command.option("--run-dir <dir>", "run directory (REXRAY_SIM_RUN_DIR; default /run/rexray-sim)");
+
+export const withJson = (command: Command): Command => withRunDir(command).option("--json", "print JSON");
+
+export const withDevice = (command: Command): Command =>
+  withRunDir(command)
+    .option("--path <dir>", "the device's directory (default: one in the state directory)")
+    .option("--size <size>", "its simulated capacity (default: as the first device)");
+
+export const withDirs = (command: Command): Command =>
+  withRunDir(command)
+    .option("--state-dir <dir>", "state directory (REXRAY_SIM_STATE_DIR; default /var/lib/rexray-sim)")
+    .option("--plugin-dir <dir>", "where plugin sockets appear (REXRAY_SIM_PLUGIN_DIR; default /run/docker/plugins)")
+    .option("--config <file>", "configuration (REXRAY_SIM_CONFIG; default config.yml in the state directory)");
