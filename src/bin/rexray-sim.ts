@@ -10,6 +10,7 @@ async function main(): Promise<number> {
     color: process.stdout.isTTY === true && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb",
     daemon: {
       start: async (options) => (await import("../daemon/run.ts")).startDaemon(options),
+      refuse: async (dirs, error) => (await import("../daemon/refuse.ts")).serveRefusal(dirs, error),
       sweep: async (options) => (await import("../daemon/run.ts")).sweepDaemon(options),
     },
   });

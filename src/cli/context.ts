@@ -18,6 +18,8 @@ export interface Context {
 export interface DaemonAccess {
   /** @param options.pluginNames undefined: those of the configuration, or the usual ones */
   start(options: { dirs: Dirs; pluginNames: readonly string[] | undefined }): Promise<RunningDaemon>;
+  /** Answers every call of Docker with this error. */
+  refuse(dirs: Dirs, error: unknown): Promise<void>;
   /** Cleans up after a dead daemon. Throws in_use when it is alive. */
   sweep(options: { dirs: Dirs; force: boolean }): Promise<DownReport>;
 }

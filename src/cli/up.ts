@@ -2,6 +2,7 @@ import type { StatusReport } from "../admin/report.ts";
 import type { Dirs } from "../lib/dirs.ts";
 import { asSimError } from "../lib/errors.ts";
 import { type Context, EXIT } from "./context.ts";
+import { checkSource, renameSettings, writeWrappers } from "./managed.ts";
 import { remainingText } from "./remaining.ts";
 import { upScreen } from "./up-screen.ts";
 
@@ -16,7 +17,7 @@ export type UpMessage =
  */
 export async function up(
   context: Context,
-  options: { dirs: Dirs; pluginNames: readonly string[] | undefined },
+  options: { dirs: Dirs; pluginNames: readonly string[] | undefined; managed?: boolean },
 ): Promise<number> {
   // There is a channel when `up --detach` started us.
   const tell = process.connected ? (message: UpMessage) => process.send?.(message) : undefined;
@@ -24,7 +25,12 @@ export async function up(
   if (tell !== undefined) process.chdir("/");
   const signal = firstSignal(context);
   try {
+    if (options.managed === true) {
+      renameSettings(context.env);
+      checkSource(options.dirs.stateDir);
+    }
     const daemon = await context.daemon.start(options);
+    if (options.managed === true) writeWrappers(options.dirs);
     const report = await daemon.report();
     if (tell === undefined) {
       for (const warning of daemon.warnings) context.err(`warning: ${warning}\n`);
@@ -35,13 +41,21 @@ export async function up(
     }
     const cause = await Promise.race([signal, daemon.ended]);
     if (cause !== undefined) {
-      const { remaining } = await daemon.stop({ unmount: cause === "SIGINT", force: false });
+      // Whatever serves the volumes ends with the container that we are in.
+      const managed = options.managed === true;
+      const { remaining } = await daemon.stop({ unmount: managed || cause === "SIGINT", force: managed });
       context.err(remainingText(remaining));
     }
     await daemon.ended;
     return EXIT.ok;
   } catch (error) {
     const { code, message } = asSimError(error);
+    if (options.managed === true) {
+      context.err(`${message}\n`);
+      await context.daemon.refuse(options.dirs, error);
+      await signal;
+      return EXIT.failed;
+    }
     tell?.({ error: { code, message } });
     throw error;
   }

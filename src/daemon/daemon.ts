@@ -13,7 +13,7 @@ import { Core } from "./core.ts";
 import type { OpenParts, PluginSocket } from "./parts.ts";
 
 /** Our own name, and the one that existing definitions use. */
-const PLUGIN_NAMES = ["rexray-sim", "rexray"];
+export const PLUGIN_NAMES = ["rexray-sim", "rexray"];
 /** How long the start waits for the volumes of a former run before it serves (ms); they are looked after all the same. */
 const RECONCILE_LIMIT = 2500;
 

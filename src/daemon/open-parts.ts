@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { loadConfig } from "../config/config.ts";
@@ -11,7 +12,9 @@ import { Framework } from "./framework.ts";
 import type { OpenParts } from "./parts.ts";
 
 /** The engine and its supervisor are programs of their own: they are there as built, also when this is run from source. */
-const BIN_DIR = path.resolve(import.meta.dirname, "../../dist/bin");
+const BIN_DIR = fs.existsSync(path.join(import.meta.dirname, "sdc-engine.js"))
+  ? import.meta.dirname
+  : path.resolve(import.meta.dirname, "../../dist/bin");
 
 /** The one place where the parts are put together. */
 export const openParts: OpenParts = async ({ dirs, env, log }) => {

@@ -15,6 +15,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   resize2fs: "e2fsprogs",
   xfs_growfs: "xfsprogs",
   dd: "coreutils",
+  sync: "coreutils",
   mkdir: "coreutils",
   chmod: "coreutils",
 };

@@ -94,6 +94,11 @@ export async function mountFileSystem(
   await run("mount", ["-t", type, ...(type === "xfs" ? ["-o", "nouuid"] : []), device, directory], options);
 }
 
+/** Writes down what a mounted file system holds in memory. */
+export async function syncFileSystem(directory: string, options: RunOptions = {}): Promise<void> {
+  await run("sync", ["--file-system", directory], options);
+}
+
 /** Throws in_use when somebody in this namespace is inside. */
 export async function unmountFileSystem(directory: string, { lazy }: { lazy: boolean }): Promise<void> {
   try {

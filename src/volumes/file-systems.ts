@@ -6,6 +6,7 @@ import {
   mountFileSystem,
   probe,
   setMode,
+  syncFileSystem,
   unmountFileSystem,
 } from "../host/filesystem.ts";
 import { thaw, whileFrozen } from "../host/freeze.ts";
@@ -19,6 +20,7 @@ export interface FileSystems {
   probe: typeof probe;
   make: typeof makeFileSystem;
   mount: typeof mountFileSystem;
+  sync: typeof syncFileSystem;
   unmount: typeof unmountFileSystem;
   grow: typeof growFileSystem;
   growUnmounted: typeof growUnmounted;
@@ -38,6 +40,7 @@ export const kernelFileSystems: FileSystems = {
   probe,
   make: makeFileSystem,
   mount: mountFileSystem,
+  sync: syncFileSystem,
   unmount: unmountFileSystem,
   grow: growFileSystem,
   growUnmounted,

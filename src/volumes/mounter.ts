@@ -10,6 +10,8 @@ import type { FileSystems } from "./file-systems.ts";
 const SETTLE_MS = 1_000;
 /** A namespace that is being made holds copies of all mounts, until its maker lets go of what it does not want. */
 const STARTING_MS = 300;
+/** What a file system may take to write down what it holds, before it is taken away by force. */
+const SYNC_MS = 4_000;
 const POLL_MS = 20;
 
 /** Where and how volumes are mounted. */
@@ -219,6 +221,8 @@ export class Mounter {
     for (const { source } of this.#fileSystems.mountsAt(directory).toReversed()) {
       if (source !== device) continue;
       try {
+        // Who still holds it may lose it at any time.
+        if (force) await this.#fileSystems.sync(directory, { timeoutMs: SYNC_MS }).catch(() => undefined);
         await this.#fileSystems.unmount(directory, { lazy: force });
       } catch (error) {
         if (error instanceof SimError && error.code === "in_use") return [`a process that works in ${directory}`];

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { type DirFlags, resolveDirs } from "../../lib/dirs.ts";
 import { type Commands, type JsonFlag, withDirs, withJson } from "./flags.ts";
 
@@ -12,8 +12,10 @@ export function daemonCommands({ program, context, done, runDirOf }: Commands): 
       collect,
     )
     .option("-d, --detach", "run in the background; return when ready")
-    .action(async (flags: DirFlags & { pluginName?: string[]; detach?: boolean }) => {
-      const options = { dirs: resolveDirs(flags, context.env), pluginNames: flags.pluginName };
+    .addOption(new Option("--managed", "as a Docker managed plugin").hideHelp())
+    .action(async (flags: DirFlags & { pluginName?: string[]; detach?: boolean; managed?: boolean }) => {
+      const dirs = resolveDirs(flags, context.env);
+      const options = { dirs, pluginNames: flags.pluginName, managed: flags.managed === true };
       if (flags.detach === true) done(await (await import("../up-detached.ts")).upDetached(context, options));
       else done(await (await import("../up.ts")).up(context, options));
     });
