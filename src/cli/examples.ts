@@ -16,6 +16,7 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [string, strin
     ["rexray-sim up --plugin-name ebs", "answer to another driver's name"],
     ["rexray-sim up --detach --state-dir /tmp/s --run-dir /tmp/r", "a second instance, apart from the first"],
   ],
+  demo: [["rexray-sim demo", "on an instance of its own, which it takes away again"]],
   down: [["rexray-sim down --force", "stop whatever is in use"]],
   status: [["rexray-sim status --json | jq .health", "for programs"]],
   volume: [

@@ -35,6 +35,11 @@ export function daemonCommands({ program, context, done, runDirOf }: Commands): 
       );
     });
 
+  program
+    .command("demo")
+    .description("two minutes: a database on a volume, a node lost under it, and nothing else lost")
+    .action(async () => done(await (await import("../demo/demo.ts")).demo(context)));
+
   withDirs(program.command("doctor"))
     .description("check this machine, with a fix for each failure")
     .option("--json", "print JSON")
