@@ -24,6 +24,8 @@ export interface SimOptions {
   readonly pluginNames?: readonly string[];
   /** Where the plugin sockets appear; where Docker looks when absent. */
   readonly pluginDir?: string;
+  /** One that is there already, and is the test's to remove; a fresh one when absent. */
+  readonly stateDir?: string;
   /** Further environment of the daemon and the commands. */
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -35,7 +37,7 @@ export const pluginName = (): string => `${process.env["REXRAY_SIM_TEST_RUN"] ??
 export class Sim {
   /** Everything of the instance lies below it, the plugin sockets excepted. */
   readonly dir = tempDir("sim");
-  readonly stateDir = path.join(this.dir, "state");
+  readonly stateDir: string;
   readonly runDir = path.join(this.dir, "run");
   readonly configFile = path.join(this.dir, "config.yml");
   readonly pluginNames: readonly string[];
@@ -48,6 +50,7 @@ export class Sim {
   #said = "";
 
   constructor(options: SimOptions = {}) {
+    this.stateDir = options.stateDir ?? path.join(this.dir, "state");
     this.pluginNames = options.pluginNames ?? [pluginName()];
     this.pluginDir = options.pluginDir ?? "/run/docker/plugins";
     this.env = {

@@ -43,7 +43,10 @@ export class Dvdcli {
     const words = [program, order, `--volumedriver=${driver}`, `--volumename=${name}`, ...more];
     const real = wrapped({ order, words }, this.#options.faults());
     const [enter = "", ...rest] = namespace.enter(real);
+    // The user's may lead to the machine's own sockets; the agent's are where dvdcli looks by itself.
+    const { REXRAY_SIM_PLUGIN_DIR: _, ...env } = process.env;
     const child = spawn(enter, rest, {
+      env,
       stdio: ["ignore", "pipe", "pipe", namespace.fd],
       // A process group of its own: when it takes too long, all of it is killed.
       detached: true,
