@@ -1,6 +1,7 @@
 import os from "node:os";
 import path from "node:path";
 import { loadConfig } from "../config/config.ts";
+import { lentSockets } from "../docker/lent-sockets.ts";
 import { pluginApp } from "../docker/plugin-app.ts";
 import { servePlugin } from "../docker/serve-plugin.ts";
 import { ScaleioDriver } from "../drivers/scaleio-driver.ts";
@@ -46,8 +47,11 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     return known;
   };
   const { agents, listen, marathonPort, mesosPort, dvdcli } = config.simulator;
-  const serve = (of: Volumes, socket: { dir: string; name: string }) =>
-    servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), ...socket });
+  const lent = lentSockets(env);
+  const serve = (of: Volumes, { dir, name }: { dir: string; name: string }) => {
+    const fd = lent.get(path.join(dir, `${name}.sock`));
+    return servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), dir, name, fd });
+  };
   const framework =
     agents.length === 0
       ? undefined
@@ -73,6 +77,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     warnings,
     pluginNames: config.simulator.pluginNames,
     framework,
+    lentSockets: [...lent.keys()],
     servePlugin: (socket) => serve(volumes, socket),
     async close() {
       volumes.close();
