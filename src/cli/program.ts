@@ -5,6 +5,7 @@ import { VERSION } from "../lib/version.ts";
 import { type Context, EXIT } from "./context.ts";
 import type { DeviceFlags } from "./device.ts";
 import type { FaultFlags } from "./fault.ts";
+import { installCommands } from "./install.ts";
 import { SDS_ORDERS, type SdsOrder } from "./sds-orders.ts";
 import type { LimitFlags } from "./volume-changes.ts";
 
@@ -281,6 +282,7 @@ function build(context: Context, done: (status: number) => void): Command {
       );
     });
 
+  installCommands(program, context, done);
   return program;
 }
 

@@ -19,6 +19,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
   const { stateDir, runDir, configFile, configRequired } = dirs;
   const { config, warnings } = loadConfig({ file: configFile, required: configRequired, env, stateDir });
   log.level = config.logLevel;
+  const lent = lentSockets(env);
   const part = (name: string) => {
     const child = log.child({ part: name });
     return (message: string) => child.warn(message);
@@ -47,7 +48,6 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     return known;
   };
   const { agents, listen, marathonPort, mesosPort, dvdcli } = config.simulator;
-  const lent = lentSockets(env);
   const serve = (of: Volumes, { dir, name }: { dir: string; name: string }) => {
     const fd = lent.get(path.join(dir, `${name}.sock`));
     return servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), dir, name, fd });

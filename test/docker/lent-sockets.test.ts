@@ -4,6 +4,7 @@ import path from "node:path";
 import t from "tap";
 import type { StatusReport } from "../../src/admin/report.ts";
 import { listeners } from "../../src/lib/live-socket.ts";
+import { processId } from "../../src/lib/process-id.ts";
 import { call } from "../helpers/plugin-client.ts";
 import { requiresFuse, requiresTools } from "../helpers/requires.ts";
 import { pluginName, Sim } from "../helpers/sim.ts";
@@ -70,7 +71,7 @@ t.test("systemd's socket outlives daemons", { skip: requiresFuse() || requiresTo
 
   await t.test("SIGTERM leaves socket and volume, and a call brings the next daemon", async (t) => {
     process.kill(first.daemon.pid, "SIGTERM");
-    await waitFor(() => !fs.existsSync(`/proc/${first.daemon.pid}`), { what: "the daemon to end" });
+    await waitFor(() => processId(first.daemon.pid) === undefined, { what: "the daemon to end" });
     t.equal(fs.statSync(sim.socket).ino, socket);
     t.equal(fs.readFileSync(path.join(Mountpoint, "file"), "utf8"), "hi");
     t.match(JSON.parse((await sim.cli("doctor", "--json")).stdout).checks.find(socketsCheck), { state: "ok" });
@@ -83,7 +84,7 @@ t.test("systemd's socket outlives daemons", { skip: requiresFuse() || requiresTo
   await t.test("a daemon that dies of a defect leaves the socket; down unmounts, and leaves it too", async (t) => {
     const { daemon } = await sim.json<StatusReport>("status");
     fs.rmdirSync(path.join(sim.stateDir, "daemon.lock"));
-    await waitFor(() => !fs.existsSync(`/proc/${daemon.pid}`), { what: "the daemon to notice" });
+    await waitFor(() => processId(daemon.pid) === undefined, { what: "the daemon to notice" });
     t.equal(fs.statSync(sim.socket).ino, socket);
     await call(sim.socket, "Unmount", volume);
     t.match(await sim.cli("down"), { code: 0 });
