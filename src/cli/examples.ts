@@ -52,6 +52,9 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [string, strin
     ["rexray-sim fault add agent-partitioned agent-1", "a host that nobody hears of"],
     ["rexray-sim fault reset", "all is well again"],
   ],
+  install: [["rexray-sim install --prefix /opt/rexray-sim", "programs, systemd units, completions"]],
+  uninstall: [["rexray-sim uninstall --purge", "the data too"]],
+  completion: [["rexray-sim completion bash > /etc/bash_completion.d/rexray-sim", "without installing"]],
   scenario: [["rexray-sim scenario run examples/node-loss.yml", "in a CI job"]],
 };
 

@@ -10,6 +10,7 @@ import { nodeCommands } from "./commands/nodes.ts";
 import { volumeCommands } from "./commands/volumes.ts";
 import { type Context, EXIT } from "./context.ts";
 import { addExamples } from "./examples.ts";
+import { installCommands } from "./install.ts";
 
 /** In the order of the help. A new group is a file and a word here. */
 const GROUPS: readonly ((commands: Commands) => void)[] = [
@@ -18,6 +19,7 @@ const GROUPS: readonly ((commands: Commands) => void)[] = [
   nodeCommands,
   agentCommands,
   faultCommands,
+  installCommands,
 ];
 
 const FOOTER = `

@@ -87,19 +87,25 @@ export class Daemon {
     return this.#stopping;
   }
 
-  /** Takes the sockets away at once, when there is no time for anything else: callers then fail fast instead of waiting. */
+  /**
+   * Takes the sockets away at once, when there is no time for anything else: callers then fail fast instead of waiting. At
+   * those that systemd listens at they may wait: it starts the next daemon.
+   */
   removeSockets(): void {
-    for (const file of [...this.#pluginPaths(), runFiles(this.#core.dirs.runDir).adminSocket])
-      fs.rmSync(file, { force: true });
+    const own = this.#plugins.filter((plugin) => !plugin.lent).map((plugin) => plugin.path);
+    for (const file of [...own, runFiles(this.#core.dirs.runDir).adminSocket]) fs.rmSync(file, { force: true });
   }
 
   async #serve({ pluginNames, dirs, log }: DaemonOptions): Promise<void> {
     const { parts } = this.#core;
     const { cluster, volumes } = parts;
     const names = pluginNames ?? parts.pluginNames ?? PLUGIN_NAMES;
-    for (const name of names) {
-      checkSocketPath(path.join(dirs.pluginDir, `${name}.sock`), "--plugin-dir");
-      this.#plugins.push(await parts.servePlugin({ dir: dirs.pluginDir, name }));
+    const wanted = names.map((name) => path.join(dirs.pluginDir, `${name}.sock`));
+    // Whoever calls at a socket that systemd listens at would wait for ever if it were not served, asked for or not.
+    for (const file of new Set([...wanted, ...(parts.lentSockets ?? [])])) {
+      checkSocketPath(file, "--plugin-dir");
+      const { dir, name } = path.parse(file);
+      this.#plugins.push(await parts.servePlugin({ dir, name }));
     }
     const app = adminApp({
       cluster,

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { loadConfig } from "../config/config.ts";
+import { lentSockets } from "../docker/lent-sockets.ts";
 import { pluginApp } from "../docker/plugin-app.ts";
 import { servePlugin } from "../docker/serve-plugin.ts";
 import { ScaleioDriver } from "../drivers/scaleio-driver.ts";
@@ -21,6 +22,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
   const { stateDir, runDir, configFile, configRequired } = dirs;
   const { config, warnings } = loadConfig({ file: configFile, required: configRequired, env, stateDir });
   log.level = config.logLevel;
+  const lent = lentSockets(env);
   const part = (name: string) => {
     const child = log.child({ part: name });
     return (message: string) => child.warn(message);
@@ -49,8 +51,10 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     return known;
   };
   const { agents, listen, marathonPort, mesosPort, dvdcli } = config.simulator;
-  const serve = (of: Volumes, socket: { dir: string; name: string }) =>
-    servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), ...socket });
+  const serve = (of: Volumes, { dir, name }: { dir: string; name: string }) => {
+    const fd = lent.get(path.join(dir, `${name}.sock`));
+    return servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), dir, name, fd });
+  };
   const framework =
     agents.length === 0
       ? undefined
@@ -76,6 +80,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     warnings,
     pluginNames: config.simulator.pluginNames,
     framework,
+    lentSockets: [...lent.keys()],
     servePlugin: (socket) => serve(volumes, socket),
     async close() {
       volumes.close();

@@ -17,6 +17,8 @@ export interface Parts {
   readonly warnings: readonly string[];
   /** Volume driver names that the configuration asks for. */
   readonly pluginNames: readonly string[] | undefined;
+  /** Paths of plugin sockets that systemd listens at for us. */
+  readonly lentSockets?: readonly string[];
   /** Serves the volumes to Docker at DIR/NAME.sock. Throws in_use when a live plugin has the name. */
   servePlugin(options: { dir: string; name: string }): Promise<PluginSocket>;
   /** Undefined: there are no agents. */
@@ -41,6 +43,8 @@ export interface FrameworkPart {
 
 export interface PluginSocket {
   readonly path: string;
+  /** Whether systemd listens at it, before us and after us. */
+  readonly lent: boolean;
   close(): Promise<void>;
 }
 

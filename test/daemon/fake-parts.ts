@@ -30,6 +30,7 @@ export function surroundings(t: { teardown(work: () => void): void }) {
     await once(server, "listening");
     return {
       path: file,
+      lent: false,
       close: async () => {
         log.push(`unserve ${name}`);
         await new Promise((resolve) => server.close(resolve));

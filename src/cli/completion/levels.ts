@@ -1,0 +1,40 @@
+import type { Command } from "commander";
+
+/** What can be typed after a command's words: one entry for the program and for each command. */
+export interface Level {
+  /** The words so far, the program's name included. */
+  readonly path: string;
+  /** Commands, or the values that a first argument may have. */
+  readonly words: readonly Word[];
+  readonly options: readonly Word[];
+  /** Those of the options that take the next word. */
+  readonly valued: readonly string[];
+}
+
+export interface Word {
+  readonly word: string;
+  readonly help: string;
+}
+
+/** Every level of a program, from the outside in. */
+export function levelsOf(command: Command, above: readonly string[] = []): Level[] {
+  const path = [...above, command.name()];
+  const help = command.createHelp();
+  const options = help.visibleOptions(command).map(({ short, long, required, optional, description }) => ({
+    names: [short, long].filter((name) => name !== undefined),
+    valued: required || optional,
+    help: description,
+  }));
+  const commands = help.visibleCommands(command);
+  // The `help` that commander adds by itself is listed, but not among the commands.
+  const level: Level = {
+    path: path.join(" "),
+    words:
+      commands.length > 0
+        ? commands.map((each) => ({ word: each.name(), help: each.description() }))
+        : (command.registeredArguments[0]?.argChoices ?? []).map((word) => ({ word, help: "" })),
+    options: options.flatMap(({ names, help }) => names.map((word) => ({ word, help }))),
+    valued: options.filter(({ valued }) => valued).flatMap(({ names }) => names),
+  };
+  return [level, ...command.commands.flatMap((each) => levelsOf(each, path))];
+}
