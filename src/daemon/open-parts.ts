@@ -45,7 +45,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     hosts.set(host, known);
     return known;
   };
-  const { agents, listen, marathonPort, mesosPort, dvdcli } = config.simulator;
+  const { agents, listen, credentials, marathonPort, mesosPort, dvdcli } = config.simulator;
   const serve = (of: Volumes, socket: { dir: string; name: string }) =>
     servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), ...socket });
   const framework =
@@ -54,6 +54,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
       : new Framework({
           agents,
           listen,
+          credentials,
           marathonPort,
           mesosPort,
           dvdcli,
