@@ -17,6 +17,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   dd: "coreutils",
   mkdir: "coreutils",
   chmod: "coreutils",
+  realpath: "coreutils",
 };
 
 /** How long a killed tool may take to end. */

@@ -5,6 +5,7 @@ import {
   makeFileSystem,
   mountFileSystem,
   probe,
+  resolvePaths,
   setMode,
   unmountFileSystem,
 } from "../host/filesystem.ts";
@@ -26,6 +27,8 @@ export interface FileSystems {
   thaw: typeof thaw;
   makeDirectory: typeof makeDirectory;
   setMode: typeof setMode;
+  /** Where paths lead, links followed. */
+  resolve: typeof resolvePaths;
   /** Whether any namespace, this one included, has the device mounted. */
   busy(device: string): Promise<boolean>;
   /** Processes of other namespaces that have it mounted; undefined when they cannot be seen from here. */
@@ -45,6 +48,7 @@ export const kernelFileSystems: FileSystems = {
   thaw,
   makeDirectory,
   setMode,
+  resolve: resolvePaths,
   busy: isBusy,
   holders: async (device) => foreignHolders(await deviceNumber(device)),
 };
