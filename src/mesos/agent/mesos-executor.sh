@@ -39,7 +39,7 @@ case $1 in
 --init)
   meta=$2 sandbox=$3
   shift 3
-  while read -r source && read -r target && read -r mode; do
+  while IFS= read -r source && IFS= read -r target && read -r mode; do
     mount --bind "$source" "$target" || exit 125
     [ "$mode" = rw ] || mount -o remount,bind,ro "$target" || exit 125
   done <"$meta/binds"
