@@ -9,5 +9,8 @@ const config = JSON.parse(fs.readFileSync(process.argv[2] ?? "", "utf8")) as Age
 const agent = new Agent(config, (message) => console.error(`${new Date().toISOString()} ${printable(message)}`));
 agent.recover();
 fs.rmSync(config.socket, { force: true });
-const previous = process.umask(0o077);
-agentApp(agent, () => process.exit(0)).listen(config.socket, () => process.umask(previous));
+const app = agentApp(agent, () => process.exit(0));
+// The socket is there when `listen` returns.
+const previous = process.umask(0o177);
+app.listen(config.socket);
+process.umask(previous);
