@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { isMap, isScalar, LineCounter, type Node, type Pair, parseDocument, visit } from "yaml";
 import { errnoOf, SimError } from "../lib/errors.ts";
+import { realPath } from "../lib/real-path.ts";
 import { DEAD, KEYS, type Key, operation, variableOf, WITHOUT_EFFECT } from "./keys.ts";
 import { expandSimulator, type SimulatorConfig, simulatorSchema } from "./simulator.ts";
 import { nearest, readValue } from "./values.ts";
@@ -80,7 +81,7 @@ export function loadConfig({ file, required, env, stateDir }: ConfigSource): { c
           iops: value(operation("create.default.iops")),
           thick: /^thick/i.test(provisioning),
         },
-        mountPath: value(operation("mount.path")) || path.join(stateDir, "volumes"),
+        mountPath: realPath(value(operation("mount.path")) || path.join(stateDir, "volumes")),
         rootPath: value(operation("mount.rootpath")),
         fileMode: value("linux.volume.filemode"),
         preempt: value(operation("mount.preempt")),
