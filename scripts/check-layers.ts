@@ -8,7 +8,7 @@ import path from "node:path";
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   bin: ["cli", "daemon", "dvdcli", "lib"],
   "bin/sdc-engine.ts": ["scaleio/sdc", "lib"],
-  "bin/mesos-agent.ts": ["mesos/agent", "mesos/task.ts"],
+  "bin/mesos-agent.ts": ["mesos/agent", "mesos/task.ts", "lib"],
   cli: [
     "admin/client.ts",
     "type:marathon/overview.ts",

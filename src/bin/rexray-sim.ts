@@ -1,3 +1,5 @@
+import { screenText } from "../lib/printable.ts";
+
 // Before anything uses the thread pool: a stuck disk below one SDS must not use up the threads of all others.
 process.env["UV_THREADPOOL_SIZE"] ??= "64";
 
@@ -5,8 +7,9 @@ async function main(): Promise<number> {
   const { runCli } = await import("../cli/program.ts");
   return runCli(process.argv.slice(2), {
     env: process.env,
-    out: (text) => process.stdout.write(text),
-    err: (text) => process.stderr.write(text),
+    // Names and messages on our screens may be anybody's.
+    out: (text) => process.stdout.write(screenText(text)),
+    err: (text) => process.stderr.write(screenText(text)),
     color: process.stdout.isTTY === true && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb",
     daemon: {
       start: async (options) => (await import("../daemon/run.ts")).startDaemon(options),

@@ -1,4 +1,5 @@
 import { AdminClient } from "../admin/client.ts";
+import { printable } from "../lib/printable.ts";
 import type { SystemEvent } from "../scaleio/model.ts";
 import { type Context, EXIT } from "./context.ts";
 
@@ -23,4 +24,4 @@ export async function events(
 
 /** As the product's own tool prints them (spec/scaleio.md 1.12). */
 const line = ({ id, at, name, severity, text }: SystemEvent) =>
-  `${id} ${at.slice(0, 10)} ${at.slice(11, 23)} ${name} ${severity.toUpperCase()} ${text}\n`;
+  `${id} ${at.slice(0, 10)} ${at.slice(11, 23)} ${name} ${severity.toUpperCase()} ${printable(text)}\n`;

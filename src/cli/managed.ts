@@ -47,7 +47,7 @@ export function checkSource(stateDir: string): void {
 }
 
 /** Where the plugin's mount points are for the machine, if that can be seen from here. */
-export function hostPathOf(
+function hostPathOf(
   directory: string,
   own: string = fs.readFileSync("/proc/self/mountinfo", "utf8"),
   machine: string = fs.readFileSync("/proc/1/mountinfo", "utf8"),

@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from "node:util";
+import { screenText } from "../lib/printable.ts";
 import type { Health, ServiceState } from "../scaleio/model.ts";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -15,9 +16,12 @@ export function bytes(count: number): string {
   return `${value.toFixed(digits)} ${UNITS[unit]}`;
 }
 
+/** One line, whatever is in it: a name must not look like a row of its own. */
+const oneLine = (cell: string) => screenText(cell).replaceAll("\n", "\\n");
+
 /** Columns as wide as their widest cell, two spaces apart, a newline after each row. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows];
+  const all = [head, ...rows].map((row) => row.map(oneLine));
   const widths = head.map((_, column) => Math.max(...all.map((row) => visibleLength(row[column] ?? ""))));
   return all
     .map((row) => {
@@ -31,7 +35,9 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 export function facts(entries: readonly (readonly [label: string, ...lines: string[]])[]): string {
   const width = Math.max(...entries.map(([label]) => label.length)) + 2;
   return entries
-    .flatMap(([label, ...lines]) => lines.map((line, index) => `${(index === 0 ? label : "").padEnd(width)}${line}\n`))
+    .flatMap(([label, ...lines]) =>
+      lines.map((line, index) => `${(index === 0 ? label : "").padEnd(width)}${oneLine(line)}\n`),
+    )
     .join("");
 }
 

@@ -1,7 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
-import { isMap, isScalar, LineCounter, type Node, type Pair, parseDocument } from "yaml";
+import { isMap, isScalar, LineCounter, type Node, type Pair, parseDocument, visit } from "yaml";
 import { errnoOf, SimError } from "../lib/errors.ts";
+import { realPath } from "../lib/real-path.ts";
 import { DEAD, KEYS, type Key, operation, variableOf, WITHOUT_EFFECT } from "./keys.ts";
 import { expandSimulator, type SimulatorConfig, simulatorSchema } from "./simulator.ts";
 import { nearest, readValue } from "./values.ts";
@@ -48,7 +49,7 @@ export function loadConfig({ file, required, env, stateDir }: ConfigSource): { c
   const reader = new Reader(file, env);
   reader.read(readText(file, required));
   reader.readEnvironment();
-  const section = simulatorSchema.safeParse(withAgents(reader.simulator, env));
+  const section = simulatorSchema.safeParse(withEnvironment(reader.simulator, env));
   if (!section.success) for (const issue of section.error.issues) reader.problemInSimulator(issue);
   const expanded = section.success ? expandSimulator(section.data, stateDir) : undefined;
   const problems = [...reader.problems, ...(expanded?.problems ?? [])];
@@ -67,7 +68,7 @@ export function loadConfig({ file, required, env, stateDir }: ConfigSource): { c
     );
   }
   return {
-    warnings: reader.warnings,
+    warnings: [...reader.warnings, ...(reader.hasPassword ? openToOthers(file) : [])],
     config: {
       logLevel: value("rexray.loglevel"),
       volumes: {
@@ -80,7 +81,7 @@ export function loadConfig({ file, required, env, stateDir }: ConfigSource): { c
           iops: value(operation("create.default.iops")),
           thick: /^thick/i.test(provisioning),
         },
-        mountPath: value(operation("mount.path")) || path.join(stateDir, "volumes"),
+        mountPath: realPath(value(operation("mount.path")) || path.join(stateDir, "volumes")),
         rootPath: value(operation("mount.rootpath")),
         fileMode: value("linux.volume.filemode"),
         preempt: value(operation("mount.preempt")),
@@ -127,9 +128,19 @@ class Reader {
 
   read(text: string): void {
     const document = parseDocument(text, { lineCounter: this.#lines });
+    // What follows a colon is the file's own text, which may be the password.
     for (const { message, linePos } of document.errors)
-      this.problems.push(`${this.#file}:${linePos?.[0].line ?? 1}: ${message.split("\n")[0]}`);
-    if (document.errors.length > 0 || document.contents === null) return;
+      this.problems.push(`${this.#file}:${linePos?.[0].line ?? 1}: ${message.split(/:(?:\s|$)/)[0]}`);
+    visit(document, {
+      Alias: (_, alias) => {
+        if (alias.resolve(document) === undefined)
+          this.problems.push(
+            `${this.#line(alias)}: a value that begins with "*" refers to another one: put it in quotes`,
+          );
+      },
+    });
+    if (this.problems.length > 0) return;
+    if (document.contents === null) return;
     if (isMap(document.contents)) for (const pair of document.contents.items) this.#pair([], pair);
     else this.problems.push(`${this.#file}:1: must be a map of keys, as in REX-Ray's config.yml`);
   }
@@ -146,6 +157,11 @@ class Reader {
   problemInSimulator(issue: { path: PropertyKey[]; message: string; code?: string; keys?: string[] }): void {
     if (issue.code === "unrecognized_keys") {
       for (const key of issue.keys ?? []) {
+        if (issue.path[0] === "credentials") {
+          // A blank that was forgotten makes a key of the password.
+          this.problems.push(`${this.#where(issue.path)}: simulator.credentials has more than username and password`);
+          continue;
+        }
         const known = nearest(
           key,
           issue.path.length === 0
@@ -189,6 +205,11 @@ class Reader {
     }
   }
 
+  /** Whether the file itself holds one. */
+  get hasPassword(): boolean {
+    return typeof this.simulator === "object" && this.simulator !== null && "credentials" in this.simulator;
+  }
+
   #known(parts: readonly string[]): boolean {
     const key = parts.join(".").toLowerCase();
     return [...Object.keys(KEYS), ...WITHOUT_EFFECT, ...Object.keys(DEAD)].some(
@@ -226,10 +247,25 @@ class Reader {
   }
 }
 
-/** REXRAY_SIM_AGENTS stands in for `simulator.agents` where the file has none: 0 switches the agents off. */
-function withAgents(written: unknown, env: NodeJS.ProcessEnv): unknown {
-  const count = env["REXRAY_SIM_AGENTS"];
+/**
+ * REXRAY_SIM_AGENTS stands in for `simulator.agents` where the file has none: 0 switches the agents off.
+ * REXRAY_SIM_CREDENTIALS (NAME:PASSWORD) does for `simulator.credentials`.
+ */
+function withEnvironment(written: unknown, env: NodeJS.ProcessEnv): unknown {
+  const { REXRAY_SIM_AGENTS: agents, REXRAY_SIM_CREDENTIALS: credentials } = env;
   const section = written ?? {};
-  if (count === undefined || count === "" || typeof section !== "object" || "agents" in section) return section;
-  return { ...section, agents: Number(count) };
+  if (typeof section !== "object") return section;
+  const [username, ...password] = (credentials ?? "").split(":");
+  return {
+    ...(agents && { agents: Number(agents) }),
+    ...(credentials && { credentials: { username, password: password.join(":") } }),
+    ...section,
+  };
+}
+
+/** A password in the file is for those who may read it. */
+function openToOthers(file: string): string[] {
+  const found = fs.statSync(file, { throwIfNoEntry: false });
+  if (found === undefined || (found.mode & 0o044) === 0) return [];
+  return [`${file} has simulator.credentials and can be read by other users: \`chmod 600 ${file}\``];
 }

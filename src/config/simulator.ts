@@ -1,5 +1,7 @@
 import path from "node:path";
 import { z } from "zod";
+import { Credentials } from "../lib/credentials.ts";
+import { isLoopback } from "../lib/loopback.ts";
 import { parseSize } from "../lib/size.ts";
 
 const MIB = 1024 ** 2;
@@ -51,6 +53,12 @@ const agentSchema = z.strictObject({
     .optional(),
 });
 
+/** No message says more of them than the rule: what is written here is secret. */
+const credentials = z.strictObject({
+  username: z.string().regex(/^[^:\p{Cc}]+$/u, 'must be one or more characters without ":"'),
+  password: z.string().regex(/^\P{Cc}+$/u, "must be one or more characters"),
+});
+
 /** The `simulator:` section as it is written. */
 export const simulatorSchema = z.strictObject({
   profile: z.enum(["safe", "strict"]).default("safe"),
@@ -71,6 +79,7 @@ export const simulatorSchema = z.strictObject({
   marathonPort: port.default(8080),
   mesosPort: port.default(5050),
   listen: z.string().default("127.0.0.1"),
+  credentials: credentials.optional(),
   dvdcli: z.string().startsWith("/", "must be an absolute path").optional(),
 });
 
@@ -104,6 +113,8 @@ export interface SimulatorConfig {
   readonly mesosPort: number;
   /** Address that both listen on. */
   readonly listen: string;
+  /** What callers of both have to give; undefined: nothing. */
+  readonly credentials: Credentials | undefined;
   /** The dvdcli that agents call; undefined: ours. */
   readonly dvdcli: string | undefined;
   /** Undefined: the names of the command line. */
@@ -141,12 +152,17 @@ export function expandSimulator(
   }
   const { profile, protectionDomain, pool, sparePercentage, rebuildPolicy, rebalancePolicy } = written;
   const { checksum, scannerBandwidth, granularity, pluginNames, marathonPort, mesosPort, listen, dvdcli } = written;
+  const asked = written.credentials;
   const agents =
     typeof written.agents === "number"
       ? Array.from({ length: written.agents }, (_, i) => agentSchema.parse({ name: `agent-${i + 1}` }))
       : written.agents;
   for (const twice of repeated(agents.map((one) => one.name)))
     problems.push(`simulator.agents: "${twice}" is the name of two agents: rename one`);
+  if (agents.length > 0 && asked === undefined && !isLoopback(listen))
+    problems.push(
+      `simulator.listen: "${listen}" is no loopback address, and whoever reaches Marathon's port runs commands as root: set simulator.credentials: {username: NAME, password: PASSWORD}, or listen on 127.0.0.1`,
+    );
   return {
     simulator: {
       profile,
@@ -167,6 +183,7 @@ export function expandSimulator(
       marathonPort,
       mesosPort,
       listen,
+      credentials: asked && new Credentials(asked.username, asked.password),
       dvdcli,
       pluginNames,
     },

@@ -1,10 +1,15 @@
 import fs from "node:fs";
 import http from "node:http";
+import net from "node:net";
 import path from "node:path";
 import express, { type Express } from "express";
 import { shareDirectory, unshareDirectory } from "../host/shared-directory.ts";
+import { askCredentials } from "../lib/ask-credentials.ts";
+import type { Credentials } from "../lib/credentials.ts";
 import type { FaultFamily } from "../lib/fault.ts";
 import { localOnly } from "../lib/local-only.ts";
+import { isLoopback } from "../lib/loopback.ts";
+import { ownPagesOnly } from "../lib/own-pages-only.ts";
 import { marathonApi } from "../marathon/api/app.ts";
 import { Marathon } from "../marathon/marathon.ts";
 import { type AppOverview, overview } from "../marathon/overview.ts";
@@ -17,6 +22,8 @@ import type { FrameworkPart, PluginSocket } from "./parts.ts";
 export interface FrameworkOptions {
   readonly agents: readonly AgentSettings[];
   readonly listen: string;
+  /** Undefined: everybody who reaches the ports may call; so they are this machine's only (config/simulator.ts). */
+  readonly credentials: Credentials | undefined;
   readonly marathonPort: number;
   readonly mesosPort: number;
   readonly dvdcli: string | undefined;
@@ -34,7 +41,6 @@ export interface FrameworkOptions {
   readonly log: (message: string) => void;
 }
 
-const LOOPBACK = /^127\.|^::1$|^localhost$/;
 /** Names under which agents' tasks find their volumes; the second is that of existing definitions. */
 const DRIVERS = ["rexray-sim", "rexray"];
 
@@ -69,19 +75,19 @@ export class Framework implements FrameworkPart {
 
   /** Answers warnings: a port that is taken costs that API, not the start. */
   async start(): Promise<string[]> {
-    const { listen, marathonPort, mesosPort, agents, log } = this.#options;
+    const { marathonPort, mesosPort, agents, log } = this.#options;
     for (const { name } of agents) {
       await shareDirectory(this.#options.volumesDir(name));
       await this.#options.volumesOf(name).reconcile();
     }
     await this.#marathon.start();
     await this.#options.joinFaults(this.agents);
-    const marathon = marathonApi({ marathon: this.#marathon, address: `${listen}:${marathonPort}`, log });
+    const marathon = marathonApi({ marathon: this.#marathon, address: this.#address(marathonPort), log });
     const mesos = mesosApi({
       agents: this.agents,
       tasks: (agent) => this.agents.tasks(agent),
       frameworkId: this.#marathon.store.frameworkId,
-      address: `${listen}:${mesosPort}`,
+      address: this.#address(mesosPort),
     });
     const warnings = await Promise.all([
       this.#listen(marathon, "Marathon's API", "simulator.marathonPort", marathonPort),
@@ -127,17 +133,31 @@ export class Framework implements FrameworkPart {
     return { close: async () => void (await Promise.all(sockets.map((socket) => socket.close()))) };
   }
 
+  /** An API with its guards: against web pages of others first, which must not even learn that there is a password. */
+  #guarded(app: Express): Express {
+    const { listen, credentials } = this.#options;
+    const guarded = express()
+      .disable("x-powered-by")
+      .use(isLoopback(listen) ? localOnly : ownPagesOnly);
+    if (credentials !== undefined) guarded.use(askCredentials(credentials));
+    return guarded.use(app);
+  }
+
+  /** With the port, as it stands in a URL. */
+  #address(port: number): string {
+    const { listen } = this.#options;
+    return `${net.isIPv6(listen) ? `[${listen}]` : listen}:${port}`;
+  }
+
   #listen(app: Express, what: string, key: string, port: number): Promise<string[]> {
-    // Somebody who opens it to a network knows by which names it is called there.
-    const guarded = LOOPBACK.test(this.#options.listen) ? express().use(localOnly).use(app) : app;
-    const server = http.createServer(guarded);
+    const server = http.createServer(this.#guarded(app));
     return new Promise((resolve) => {
       server.once("error", (error) =>
         resolve([`${what} is not served: ${error.message}; free port ${port}, or set ${key} to another one`]),
       );
       server.listen(port, this.#options.listen, () => {
         this.#servers.push(server);
-        this.addresses.push(`http://${this.#options.listen}:${port} (${what})`);
+        this.addresses.push(`http://${this.#address(port)} (${what})`);
         resolve([]);
       });
     });

@@ -41,6 +41,7 @@ const holderFile = (dir: string) => path.join(dir, "daemon.holder");
 export async function holdDir(dir: string, options: HoldOptions): Promise<HeldDir> {
   try {
     await fs.mkdir(dir, { recursive: true, mode: options.mode });
+    await checkOwner(dir, options);
     // Taking over and writing down who did it must be one step, or two successors could each remove the other's lock.
     const leave = await lockfile.lock(path.join(dir, "daemon.turn"), {
       realpath: false,
@@ -57,6 +58,19 @@ export async function holdDir(dir: string, options: HoldOptions): Promise<HeldDi
     const message = `cannot use the ${options.what} ${dir}: ${(error as Error).message}; run as root, or give another ${options.flag}`;
     throw new SimError("host_failed", message, { cause: error });
   }
+}
+
+/** Whoever else can write there could put links in the places of our files, and we are root. */
+async function checkOwner(dir: string, { what, flag }: HoldOptions): Promise<void> {
+  const { uid, mode } = await fs.stat(dir);
+  const self = process.geteuid?.();
+  if (uid === self && (mode & 0o002) === 0) return;
+  const [wrong, remedy] =
+    uid === self ? ["everybody may write to it", "chmod o-w"] : [`it belongs to user ${uid}`, `chown ${self}`];
+  throw new SimError(
+    "host_failed",
+    `the ${what} ${dir} is not safe: ${wrong}; \`${remedy} ${dir}\`, or give another ${flag}`,
+  );
 }
 
 async function takeTurn(dir: string, options: HoldOptions): Promise<HeldDir> {

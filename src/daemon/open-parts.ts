@@ -50,7 +50,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     hosts.set(host, known);
     return known;
   };
-  const { agents, listen, marathonPort, mesosPort, dvdcli } = config.simulator;
+  const { agents, listen, credentials, marathonPort, mesosPort, dvdcli } = config.simulator;
   const serve = (of: Volumes, { dir, name }: { dir: string; name: string }) => {
     const fd = lent.get(path.join(dir, `${name}.sock`));
     return servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), dir, name, fd });
@@ -61,6 +61,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
       : new Framework({
           agents,
           listen,
+          credentials,
           marathonPort,
           mesosPort,
           dvdcli,

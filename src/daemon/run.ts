@@ -18,6 +18,7 @@ export async function startDaemon({
   dirs: Dirs;
   pluginNames: readonly string[] | undefined;
 }): Promise<Daemon> {
+  ownModes();
   const log = createLog({ level: LEVEL });
   let daemon: Daemon | undefined;
   const die = dieOf(log, () => daemon?.removeSockets());
@@ -27,8 +28,17 @@ export async function startDaemon({
 
 /** Cleans up after a dead daemon. Throws in_use when it is alive, and what opening its parts throws. */
 export function sweepDaemon({ dirs, force }: { dirs: Dirs; force: boolean }): Promise<DownReport> {
+  ownModes();
   const log = createLog({ level: LEVEL });
   return sweep({ dirs, force, env: process.env, log, openParts, lost: dieOf(log, () => {}) });
+}
+
+/**
+ * Files and sockets have the modes that we give them, whatever umask our user has: one of 0 would let everybody connect to a
+ * socket in the moment before its mode is set, one of 077 would keep tasks' users out of their sandboxes.
+ */
+function ownModes(): void {
+  process.umask(0o022);
 }
 
 /**

@@ -1,3 +1,5 @@
+import { printable, printableLines } from "../lib/printable.ts";
+
 /** The log lines of the original, on stderr (spec/dvdcli.md 2.4). */
 export type Level = "info" | "warning" | "error";
 
@@ -14,13 +16,13 @@ export class Log {
     this.#colored = colored;
   }
 
-  /** One line; at most one field. */
+  /** One line; at most one field. What a plugin says may not drive the terminal, as it may with the original. */
   line(level: Level, message: string, field?: readonly [name: string, value: string]): void {
     if (this.#colored) {
       const [word, color] = COLORED[level];
       const seconds = String(Math.floor((Date.now() - this.#began) / 1000)).padStart(4, "0");
-      const tail = field === undefined ? "" : ` \x1b[${color}m${field[0]}\x1b[0m=${field[1]}`;
-      this.#write(`\x1b[${color}m${word}\x1b[0m[${seconds}] ${message.padEnd(44)} ${tail}\n`);
+      const tail = field === undefined ? "" : ` \x1b[${color}m${field[0]}\x1b[0m=${printable(field[1])}`;
+      this.#write(`\x1b[${color}m${word}\x1b[0m[${seconds}] ${printableLines(message).padEnd(44)} ${tail}\n`);
       return;
     }
     const tail = field === undefined ? "" : `${field[0]}=${quote(field[1])} `;

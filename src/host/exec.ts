@@ -18,6 +18,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   sync: "coreutils",
   mkdir: "coreutils",
   chmod: "coreutils",
+  realpath: "coreutils",
 };
 
 /** How long a killed tool may take to end. */

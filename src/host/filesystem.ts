@@ -124,3 +124,9 @@ export async function makeDirectory(directory: string, mode: number, options: Ru
 export async function setMode(file: string, mode: number, options: RunOptions = {}): Promise<void> {
   await run("chmod", [mode.toString(8), file], options);
 }
+
+/** Where paths lead, symbolic links followed; what is missing stands for itself. By a tool, as above. */
+export async function resolvePaths(paths: readonly string[], options: RunOptions = {}): Promise<string[]> {
+  const found = await run("realpath", ["--canonicalize-missing", "--zero", "--", ...paths], options);
+  return found.split("\0").slice(0, -1);
+}

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { realPath } from "./real-path.ts";
 
 /** Where an instance keeps its things. Absolute paths; two instances that share none of them do not meet. */
 export interface Dirs {
@@ -27,11 +28,11 @@ export const DOCKER_PLUGIN_DIR = "/run/docker/plugins";
 
 /** Flags, then REXRAY_SIM_STATE_DIR, _RUN_DIR, _PLUGIN_DIR and _CONFIG, then the defaults. An empty value counts as none. */
 export function resolveDirs(flags: DirFlags, env: NodeJS.ProcessEnv): Dirs {
-  const stateDir = path.resolve(flags.stateDir || env["REXRAY_SIM_STATE_DIR"] || "/var/lib/rexray-sim");
+  const stateDir = realPath(path.resolve(flags.stateDir || env["REXRAY_SIM_STATE_DIR"] || "/var/lib/rexray-sim"));
   const config = flags.config || env["REXRAY_SIM_CONFIG"];
   return {
     stateDir,
-    runDir: path.resolve(flags.runDir || env["REXRAY_SIM_RUN_DIR"] || "/run/rexray-sim"),
+    runDir: realPath(path.resolve(flags.runDir || env["REXRAY_SIM_RUN_DIR"] || "/run/rexray-sim")),
     pluginDir: path.resolve(flags.pluginDir || env["REXRAY_SIM_PLUGIN_DIR"] || DOCKER_PLUGIN_DIR),
     configFile: config ? path.resolve(config) : path.join(stateDir, "config.yml"),
     configRequired: Boolean(config),

@@ -3,7 +3,7 @@ import type { RequestHandler } from "express";
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i;
 
 /**
- * For an API without credentials on the loopback address: keeps web pages out. A page of another site that a browser on this
+ * For an API on the loopback address: keeps web pages out. A page of another site that a browser on this
  * machine shows could call it otherwise, by its address or by a name of the site's own that points here. Answers 403.
  */
 export const localOnly: RequestHandler = (request, response, next) => {

@@ -1,4 +1,5 @@
 import pino from "pino";
+import { printable, printableLines } from "./printable.ts";
 
 /** The logger that is handed to every part; parts derive their own with `log.child({ part: "…" })`. */
 export type Log = pino.Logger;
@@ -13,7 +14,8 @@ export interface LogStream {
 const COMMON = new Set(["level", "time", "pid", "hostname", "msg", "err"]);
 
 /**
- * A log of one JSON line an event, or of plain text when the stream is a terminal.
+ * A log of one JSON line an event, or of plain text when the stream is a terminal. What users have named can be in both, and
+ * files are shown on terminals too: no control character gets through.
  *
  * @param options.level least level that is written: trace, debug, info, warn, error, fatal or silent
  * @param options.stream default: standard error, since standard output is for data
@@ -21,7 +23,9 @@ const COMMON = new Set(["level", "time", "pid", "hostname", "msg", "err"]);
 export function createLog(options: { level: string; stream?: LogStream }): Log {
   const stream = options.stream ?? process.stderr;
   const write =
-    stream.isTTY === true ? (line: string) => stream.write(plainText(line)) : (line: string) => stream.write(line);
+    stream.isTTY === true
+      ? (line: string) => stream.write(plainText(line))
+      : (line: string) => stream.write(printableLines(line));
   return pino({ level: options.level, base: { pid: process.pid } }, { write });
 }
 
@@ -31,9 +35,10 @@ function plainText(line: string): string {
   const level = (pino.levels.labels[entry.level] ?? String(entry.level)).toUpperCase().padEnd(5);
   const fields = Object.entries(entry)
     .filter(([key]) => !COMMON.has(key))
-    .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .map(([key, value]) => ` ${key}=${printable(typeof value === "string" ? value : JSON.stringify(value))}`)
     .join("");
-  const error = entry["err"] as { stack?: string } | undefined;
-  const stack = error?.stack === undefined ? "" : `\n${error.stack}`;
-  return `${new Date(entry.time).toTimeString().slice(0, 8)} ${level} ${String(entry["msg"] ?? "")}${fields}${stack}\n`;
+  const { stack, message = "" } = (entry["err"] ?? {}) as { stack?: string; message?: string };
+  // The stack begins with the message, whose line breaks are not ours.
+  const trace = stack === undefined ? "" : `\n${printableLines(stack.replace(message, () => printable(message)))}`;
+  return `${new Date(entry.time).toTimeString().slice(0, 8)} ${level} ${printable(String(entry["msg"] ?? ""))}${fields}${trace}\n`;
 }

@@ -5,6 +5,7 @@ import {
   makeFileSystem,
   mountFileSystem,
   probe,
+  resolvePaths,
   setMode,
   syncFileSystem,
   unmountFileSystem,
@@ -28,6 +29,8 @@ export interface FileSystems {
   thaw: typeof thaw;
   makeDirectory: typeof makeDirectory;
   setMode: typeof setMode;
+  /** Where paths lead, links followed. */
+  resolve: typeof resolvePaths;
   /** Whether any namespace, this one included, has the device mounted. */
   busy(device: string): Promise<boolean>;
   /** Processes of other namespaces that have it mounted; undefined when they cannot be seen from here. */
@@ -48,6 +51,7 @@ export const kernelFileSystems: FileSystems = {
   thaw,
   makeDirectory,
   setMode,
+  resolve: resolvePaths,
   busy: isBusy,
   holders: async (device) => foreignHolders(await deviceNumber(device)),
 };

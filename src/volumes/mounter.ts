@@ -1,10 +1,11 @@
-import { mkdir, rmdir } from "node:fs/promises";
+import { rmdir } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { DriverVolume, StorageDriver } from "../drivers/driver.ts";
 import type { FsType } from "../host/filesystem.ts";
 import { SimError } from "../lib/errors.ts";
 import type { FileSystems } from "./file-systems.ts";
+import { checkMountPoint, makeMountPoint } from "./mount-point.ts";
 
 /** How long the kernel may take over the mounts of a container that has just ended. */
 const SETTLE_MS = 1_000;
@@ -105,6 +106,7 @@ export class Mounter {
         `volume ${volume.name} cannot be mounted: ${directory} is the mount point of something else (${other.source}); \`umount ${directory}\``,
       );
     }
+    await checkMountPoint(volume.name, directory);
     const { device, blank } = await this.#driver.attach(volume.id, { preempt });
     // A mkfs that did not end leaves what looks like anything.
     const nothing = { type: "empty", bytes: 0 } as const;
@@ -129,7 +131,7 @@ export class Mounter {
     const directory = this.#directory(name);
     const mountpoint = this.mountpoint(name);
     if (format) await this.#fileSystems.make(device, fsType as FsType, { signal, blank });
-    await mkdir(directory, { recursive: true, mode: 0o755 });
+    await makeMountPoint(name, directory);
     await this.#fileSystems.mount(device, directory, fsType, { signal });
     if (grow && !(await this.#fileSystems.grow(device, directory, fsType, { signal }))) {
       // The mount has replayed the journal; now it can be done without the kernel.
@@ -138,14 +140,17 @@ export class Mounter {
       await this.#fileSystems.mount(device, directory, fsType, { signal });
     }
     if (mountpoint === directory) return;
+    if (!format) await this.#checkRoot(name, signal);
     await this.#fileSystems.makeDirectory(mountpoint, this.#settings.fileMode, { signal });
     if (this.#profile === "strict") await this.#fileSystems.setMode(mountpoint, this.#settings.fileMode, { signal });
   }
 
   /** Mounts again what another namespace still has mounted: the same superblock, so this is safe. */
   async mountAgain(volume: DriverVolume, device: string): Promise<void> {
+    const directory = this.#directory(volume.name);
     const { type } = await this.#fileSystems.probe(device);
-    await this.#fileSystems.mount(device, this.#directory(volume.name), type);
+    await makeMountPoint(volume.name, directory);
+    await this.#fileSystems.mount(device, directory, type);
   }
 
   /** Lets the file system of a mounted volume follow the volume's size; one that is not mounted follows when it is. */
@@ -243,6 +248,20 @@ export class Mounter {
       return holders ?? [];
     }
     return undefined;
+  }
+
+  /**
+   * A container that once had all of the volume can have put a symbolic link where the next one is to get a directory. Docker
+   * would bind what the link leads to, on this machine.
+   */
+  async #checkRoot(name: string, signal: AbortSignal | undefined): Promise<void> {
+    const [directory, mountpoint] = [this.#directory(name), this.mountpoint(name)];
+    const [top = "", root = ""] = await this.#fileSystems.resolve([directory, mountpoint], { signal });
+    if (root === path.join(top, path.relative(directory, mountpoint))) return;
+    throw new SimError(
+      "host_failed",
+      `volume ${name} cannot be mounted: ${mountpoint} leads to ${root} by a symbolic link in the volume, which is not followed: remove the link, or give another mount.rootPath`,
+    );
   }
 
   #directory(name: string): string {

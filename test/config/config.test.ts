@@ -86,6 +86,30 @@ t.test("everything that is wrong is named at once, with its line and what was me
   t.match(problems("- a\n"), /must be a map/);
 });
 
+t.test("a port on a network needs credentials, which no message shows", async (t) => {
+  const open = "simulator:\n  listen: 0.0.0.0\n";
+  t.match(problems(open), /simulator\.listen: "0\.0\.0\.0" is no loopback address, .*set simulator\.credentials/);
+  t.equal(problems(`${open}  agents: 0\n`), "", "no agents, no port");
+  const basic = (text: string) => `Basic ${Buffer.from(text).toString("base64")}`;
+  const { config, warnings } = load(`${open}  credentials: {username: me, password: "a:b"}\n`);
+  t.equal(config.simulator.credentials?.admit(basic("me:a:b")), true);
+  t.equal(config.simulator.credentials?.admit(basic("me:a")), false);
+  t.match(warnings.join(), /config\.yml has simulator\.credentials and can be read by other users: `chmod 600/);
+  const byVariable = load(open, { REXRAY_SIM_CREDENTIALS: "me:a:b" });
+  t.equal(byVariable.config.simulator.credentials?.admit(basic("me:a:b")), true);
+  t.same(byVariable.warnings, []);
+  for (const wrong of [
+    "{username: me, password:hunter2}",
+    "me:hunter2",
+    "*hunter2",
+    "{username: 'a:b', password: hunter2}",
+  ]) {
+    const words = problems(`simulator:\n  credentials: ${wrong}\n`);
+    t.match(words, /config\.yml:2: /, wrong);
+    t.notMatch(words, "hunter2");
+  }
+});
+
 t.test("nodes: names, fault sets, devices", async (t) => {
   const sds = (lines: string) => `simulator:\n  sds:\n${lines}`;
   t.match(

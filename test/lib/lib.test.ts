@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
 import { resolveDirs } from "../../src/lib/dirs.ts";
 import { createLog } from "../../src/lib/log.ts";
 import { processId, stillRuns } from "../../src/lib/process-id.ts";
+import { tempDir } from "../helpers/temp-dir.ts";
 
 t.test("directories: flags before environment before defaults", async (t) => {
   t.same(resolveDirs({}, {}), {
@@ -27,6 +29,18 @@ t.test("directories: flags before environment before defaults", async (t) => {
     configFile: "/e/config.yml",
     configRequired: true,
   });
+});
+
+t.test("directories are known by their real names, there or not yet", async (t) => {
+  const dir = tempDir("dirs");
+  t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));
+  fs.mkdirSync(path.join(dir, "disk"));
+  fs.symlinkSync("disk", path.join(dir, "link"));
+  const { stateDir, runDir } = resolveDirs(
+    { stateDir: path.join(dir, "link"), runDir: path.join(dir, "link/a/run") },
+    {},
+  );
+  t.same([stateDir, runDir], [path.join(dir, "disk"), path.join(dir, "disk/a/run")]);
 });
 
 function logged(options: { level: string; isTTY?: boolean }) {

@@ -10,6 +10,3 @@ export interface Database {
   /** In order. */
   stop(): Promise<void>;
 }
-
-/** A kind of database; undefined where this machine does not have it. */
-export type FindDatabase = () => Database | undefined;

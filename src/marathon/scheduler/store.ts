@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { replaceFile } from "../../lib/atomic-file.ts";
-import { SimError } from "../../lib/errors.ts";
+import { errnoOf, SimError } from "../../lib/errors.ts";
 import type { AppDefinition } from "../definition/app.ts";
 import { type Backoff, NO_BACKOFF } from "./backoff.ts";
 import type { Deployment } from "./deployment.ts";
@@ -134,7 +134,8 @@ function readJson<T>(file: string): T {
   try {
     return JSON.parse(fs.readFileSync(file, "utf8")) as T;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    // What a parser says quotes the file, in which there may be passwords.
+    const why = errnoOf(error) ?? "it is no JSON";
     throw new SimError(
       "state_corrupt",
       `${file} cannot be read (${why}): restore it from a backup, or remove it and post that application again`,

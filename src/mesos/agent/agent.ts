@@ -19,6 +19,7 @@ import { fetchFiles } from "./fetcher.ts";
 import { followHealth } from "./health.ts";
 import { Isolator } from "./isolator.ts";
 import { Namespace } from "./namespace.ts";
+import { directoryInside, openOutput } from "./sandbox.ts";
 import { type User, userOf } from "./users.ts";
 
 interface Running extends AgentTask {
@@ -186,13 +187,12 @@ export class Agent {
       const volumes = noIsolator ? [] : await this.#isolator.prepare(containerId, info.volumes, directory);
       const binds = [...volumes, ...hostBinds(info, directory)];
       if (task.killed) return this.#ended(task, NO_STATUS);
-      for (const line of [
+      sayAsExecutor(directory, [
         "Received SUBSCRIBED event",
         `Subscribed executor on ${this.#config.name}`,
         "Received LAUNCH event",
         `Starting task ${info.taskId}`,
-      ])
-        fs.appendFileSync(path.join(directory, "stdout"), `${line}\n`);
+      ]);
       await this.#containers.start({ ...info, env: this.#environment(task) }, this.#dirs(task), binds, (status) =>
         this.#ended(task, status),
       );
@@ -348,13 +348,18 @@ function hostBinds({ volumes }: TaskInfo, sandbox: string) {
       throw new Error(
         `hostPath '${source.hostPath}' and containerPath '${containerPath}' are both relative: make one absolute`,
       );
-    const from = path.resolve(sandbox, source.hostPath);
-    if (relative) fs.mkdirSync(from, { recursive: true });
-    const target = path.resolve(sandbox, containerPath);
-    if (!path.isAbsolute(containerPath)) fs.mkdirSync(target, { recursive: true });
-    if (/\n/.test(from + target)) throw new Error("a path of a host volume holds a line break: leave it out");
+    if (/\n/.test(source.hostPath + containerPath))
+      throw new Error("a path of a host volume holds a line break: leave it out");
+    const from = relative ? directoryInside(sandbox, source.hostPath) : source.hostPath;
+    const target = path.isAbsolute(containerPath) ? containerPath : directoryInside(sandbox, containerPath);
     return [{ source: from, target, readOnly: mode === "RO" }];
   });
+}
+
+function sayAsExecutor(sandbox: string, lines: readonly string[]): void {
+  const fd = openOutput(sandbox, "stdout");
+  fs.writeSync(fd, lines.map((line) => `${line}\n`).join(""));
+  fs.closeSync(fd);
 }
 
 function giveTo(sandbox: string, { uid, gid }: User): void {

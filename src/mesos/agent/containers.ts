@@ -6,6 +6,7 @@ import type { TaskInfo } from "../task.ts";
 import { limitContainer } from "./cgroups.ts";
 import type { Bind } from "./isolator.ts";
 import type { Namespace } from "./namespace.ts";
+import { openOutput } from "./sandbox.ts";
 import { commandAs, userOf } from "./users.ts";
 
 /** How often the end of a task is looked for whose executor is not our child. */
@@ -57,10 +58,7 @@ export class Containers {
     fs.writeFileSync(files(meta).binds, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 });
     const groups = limitContainer(path.basename(meta), resources);
     fs.writeFileSync(files(meta).cgroups, groups.map((line) => `${line}\n`).join(""), { mode: 0o600 });
-    const [out, err] = ["stdout", "stderr"].map((name) => fs.openSync(path.join(sandbox, name), "a", 0o644)) as [
-      number,
-      number,
-    ];
+    const [out, err] = [openOutput(sandbox, "stdout"), openOutput(sandbox, "stderr")];
     const plain = "shell" in command ? ["/bin/sh", "-c", command.shell] : command.argv;
     const argv = user === undefined ? plain : commandAs(userOf(user), plain);
     const [enter = "", ...rest] = namespace.enter(["sh", this.#executor, "--task", meta, sandbox, ...argv]);

@@ -1,8 +1,8 @@
 import fs from "node:fs";
-import path from "node:path";
 import Docker from "dockerode";
 import type { DockerInfo, TaskInfo } from "../task.ts";
 import { AGENT_LABEL, containerOptions } from "./docker-options.ts";
+import { openOutput } from "./sandbox.ts";
 
 /**
  * DOCKER containers of an agent, on the machine's Docker engine (spec/marathon.md 3.7, 7). Volumes go through the engine and the
@@ -102,10 +102,8 @@ export class DockerContainers {
     since = 0,
   ): Promise<void> {
     const logs = await container.logs({ follow: true, stdout: true, stderr: true, since });
-    const [out, err] = ["stdout", "stderr"].map((name) =>
-      fs.createWriteStream(path.join(sandbox, name), { flags: "a" }),
-    );
-    this.#docker.modem.demuxStream(logs, out as NodeJS.WritableStream, err as NodeJS.WritableStream);
+    const stream = (name: "stdout" | "stderr") => fs.createWriteStream("", { fd: openOutput(sandbox, name) });
+    this.#docker.modem.demuxStream(logs, stream("stdout"), stream("stderr"));
     const end = async () => {
       const { StatusCode } = (await container.wait()) as { StatusCode: number };
       // Its volumes are free when it is gone; the status is known already.

@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import type { FetchedFile } from "../task.ts";
+import { directoryInside } from "./sandbox.ts";
 
 const execute = promisify(execFile);
 
@@ -24,7 +25,7 @@ export async function fetchFiles(files: readonly FetchedFile[], sandbox: string)
     try {
       await fetchFile(file, sandbox);
     } catch (error) {
-      throw new Error(`Failed to fetch '${file.uri}': ${reasonOf(error)}`);
+      throw new Error(`Failed to fetch '${withoutPassword(file.uri)}': ${withoutPassword(reasonOf(error))}`);
     }
   }
 }
@@ -35,7 +36,9 @@ async function fetchFile({ uri, extract, executable, destPath }: FetchedFile, sa
   const target = path.join(sandbox, destPath ?? name);
   if (name === "" || !target.startsWith(`${sandbox}/`))
     throw new Error(`it would be '${destPath ?? name}' in the sandbox, which is no file there: set destPath`);
-  await fs.promises.mkdir(path.dirname(target), { recursive: true });
+  directoryInside(sandbox, path.dirname(path.relative(sandbox, target)));
+  // It may be a link out of an archive that was fetched before.
+  await fs.promises.rm(target, { force: true });
   if (url?.protocol === "http:" || url?.protocol === "https:") await download(url, target);
   else if (url === undefined || url.protocol === "file:") await copy(url?.pathname ?? uri, target);
   else throw new Error(`files are fetched by http, https, file and from paths, not by ${url.protocol}`);
@@ -56,6 +59,9 @@ async function copy(from: string, target: string): Promise<void> {
   if (!path.isAbsolute(from)) throw new Error("it is neither a URL nor an absolute path");
   await fs.promises.copyFile(from, target);
 }
+
+/** The failure is shown to many. */
+const withoutPassword = (text: string) => text.replace(/(\/\/)[^/@\s]*@/g, "$1…@");
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

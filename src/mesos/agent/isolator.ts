@@ -4,6 +4,7 @@ import { replaceFile } from "../../lib/atomic-file.ts";
 import { KeyedMutex } from "../../lib/mutex.ts";
 import type { MesosVolume } from "../task.ts";
 import type { Dvdcli } from "./dvdcli.ts";
+import { directoryInside } from "./sandbox.ts";
 
 /** Something to be bound into a container's mount namespace. */
 export interface Bind {
@@ -129,11 +130,9 @@ function targetOf(containerPath: string, sandbox: string): string {
     if (fs.existsSync(containerPath)) return containerPath;
     throw new Error(`Absolute container path '${containerPath}' does not exist`);
   }
-  const target = path.join(sandbox, containerPath);
-  if (!target.startsWith(`${sandbox}/`))
-    throw new Error(`Container path '${containerPath}' leads out of the sandbox: use one without ..`);
-  fs.mkdirSync(target, { recursive: true });
-  return target;
+  if (path.join(sandbox, containerPath, "/") === path.join(sandbox, "/"))
+    throw new Error(`Container path '${containerPath}' is the sandbox itself: name a directory in it`);
+  return directoryInside(sandbox, containerPath);
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -39,14 +39,15 @@ case $1 in
 --init)
   meta=$2 sandbox=$3
   shift 3
-  while read -r source && read -r target && read -r mode; do
+  while IFS= read -r source && IFS= read -r target && read -r mode; do
     mount --bind "$source" "$target" || exit 125
     [ "$mode" = rw ] || mount -o remount,bind,ro "$target" || exit 125
   done <"$meta/binds"
   cd "$sandbox" || exit 125
   # The first process of a namespace gets only the signals that it asks for.
   trap 'kill -TERM -"$child" 2>/dev/null' TERM
-  setsid "$@" &
+  # The files in META are nobody else's; the task's own are as usual.
+  { umask 022 && exec setsid "$@"; } &
   child=$!
   : >"$meta/started"
   while :; do
@@ -58,6 +59,7 @@ case $1 in
 --task)
   meta=$2
   shift
+  umask 077
   # The agent's namespace is nothing to a task.
   exec 3<&-
   # From here on, and for all that is started from here.

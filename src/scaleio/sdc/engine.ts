@@ -125,7 +125,7 @@ export class Engine {
    */
   #watchSupervisor(): void {
     if (process.ppid === this.#parent) return;
-    const log = fs.openSync(this.#files.log, "a");
+    const log = fs.openSync(this.#files.log, "a", 0o600);
     const script = path.join(import.meta.dirname, "sdc-supervisor.sh");
     spawn("sh", [script, process.execPath], { stdio: ["pipe", log, log, FUSE_FD], detached: true });
     process.exit(1);

@@ -1,0 +1,30 @@
+import { lstat, mkdir } from "node:fs/promises";
+import path from "node:path";
+import { errnoOf, SimError } from "../lib/errors.ts";
+
+/**
+ * A mount follows a symbolic link in its mount point's place: somebody who put one there would have the volume appear where
+ * he likes, over another directory, and nobody would find it again to unmount it. Throws host_failed when something else than
+ * a directory is there.
+ */
+export async function checkMountPoint(volume: string, directory: string): Promise<void> {
+  const found = await lstat(directory).catch((error: unknown) => {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  });
+  if (found === undefined || found.isDirectory()) return;
+  const what = found.isSymbolicLink() ? "a symbolic link, which is not followed" : "no directory";
+  throw new SimError(
+    "host_failed",
+    `volume ${volume} cannot be mounted: ${directory} is ${what}: look who put it there, and remove it`,
+  );
+}
+
+/** Makes the directory, and what is above it. Throws as {@link checkMountPoint} does. */
+export async function makeMountPoint(volume: string, directory: string): Promise<void> {
+  await mkdir(path.dirname(directory), { recursive: true, mode: 0o755 });
+  await mkdir(directory, { mode: 0o755 }).catch((error: unknown) => {
+    if (errnoOf(error) !== "EEXIST") throw error;
+  });
+  await checkMountPoint(volume, directory);
+}
