@@ -207,12 +207,15 @@ export class Marathon {
   #lock(changes: readonly AppChange[], force: boolean): void {
     const locking = this.store.deployments.filter(({ before }) => changes.some(({ id }) => id in before));
     if (locking.length === 0) return;
-    if (!force)
+    if (!force) {
+      const reason = "App is locked by one or more deployments";
+      this.events.emit("group_change_failed", { groupId: "/", version: this.#newVersion(), reason });
       throw new MarathonError(
         409,
         "App is locked by one or more deployments. Override with the option '?force=true'. View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
         { deployments: locking.map(({ id }) => ({ id })) },
       );
+    }
     for (const deployment of locking) this.#drop(deployment, "deployment_failed");
   }
 
@@ -235,6 +238,8 @@ export class Marathon {
       lastScalingAt: version,
       lastConfigChangeAt: scaled && last !== undefined ? last.lastConfigChangeAt : version,
     };
+    for (const healthCheck of before?.healthChecks.length === 0 || before === null ? after.healthChecks : [])
+      this.events.emit("add_health_check_event", { appId: id, version, healthCheck });
     if (record === undefined) this.store.apps.set(id, newRecord(next));
     else {
       addVersion(record, next);

@@ -91,6 +91,39 @@ t.test("the API", { skip, timeout: 180_000 }, async (t) => {
     t.equal((await call("PUT", "/v2/groups/", { scaleBy: 2 })).status, 422, "67");
   });
 
+  t.test("65 a volume that comes later brings its rules, 66 another size starts it anew", async (t) => {
+    await call("POST", "/v2/apps", { id: "/late", ...SLEEP });
+    await world.runs("/late");
+    const { container, upgradeStrategy } = stateful("/late", "late-volume") as Record<string, unknown>;
+    const refused = await call("PUT", "/v2/apps/late", { container });
+    t.equal(refused.status, 422);
+    t.match(
+      refused.body.details.map(({ path }: { path: string }) => path),
+      ["/upgradeStrategy/maximumOverCapacity"],
+    );
+    t.equal((await call("PUT", "/v2/apps/late", { container, upgradeStrategy })).status, 200);
+    const first = await world.runs("/late");
+    const larger = structuredClone(container) as { volumes: { external: { size: number } }[] };
+    (larger.volumes[0] as { external: { size: number } }).external.size = 2;
+    const changed = await call("PUT", "/v2/apps/late", { container: larger });
+    t.equal(changed.status, 200);
+    const deployment = (await call("GET", "/v2/deployments")).body.find(
+      ({ id }: { id: string }) => id === changed.body.deploymentId,
+    );
+    t.match(deployment, { steps: [{ actions: [{ action: "RestartApplication", app: "/late" }] }] });
+    t.not((await world.runs("/late")).id, first.id);
+    await call("DELETE", "/v2/apps/late");
+    await gone(world, "/late");
+  });
+
+  t.test("106 an unknown key is not kept", async (t) => {
+    const { status, body } = await call("POST", "/v2/apps", { id: "/foo", ...SLEEP, foo: 1 });
+    t.equal(status, 201);
+    t.notOk("foo" in body);
+    await call("DELETE", "/v2/apps/foo");
+    await gone(world, "/foo");
+  });
+
   t.test("87 to 90 locks", async (t) => {
     const { body } = await call("POST", "/v2/apps", { id: "/stuck", ...STUCK });
     const locked = await call("PUT", "/v2/apps/stuck", { cpus: 98 });

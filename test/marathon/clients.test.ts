@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 import t from "tap";
-import { requiresFuse } from "../helpers/requires.ts";
+import { requiresFuse, requiresTools } from "../helpers/requires.ts";
 import { run } from "../helpers/run.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { startWorld } from "./world.ts";
@@ -9,6 +9,17 @@ import { startWorld } from "./world.ts";
 // Debian's Python, not one of the user's: the client is one of its packages.
 const PYTHON = "/usr/bin/python3";
 const missing = spawnSync(PYTHON, ["-c", "import marathon"]).status !== 0 && "needs python3-marathon";
+
+t.test(
+  "curl and jq drive a whole life",
+  { skip: requiresFuse() || requiresTools("curl", "jq"), timeout: 120_000 },
+  async (t) => {
+    const world = await startWorld(t);
+    const result = await run("bash", [path.join(import.meta.dirname, "client.sh"), world.marathon, world.mesos]);
+    t.equal(result.stderr, "");
+    t.match(result, { code: 0, stdout: "done\n" });
+  },
+);
 
 t.test("python3-marathon drives a whole life", { skip: requiresFuse() || missing, timeout: 120_000 }, async (t) => {
   const world = await startWorld(t);

@@ -71,6 +71,37 @@ t.test("dvdcli is called as Mesos does", { skip, timeout: 120_000 }, async (t) =
     });
   }
 
+  await t.test("71 an option that is no size is handed on as it is", async (t) => {
+    fs.writeFileSync(log, "");
+    // The volume is there already, so that nobody minds.
+    await world.call("POST", "/v2/apps", stateful("/w", "", options({ "dvdi/size": "abc" })));
+    await world.runs("/w");
+    await stop(world, "/w");
+    t.same(calls(), [`mount ${foo} --volumeopts=size=abc`, `unmount ${foo}`]);
+  });
+
+  await t.test("73 what a task writes lands in the volume, and the next instance sees it", async (t) => {
+    const external = { name: "bar", provider: "dvdi", options: { "dvdi/driver": "rexray" } };
+    const volumes = [{ containerPath: "data", mode: "RW", external }];
+    const container = { type: "MESOS", volumes };
+    await world.call(
+      "POST",
+      "/v2/apps",
+      stateful("/x", "", { container, cmd: "echo $MESOS_TASK_ID >> data/x; cat data/x; exec sleep 1000" }),
+    );
+    const first = await world.runs("/x");
+    await world.said(first, new RegExp(`^${first.id}$`, "m"));
+    const [mounted = ""] = world.mounted();
+    t.equal(fs.readFileSync(path.join(mounted, "data/x"), "utf8"), `${first.id}\n`);
+    await world.call("POST", "/v2/apps/x/restart");
+    const second = await waitFor(
+      async () => (await world.app("/x")).tasks.find(({ id, state }) => id !== first.id && state === "TASK_RUNNING"),
+      { what: "the next instance" },
+    );
+    await world.said(second, new RegExp(`^${first.id}\n${second.id}$`, "m"));
+    await stop(world, "/x");
+  });
+
   await t.test("31 two tasks share a volume: a mount each, one unmount after the second", async (t) => {
     fs.writeFileSync(log, "");
     const shared = options({}, { shared: true });

@@ -65,7 +65,7 @@ async function loseHost(world: World): Promise<{ id: string; host: string }> {
 }
 
 t.test(
-  "an agent is lost: with pre-emption the application comes up elsewhere with its data",
+  "113 an agent is lost: with pre-emption the application comes up elsewhere with its data",
   { skip, timeout: 90_000 },
   async (t) => {
     const world = await startWorld(t, { head: PREEMPT });
@@ -81,7 +81,7 @@ t.test(
 );
 
 t.test(
-  "without pre-emption it is refused with REX-Ray's error until the host is back",
+  "113 without pre-emption it is refused with REX-Ray's error until the host is back",
   { skip, timeout: 90_000 },
   async (t) => {
     const world = await startWorld(t);

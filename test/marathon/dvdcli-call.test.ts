@@ -1,0 +1,46 @@
+import fs from "node:fs";
+import path from "node:path";
+import { mock } from "node:test";
+import t from "tap";
+import { Dvdcli } from "../../src/mesos/agent/dvdcli.ts";
+import type { Namespace } from "../../src/mesos/agent/namespace.ts";
+import { tempDir } from "../helpers/temp-dir.ts";
+
+// One call of dvdcli by an agent: how long it may take. In this process's own namespace.
+t.test("78 a mount that hangs is killed with all that it has started, and named in Mesos' words", async (t) => {
+  const dir = tempDir("call");
+  t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const [program, pid] = [path.join(dir, "dvdcli"), path.join(dir, "pid")];
+  fs.writeFileSync(program, `#!/bin/sh\nsleep 1000 &\necho $! > ${pid}.new\nmv ${pid}.new ${pid}\nwait\n`, {
+    mode: 0o755,
+  });
+  const fd = fs.openSync("/dev/null", "r");
+  t.teardown(() => fs.closeSync(fd));
+  const namespace = { fd, enter: (words: readonly string[]) => [...words] } as unknown as Namespace;
+  const call = (seconds: number) =>
+    new Dvdcli({
+      program,
+      namespace: async () => namespace,
+      faults: () => [],
+      mountTimeoutSeconds: seconds,
+      unmountTimeoutSeconds: seconds,
+    });
+  await t.rejects(call(1).mount("rexray", "v", {}), { message: "'mount' timed out in 1secs" });
+  const child = Number(fs.readFileSync(pid, "utf8"));
+  const state = () => {
+    try {
+      return /^State:\s+(\w)/m.exec(fs.readFileSync(`/proc/${child}/status`, "utf8"))?.[1];
+    } catch {
+      return "gone";
+    }
+  };
+  t.match(state(), /Z|gone/);
+  // The limits that agents have, in the words that Mesos has for them.
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const mount = call(120).mount("rexray", "v", {});
+  const result = t.rejects(mount, { message: "'mount' timed out in 2mins" });
+  await new Promise((resolve) => setImmediate(resolve));
+  mock.timers.tick(120_000);
+  mock.timers.reset();
+  await result;
+});
