@@ -33,8 +33,7 @@ export class Faults {
   constructor(options: FaultsOptions) {
     this.#options = options;
     this.book = new FaultBook(options.stateDir, options.log);
-    // Members first: a device that is well again is written down.
-    this.#families = [mdmFamily(options), deviceFamily(options)];
+    this.#families = [deviceFamily(options), mdmFamily(options)];
   }
 
   /** Takes in the faults of another part of the system. */
@@ -82,7 +81,9 @@ export class Faults {
 
   /** Has the system behave as the book says: also at start. */
   async apply(removed: readonly FaultSpec[] = []): Promise<void> {
-    for (const family of this.#families) await family.apply(this.#of(family), removed.filter(isOf(family)));
+    // Devices last: one that is well again is written down, for which the MDM has to be there.
+    for (const family of this.#families.toReversed())
+      await family.apply(this.#of(family), removed.filter(isOf(family)));
   }
 
   async #takeAway(faults: readonly FaultSpec[]): Promise<void> {

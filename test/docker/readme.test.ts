@@ -1,0 +1,43 @@
+import fs from "node:fs";
+import path from "node:path";
+import t from "tap";
+import { IMAGE, startDocker } from "../helpers/docker.ts";
+import { requiresDocker } from "../helpers/requires.ts";
+import { run } from "../helpers/run.ts";
+import { startSim } from "../helpers/sim.ts";
+
+// The README's tour, line by line, as its reader types it; only names and places are the test's own.
+const skip = requiresDocker();
+const ROOT = path.resolve(import.meta.dirname, "../..");
+
+/** The indented lines of a section. */
+function commandsOf(section: string): string[] {
+  const text = fs.readFileSync(path.join(ROOT, "README.md"), "utf8");
+  const body = text.split(`\n## ${section}\n`)[1]?.split("\n## ")[0] ?? "";
+  return body.split("\n").flatMap((line) => (line.startsWith("    ") ? [line.trim()] : []));
+}
+
+t.test("the tour works as it is written", { skip, timeout: 280_000 }, async (t) => {
+  const sim = await startSim(t);
+  const engine = await startDocker(t);
+  await engine.docker("tag", IMAGE, "busybox:latest");
+  const commands = commandsOf("A tour of five minutes").map((line) =>
+    line
+      .replaceAll("-d rexray-sim", `-d ${sim.driver}`)
+      .replaceAll("--volumedriver=rexray ", `--volumedriver=${sim.driver} `)
+      .replaceAll("/var/lib/rexray-sim", sim.stateDir),
+  );
+  t.ok(commands.length > 20, `${commands.length} commands`);
+  const script = [
+    `rexray-sim() { ${process.execPath} ${ROOT}/dist/bin/rexray-sim.js "$@"; }`,
+    `dvdcli() { ${process.execPath} ${ROOT}/dist/bin/dvdcli.js "$@"; }`,
+    // The test's engine has no bridge.
+    'docker() { if [ "$1" = run ]; then shift; command docker run --network none "$@"; else command docker "$@"; fi; }',
+    ...commands.map((line) => `echo '$ ${line.replaceAll("'", "'\\''")}' >&2\n${line}`),
+  ];
+  const env = { ...sim.env, ...engine.env };
+  const { code, stdout, stderr } = await run("bash", ["-e", "-c", script.join("\n")], { env, timeout: 200_000 });
+  t.equal(code, 0, stderr);
+  t.match(stdout, /^hi$/m);
+  t.match(stdout, /degraded/);
+});
