@@ -55,7 +55,7 @@ t.test("many volumes and containers at once", { skip, timeout: 400_000 }, async 
   await t.test("20 containers on one volume", async (t) => {
     await create("shared");
     await Promise.all(numbers(20).map((n) => start(`s${n}`, "shared", `echo ${n} >> /data/f`, "--rm")));
-    const lines = await start("s", "shared", "sort -n /data/f", "--rm");
+    const lines = await start("reader", "shared", "sort -n /data/f", "--rm");
     t.same(lines.split("\n"), numbers(20).map(String));
     await waitFor(async () => (await mounted(sim)) === 0, { what: "it to be unmounted after the last" });
     await docker("volume", "rm", "shared");
