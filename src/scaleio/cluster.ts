@@ -101,7 +101,6 @@ export class Cluster implements ClusterApi {
       repairer: this.#repairer,
       session: (layer) => sessionOf(this.state, stateDir, layer, this.faults.book),
       bytesPerSecond: options.config.scannerBytesPerSecond,
-      log,
     });
     this.#membership = new Membership({ stateDir, mdm, nextNumber: () => ++this.#lastId, log });
     this.#snapshots = new Snapshots({

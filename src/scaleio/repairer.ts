@@ -1,13 +1,11 @@
-import fs from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { Slices } from "../lib/slices.ts";
+import { assess, type Condition, GOOD, toDo } from "./condition.ts";
 import type { FaultBook } from "./faults/fault-book.ts";
 import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { CHUNK_BYTES, type Id } from "./model.ts";
 import { type Pace, Throttle, type ThrottlePolicy } from "./pool/throttle.ts";
-import { type Books, readBooks } from "./sdc/books.ts";
-import { Layout } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import type { EngineStatus, Session } from "./sdc/session.ts";
 import { sessionOf, unitOf } from "./sessions.ts";
@@ -35,18 +33,13 @@ export interface RepairerOptions {
   readonly log: (message: string) => void;
 }
 
-/** What is known of a layer's copies; `problem` when its records cannot be read. */
-export interface Condition {
-  readonly staleCopies: number;
-  readonly unsyncedChunks: number;
-  readonly garbage: number;
-  readonly absorbing: number;
-  readonly problem: string;
+interface ScanOrder {
+  readonly unit: string;
+  readonly first: number;
+  readonly chunks: number;
+  readonly resolve: (status: EngineStatus | undefined) => void;
+  readonly reject: (error: unknown) => void;
 }
-
-const GOOD: Condition = { staleCopies: 0, unsyncedChunks: 0, garbage: 0, absorbing: 0, problem: "" };
-const toDo = (condition: Omit<Condition, "problem">) =>
-  condition.staleCopies + condition.unsyncedChunks + condition.garbage + condition.absorbing;
 
 /**
  * Makes copies good again in the background: lets the engines of attached volumes work in small steps, and runs an engine
@@ -72,6 +65,7 @@ export class Repairer {
   /** Units that somebody is attaching, detaching or removing, and how many are at it. */
   readonly #held = new Map<string, number>();
   #running: { unit: string; abort: AbortController; done: Promise<void> } | undefined;
+  readonly #scans: ScanOrder[] = [];
   #loop: Promise<void> | undefined;
 
   constructor(options: RepairerOptions) {
@@ -136,6 +130,15 @@ export class Repairer {
     }
   }
 
+  /**
+   * Has an engine look for silent corruption in a layer that has none, at a time when nothing else is done to it. Answers what
+   * the engine has to report; undefined: the layer is in use, or somebody wanted it meanwhile. Throws what the engine throws.
+   */
+  scan(unit: string, first: number, chunks: number): Promise<EngineStatus | undefined> {
+    if (this.#stop.signal.aborted) return Promise.resolve(undefined);
+    return new Promise((resolve, reject) => this.#scans.push({ unit, first, chunks, resolve, reject }));
+  }
+
   /** `status` is the engine's word on an attached volume. */
   condition(unit: string, status: EngineStatus | undefined): Condition {
     if (status === undefined) return this.#conditions.get(unit) ?? GOOD;
@@ -148,6 +151,7 @@ export class Repairer {
       try {
         let worked = await this.#attachedRound();
         await this.#unmountedRound();
+        if (await this.#scanRound()) worked = true;
         if (await this.#options.move()) worked = true;
         if (round % MDM_ROUNDS === 0) await this.#options.mdm.repair();
         if (worked) continue;
@@ -156,6 +160,7 @@ export class Repairer {
       }
       await pause(ROUND_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     }
+    for (const { resolve } of this.#scans.splice(0)) resolve(undefined);
   }
 
   /** One step for every attached volume that needs it. True when some copy was made good. */
@@ -179,8 +184,7 @@ export class Repairer {
     const status = sdc.status(id);
     const volume = mdm.state.volumes.get(id);
     if (volume === undefined || status === undefined) return false;
-    for (const { name, reason } of status.failedDevices) await this.#options.deviceFailed(name, reason);
-    this.#tellBadBlocks(id, status);
+    await this.#heed({ owner: volume, volumes: [volume] }, status);
     if (status.absorbed.length > 0 && status.layerId === ownLayer(volume).id)
       await this.#options.absorbed(status.layerId, status.absorbed);
     if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
@@ -210,6 +214,13 @@ export class Repairer {
     return last.throttle.pace(degradedChunks > 0 ? policies.rebuild : policies.rebalance, load, devices, now);
   }
 
+  /** What an engine has found out about devices and about what they hold. */
+  async #heed({ owner, volumes }: Pick<Layer, "owner" | "volumes">, status: EngineStatus): Promise<void> {
+    for (const { name, reason } of status.failedDevices) await this.#options.deviceFailed(name, reason);
+    const volume = owner ?? volumes[0];
+    if (volume !== undefined) this.#tellBadBlocks(volume.id, status);
+  }
+
   #tellBadBlocks(id: Id, { badBlocks, fixedBlocks, pid }: EngineStatus): void {
     const found = badBlocks.map(({ name, count }) => `${name} gave ${count} bad blocks`).join(", ");
     const told = `${pid}: ${found}, ${fixedBlocks}`;
@@ -227,13 +238,13 @@ export class Repairer {
   }
 
   async #unmountedRound(): Promise<void> {
-    const { sdc, stateDir } = this.#options;
+    const { stateDir } = this.#options;
     const slices = new Slices({ background: true });
     for (const unit of this.#queue) {
       await slices.next();
       if (this.#stop.signal.aborted) return;
       const layer = this.#layer(unit);
-      if (layer === undefined || (layer.owner !== undefined && (await sdc.device(layer.owner.id)) !== undefined)) {
+      if (layer === undefined || (await this.#isAttached(layer))) {
         this.#queue.delete(unit);
         this.#conditions.delete(unit);
         continue;
@@ -244,10 +255,16 @@ export class Repairer {
       this.#note(unit, condition);
       if (condition.problem === "" && layer.absorb > 0 && condition.absorbing === 0) await this.#absorbed(layer);
       if (condition.problem !== "" || toDo(condition) === 0) continue;
-      // No wait since the look at who holds it: from here on, whoever wants it waits for us.
-      const status = await this.#repair(session);
-      for (const { name, reason } of status?.failedDevices ?? []) await this.#options.deviceFailed(name, reason);
-      if (status !== undefined) this.#tellBadBlocks(layer.owner?.id ?? unit, status);
+      // No wait after this look at who holds it: from here on, whoever wants it waits for us.
+      if (this.#held.has(unit)) {
+        this.#queue.add(unit);
+        return;
+      }
+      const status = await this.#repair(session).catch((error) => {
+        this.#options.log(`repair of ${unit}: ${error instanceof Error ? error.message : String(error)}`);
+        return undefined;
+      });
+      if (status !== undefined) await this.#heed(layer, status);
       if (this.#layer(unit) === undefined) return;
       if (status?.garbage === 0) this.#cleared.set(unit, session.mapVersion);
       const garbage = status?.garbage ?? condition.garbage;
@@ -256,6 +273,28 @@ export class Repairer {
       // Volumes that are attached must not wait for a long queue of others.
       return;
     }
+  }
+
+  /** The scan that was asked for first. True when there was one. */
+  async #scanRound(): Promise<boolean> {
+    const order = this.#scans.shift();
+    if (order === undefined) return false;
+    const { unit, first, chunks, resolve, reject } = order;
+    try {
+      const layer = this.#layer(unit);
+      const free = layer !== undefined && !(await this.#isAttached(layer)) && !this.#held.has(unit);
+      const status = free ? await this.#repair({ ...this.#session(layer), scan: { first, chunks } }) : undefined;
+      if (layer !== undefined && status !== undefined) await this.#heed(layer, status);
+      resolve(status);
+      if (free) this.look(unit);
+    } catch (error) {
+      reject(error);
+    }
+    return true;
+  }
+
+  async #isAttached({ owner }: Layer): Promise<boolean> {
+    return owner !== undefined && (await this.#options.sdc.device(owner.id)) !== undefined;
   }
 
   #absorbed(layer: Layer): Promise<void> {
@@ -286,21 +325,21 @@ export class Repairer {
     return { ...session, giveUp };
   }
 
-  /** Undefined: it failed or was broken off. */
+  /** Undefined: it was broken off. Throws what the engine throws. */
   async #repair(session: Session): Promise<EngineStatus | undefined> {
     const abort = new AbortController();
-    const unit = session.volumeId;
-    let status: EngineStatus | undefined;
-    const done = this.#options.sdc.repair(session, abort.signal).then(
-      (last) => {
-        status = last;
-      },
-      (error) => this.#options.log(`repair of ${unit}: ${error instanceof Error ? error.message : String(error)}`),
+    const repair = this.#options.sdc.repair(session, abort.signal);
+    const done = repair.then(
+      () => undefined,
+      () => undefined,
     );
-    this.#running = { unit, abort, done };
-    await done;
-    this.#running = undefined;
-    return abort.signal.aborted ? undefined : status;
+    this.#running = { unit: session.volumeId, abort, done };
+    try {
+      const status = await repair;
+      return abort.signal.aborted ? undefined : status;
+    } finally {
+      this.#running = undefined;
+    }
   }
 
   #note(unit: string, condition: Condition): void {
@@ -311,16 +350,3 @@ export class Repairer {
 
 const fingerprint = (status: EngineStatus) =>
   `${status.staleCopies}/${status.unsyncedChunks}/${status.garbage}/${status.absorbing}/${status.mapVersion}`;
-
-/** Reads the records of a layer without an engine. A device that should have its file and has not holds no good copy. */
-function assess(stateDir: string, layer: Layer, session: Session): Condition {
-  let books: Books;
-  try {
-    books = readBooks(stateDir, layer, new Layout(layer, session.groups), false);
-  } catch (error) {
-    return { ...GOOD, problem: error instanceof Error ? error.message : String(error) };
-  }
-  const missing = session.devices.filter(({ state, file }) => state === "up" && !fs.existsSync(file)).length;
-  const { staleCopies, unsyncedChunks, garbage, absorbing } = books;
-  return { staleCopies: staleCopies + missing, unsyncedChunks, garbage, absorbing, problem: "" };
-}

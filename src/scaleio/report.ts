@@ -1,5 +1,6 @@
 import { Slices } from "../lib/slices.ts";
 import { isUp, type Place, placesOf, poolCapacity } from "./capacity-report.ts";
+import type { Condition } from "./condition.ts";
 import { allLayers, layersOf, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import {
@@ -11,7 +12,7 @@ import {
   type VolumeRecord,
 } from "./model.ts";
 import { availableBytes } from "./pool/capacity.ts";
-import type { Condition, Repairer } from "./repairer.ts";
+import type { Repairer } from "./repairer.ts";
 import { effectiveStates } from "./sdc/books.ts";
 import { BIT, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";

@@ -1,25 +1,30 @@
+import fs from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { Slices } from "../lib/slices.ts";
 import { allLayers, familyOf, type Layer, layersOf } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { CHUNK_BYTES, type VolumeRecord } from "./model.ts";
 import type { Repairer } from "./repairer.ts";
 import type { Sdc } from "./sdc/sdc.ts";
-import type { EngineStatus, Session } from "./sdc/session.ts";
+import type { Session } from "./sdc/session.ts";
 import { unitOf } from "./sessions.ts";
 
-/** Chunks in one order to an engine: that volume's I/O waits meanwhile. */
+/** Chunks in one order to the engine of a volume in use, whose I/O waits meanwhile. */
 const STEP_CHUNKS = 8;
+/** And for a layer without an engine: it is worth a process, and whoever wants the volume waits for its end. */
+const ALONE_CHUNKS = 64;
 /** How long the background scanner rests when there is nothing to look at (ms). */
 const REST_MS = 2000;
+/** How long until a layer is looked at again that somebody is attaching or detaching (ms). */
+const BUSY_MS = 50;
 
 export interface ScannerOptions {
   readonly mdm: Mdm;
   readonly sdc: Sdc;
-  readonly repairer: Pick<Repairer, "without">;
+  readonly repairer: Pick<Repairer, "scan">;
   readonly session: (layer: Layer) => Session;
   /** What the background scanner may read of every device in a second (bytes); 0: it does not run. */
   readonly bytesPerSecond: number;
-  readonly log: (message: string) => void;
 }
 
 /** What a scan has come upon. */
@@ -32,7 +37,8 @@ export interface ScanResult {
 
 /**
  * Looks for silent corruption: copies whose content is not what was written (spec/scaleio.md 1.9, background scanner). With
- * checksums a bad block is overwritten from the other copy; without, copies that differ are made as the first one is.
+ * checksums a bad block is overwritten from the other copy; without, copies that differ are made as the first one is. Engines of
+ * volumes in use do it between requests; for all other layers the repairer runs one.
  */
 export class Scanner {
   readonly #options: ScannerOptions;
@@ -52,60 +58,79 @@ export class Scanner {
     await this.#loop;
   }
 
-  /** Looks at all of a volume, mounted or not, as fast as it goes. Throws unavailable, timed_out. */
+  /** Looks at all of a volume, in use or not, as fast as it goes. Throws unavailable, timed_out. */
   async scan(volume: VolumeRecord): Promise<ScanResult> {
-    const layers = allLayers(familyOf(this.#options.mdm.state.volumes.values(), volume));
     const result = { chunks: 0, fixed: 0 };
-    for (const { id } of layersOf(volume)) {
-      const layer = layers.get(id) as Layer;
-      const attached = layer.owner !== undefined && (await this.#options.sdc.device(layer.owner.id)) !== undefined;
-      result.fixed += attached ? await this.#scanAttached(volume) : await this.#scanAlone(layer);
-      result.chunks += layer.sizeBytes / CHUNK_BYTES;
+    for (const { id, sizeBytes } of layersOf(volume)) {
+      const chunks = sizeBytes / CHUNK_BYTES;
+      for (let first = 0; first < chunks && !this.#stop.signal.aborted; ) {
+        const layer = allLayers(familyOf(this.#options.mdm.state.volumes.values(), volume)).get(id);
+        // It has been absorbed meanwhile, by one that was scanned before.
+        if (layer === undefined) break;
+        const began = Date.now();
+        const step = await this.#step(layer, first, STEP_CHUNKS);
+        if (step === undefined) {
+          await this.#rest(BUSY_MS);
+          continue;
+        }
+        first += step.chunks;
+        result.fixed += step.fixed;
+        // Half of an engine's time stays the application's.
+        if (step.attached) await this.#rest(Date.now() - began);
+      }
+      result.chunks += chunks;
     }
     return result;
   }
 
-  async #scanAttached({ id, sizeBytes }: VolumeRecord): Promise<number> {
-    const before = this.#options.sdc.status(id);
-    let after: EngineStatus | undefined;
-    for (let first = 0; first < sizeBytes / CHUNK_BYTES; first += STEP_CHUNKS) {
-      const began = Date.now();
-      after = await this.#options.sdc.scan(id, first, STEP_CHUNKS);
-      // Half of the engine's time stays the application's.
-      await pause(Date.now() - began);
+  /** Looks at some chunks; undefined while the layer is being attached or detached. */
+  async #step(layer: Layer, first: number, most: number): Promise<(ScanResult & { attached: boolean }) | undefined> {
+    const { sdc, repairer } = this.#options;
+    const { owner } = layer;
+    if (owner !== undefined && (await sdc.device(owner.id)) !== undefined) {
+      const before = sdc.status(owner.id)?.fixedBlocks ?? 0;
+      const { fixedBlocks } = await sdc.scan(owner.id, first, most);
+      // An engine that took over meanwhile counts from nothing.
+      return { chunks: most, fixed: Math.max(0, fixedBlocks - before), attached: true };
     }
-    // An engine that took over meanwhile counts from nothing.
-    return Math.max(0, (after?.fixedBlocks ?? 0) - (before?.fixedBlocks ?? 0));
-  }
-
-  #scanAlone(layer: Layer): Promise<number> {
-    return this.#options.repairer.without(unitOf(layer), async () => {
-      const session = { ...this.#options.session(layer), scan: true };
-      const status = await this.#options.sdc.repair(session, this.#stop.signal);
-      return status?.fixedBlocks ?? 0;
-    });
+    const status = await repairer.scan(unitOf(layer), first, ALONE_CHUNKS);
+    return status && { chunks: ALONE_CHUNKS, fixed: status.fixedBlocks, attached: false };
   }
 
   async #run(): Promise<void> {
-    const { mdm, sdc, bytesPerSecond } = this.#options;
-    const places = new Map<string, number>();
+    const { mdm, bytesPerSecond } = this.#options;
+    let places = new Map<string, number>();
     while (!this.#stop.signal.aborted) {
-      const attached =
-        mdm.state.pool.checksum === true ? sdc.known().flatMap((id) => mdm.state.volumes.get(id) ?? []) : [];
-      const devices = mdm.state.sds.flatMap((node) => node.devices).length;
-      let rest = REST_MS;
-      for (const { id, sizeBytes } of attached) {
-        const first = places.get(id) ?? 0;
-        try {
-          await sdc.scan(id, first, 1);
-          rest = (2 * CHUNK_BYTES * 1000) / (devices * bytesPerSecond);
-          places.set(id, (first + 1) % (sizeBytes / CHUNK_BYTES));
-          await pause(rest, undefined, { signal: this.#stop.signal }).catch(() => undefined);
-        } catch {
-          // It is being taken away; whatever else is wrong, the repairer says.
-        }
+      const layers =
+        mdm.state.pool.checksum === true ? allLayers(mdm.state.volumes.values()) : new Map<string, Layer>();
+      places = new Map([...places].filter(([id]) => layers.has(id)));
+      const slices = new Slices({ background: true });
+      let looked = false;
+      for (const layer of layers.values()) {
+        await slices.next();
+        if (this.#stop.signal.aborted) return;
+        if (this.#isBlank(layer)) continue;
+        const first = places.get(layer.id) ?? 0;
+        // A layer that is being taken away makes it fail; whatever else is wrong, the repairer says.
+        const step = await this.#step(layer, first, 1).catch(() => undefined);
+        if (step === undefined) continue;
+        looked = true;
+        places.set(layer.id, first + step.chunks < layer.sizeBytes / CHUNK_BYTES ? first + step.chunks : 0);
+        const devices = mdm.state.sds.flatMap((node) => node.devices).length;
+        await this.#rest((step.chunks * 2 * CHUNK_BYTES * 1000) / (devices * bytesPerSecond));
       }
-      if (rest === REST_MS) await pause(REST_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      if (!looked) await this.#rest(REST_MS);
     }
+  }
+
+  /** Whether nothing was ever written to the layer: not worth a process. */
+  #isBlank(layer: Layer): boolean {
+    return this.#options
+      .session(layer)
+      .devices.every(({ file }) => file === "" || !fs.statSync(file, { throwIfNoEntry: false })?.blocks);
+  }
+
+  #rest(ms: number): Promise<unknown> {
+    return pause(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 }

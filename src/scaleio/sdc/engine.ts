@@ -2,7 +2,6 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { asSimError } from "../../lib/errors.ts";
-import { CHUNK_BYTES } from "../model.ts";
 import { BlockStore } from "./block-store.ts";
 import { nodeFiles } from "./files.ts";
 import { type BlockFile, FuseLoop, type ServedFile } from "./fuse-loop.ts";
@@ -75,7 +74,7 @@ export class Engine {
     this.#open();
     if (this.#opened === undefined) throw new Error(`${this.#files.session} is missing`);
     const { store, session } = this.#opened;
-    if (session.scan === true) store.scan(0, session.sizeBytes / CHUNK_BYTES);
+    if (session.scan !== undefined) store.scan(session.scan.first, session.scan.chunks);
     while (store.work(64) > 0);
     this.#report();
     store.close();

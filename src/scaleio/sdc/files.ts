@@ -24,28 +24,46 @@ export interface Files {
 
 const O = fs.constants;
 
+/** The transfers as a kernel has them: they may be short, and answer how many bytes were done. Throw errno errors. */
+export interface Transfers {
+  /** 0: the end of the file. */
+  read(fd: number, into: Buffer, at: number, length: number, position: number): number;
+  write(fd: number, from: Buffer, at: number, length: number, position: number): number;
+}
+
+/** Whole transfers, out of those that may be short. */
+export function whole({ read, write }: Transfers): Pick<Files, "read" | "write"> {
+  return {
+    read(fd, into, at, length, position) {
+      for (let done = 0; done < length; ) {
+        const n = read(fd, into, at + done, length - done, position + done);
+        if (n === 0) {
+          into.fill(0, at + done, at + length);
+          return;
+        }
+        done += n;
+      }
+    },
+
+    write(fd, from, at, length, position) {
+      for (let done = 0; done < length; ) {
+        const n = write(fd, from, at + done, length - done, position + done);
+        // No file system should; it would be asked for ever.
+        if (n === 0)
+          throw Object.assign(new Error(`EIO: of ${length - done} bytes none were written`), { code: "EIO" });
+        done += n;
+      }
+    },
+  };
+}
+
 /** Real files. */
 export const nodeFiles: Files = {
   open(path, { create = false, durable = false } = {}) {
     return fs.openSync(path, O.O_RDWR | (create ? O.O_CREAT : 0) | (durable ? O.O_DSYNC : 0), 0o600);
   },
 
-  read(fd, into, at, length, position) {
-    let done = 0;
-    while (done < length) {
-      const n = fs.readSync(fd, into, at + done, length - done, position + done);
-      if (n === 0) {
-        into.fill(0, at + done, at + length);
-        return;
-      }
-      done += n;
-    }
-  },
-
-  write(fd, from, at, length, position) {
-    let done = 0;
-    while (done < length) done += fs.writeSync(fd, from, at + done, length - done, position + done);
-  },
+  ...whole({ read: fs.readSync, write: fs.writeSync }),
 
   datasync: (fd) => fs.fdatasyncSync(fd),
 

@@ -36,8 +36,8 @@ export interface Session {
   readonly limits: Limits;
   /** Whether every block of every copy has a checksum. */
   readonly checksum: boolean;
-  /** For a process without a mount: look at all copies, as BlockStore.scan does. */
-  readonly scan?: boolean;
+  /** For a process without a mount: look at these chunks, as BlockStore.scan does. */
+  readonly scan?: { readonly first: number; readonly chunks: number };
   /** Whether retired copies may be given up; not while somebody reads them who has not been told. */
   readonly giveUp: boolean;
 }

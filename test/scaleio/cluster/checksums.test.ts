@@ -105,3 +105,45 @@ t.test("without checksums a scan makes copies that differ the same", { skip, tim
   t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /blocks put right/ });
   t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /nothing found/ });
 });
+
+t.test("what is rotten is found by itself, in use or not", { skip, timeout: 90_000 }, async (t) => {
+  const sim = await startSim(t, { config: `${CONFIG}  checksum: true\n  scannerBandwidth: 100MB\n` });
+  const names = ["used", "idle", "frozen"];
+  for (const name of names) {
+    write(await mountVolume(sim, name, { size: "64MB" }));
+    await call(sim.socket, "Unmount", { Name: name, ID: "test" });
+  }
+  const layouts = await Promise.all(names.map((name) => sim.json<Layout>("volume", "inspect", name)));
+  // From now on its content lies in a layer that it shares with its snapshot.
+  t.match(await sim.cli("snapshot", "create", "frozen=snapshot"), { code: 0 });
+  for (const layout of layouts) {
+    const node = layout.devices.map(({ sds }) => sds).find((sds) => rot(layout, sds) > 0);
+    t.ok(node !== undefined, `${node} has rotten blocks`);
+  }
+  await mountAgain(sim, "used", "test");
+  for (const name of names) {
+    await waitFor(async () => new RegExp(`FIXED_READ_ERROR .*volume ${name}: .*put right`).test(await events(sim)), {
+      what: `word of ${name}`,
+      deadline: 30_000,
+    });
+  }
+  await call(sim.socket, "Unmount", { Name: "used", ID: "test" });
+  for (const name of names)
+    t.match(await sim.cli("volume", "scan", name), { code: 0, stderr: /nothing found/ }, `${name} has been mended`);
+});
+
+t.test("a volume that is scanned can be mounted, and the scan goes on", { skip, timeout: 90_000 }, async (t) => {
+  const sim = await startSim(t, { config: CHECKED });
+  const file = write(await mountVolume(sim, "v", { size: "4GB" }));
+  await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+  const { id } = await sim.json<Layout>("volume", "inspect", "v");
+  const scan = sim.cli("volume", "scan", "v");
+  await waitFor(() => fs.existsSync(path.join(sim.runDir, "sdc", id)), { what: "the scan to begin" });
+  for (let round = 0; round < 5; round++) {
+    await mountAgain(sim, "v", "test");
+    t.ok(fs.readFileSync(file).equals(TEXT), "the content is there");
+    await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+  }
+  t.match(await scan, { code: 0, stderr: /4,?096 chunks looked at, nothing found/ });
+  t.equal((await sim.json<Status>("status")).health, "ok");
+});

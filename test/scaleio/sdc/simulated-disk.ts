@@ -1,4 +1,4 @@
-import type { Files } from "../../../src/scaleio/sdc/files.ts";
+import { type Files, whole } from "../../../src/scaleio/sdc/files.ts";
 
 const PAGE = 512;
 
@@ -27,18 +27,21 @@ const errno = (code: string, path: string) => Object.assign(new Error(`${code}: 
 
 /**
  * A file layer in memory that can be made to fail: kills the caller before a chosen operation, loses power (unsynced
- * 512-byte pages are kept, dropped or kept in an older version, each by chance), answers EIO for chosen paths.
+ * 512-byte pages are kept, dropped or kept in an older version, each by chance), does a part of what is asked, answers EIO and
+ * ENOSPC for chosen paths.
  */
 export class SimulatedDisk implements Files {
   readonly #files = new Map<string, SimulatedFile>();
   readonly #open = new Map<number, { path: string; durable: boolean }>();
   readonly #random: () => number;
+  readonly read: Files["read"];
+  readonly write: Files["write"];
   #nextFd = 3;
   /** Operations left before the caller is killed; undefined: it lives. */
   killAfter: number | undefined;
   /** The kill has happened: nothing works any more, whatever the caller does with the exception. */
   dead = false;
-  /** Beginnings of paths on which reads or writes answer EIO. */
+  /** Beginnings of paths on which reads answer EIO, and writes EIO or ENOSPC. */
   readonly brokenReads = new Set<string>();
   readonly brokenWrites = new Set<string>();
   /** Beginnings of paths that take writes and then cannot make them durable. */
@@ -48,6 +51,12 @@ export class SimulatedDisk implements Files {
 
   constructor(random: () => number) {
     this.#random = random;
+    const { read, write } = whole({
+      read: (...args) => this.#readSome(...args),
+      write: (...args) => this.#writeSome(...args),
+    });
+    this.read = read;
+    this.write = write;
   }
 
   open(path: string, { create = false, durable = false } = {}): number {
@@ -58,34 +67,6 @@ export class SimulatedDisk implements Files {
     }
     this.#open.set(this.#nextFd, { path, durable });
     return this.#nextFd++;
-  }
-
-  read(fd: number, into: Buffer, at: number, length: number, position: number): void {
-    this.#step();
-    const { path, file } = this.#file(fd);
-    if (isIn(this.brokenReads, path)) throw errno("EIO", path);
-    const there = Math.max(0, Math.min(length, file.seen.length - position));
-    if (there > 0) file.seen.copy(into, at, position, position + there);
-    into.fill(0, at + there, at + length);
-  }
-
-  write(fd: number, from: Buffer, at: number, length: number, position: number): void {
-    const { path, file, durable } = this.#file(fd);
-    if (isIn(this.brokenWrites, path)) {
-      this.#step();
-      throw errno("EIO", path);
-    }
-    // A kill may come after any page: the write is torn.
-    for (let done = 0; done < length; ) {
-      if (done % 65536 === 0) this.#step();
-      const page = Math.floor((position + done) / PAGE);
-      const start = (position + done) % PAGE;
-      const n = Math.min(length - done, PAGE - start);
-      this.#put(file, page, start, from.subarray(at + done, at + done + n));
-      done += n;
-    }
-    if (durable) this.#harden(file);
-    file.size = Math.max(file.size, position + length);
   }
 
   datasync(fd: number): void {
@@ -165,6 +146,51 @@ export class SimulatedDisk implements Files {
       file.held = new Set(file.durable.keys());
       for (const [page, data] of file.durable) file.seen.set(data, page * PAGE);
     }
+  }
+
+  #readSome(fd: number, into: Buffer, at: number, length: number, position: number): number {
+    this.#step();
+    const { path, file } = this.#file(fd);
+    const some = this.#some(length, position);
+    const there = Math.max(0, Math.min(some, file.seen.length - position));
+    if (there > 0) file.seen.copy(into, at, position, position + there);
+    if (isIn(this.brokenReads, path)) throw errno("EIO", path);
+    // Beyond what was written, and before the end of the file, there is a hole.
+    const hole = Math.max(0, Math.min(some, file.size - position) - there);
+    into.fill(0, at + there, at + there + hole);
+    return there + hole;
+  }
+
+  /** What fails has done a part of it, as a disk that is full does. */
+  #writeSome(fd: number, from: Buffer, at: number, length: number, position: number): number {
+    const { path, file, durable } = this.#file(fd);
+    const broken = isIn(this.brokenWrites, path);
+    const some = broken ? this.#part(length, position) : this.#some(length, position);
+    // A kill may come after any page: the write is torn.
+    if (some === 0) this.#step();
+    for (let done = 0; done < some; ) {
+      if (done % 65536 === 0) this.#step();
+      const page = Math.floor((position + done) / PAGE);
+      const start = (position + done) % PAGE;
+      const n = Math.min(some - done, PAGE - start);
+      this.#put(file, page, start, from.subarray(at + done, at + done + n));
+      done += n;
+    }
+    if (durable) this.#harden(file);
+    file.size = Math.max(file.size, position + some);
+    if (broken) throw errno(this.#random() < 0.5 ? "EIO" : "ENOSPC", path);
+    return some;
+  }
+
+  /** Now and then a transfer is short. */
+  #some(length: number, position: number): number {
+    return (this.#random() < 0.1 && this.#part(length, position)) || length;
+  }
+
+  /** A part of a transfer that ends with a page; maybe nothing. */
+  #part(length: number, position: number): number {
+    const end = position + Math.floor(this.#random() * length);
+    return Math.max(0, end - (end % PAGE) - position);
   }
 
   #put(file: SimulatedFile, page: number, start: number, bytes: Uint8Array): void {

@@ -25,6 +25,12 @@ const MUTATIONS: readonly Mutation[] = [
     by: "",
   },
   {
+    invariant: "1 a transfer that was short is gone on with",
+    file: "files.ts",
+    of: "const n = write(fd, from, at + done, length - done, position + done);",
+    by: "write(fd, from, at + done, length - done, position + done); const n = length;",
+  },
+  {
     invariant: "2 a copy that did not take a write is stale",
     file: "block-store.ts",
     of: "this.#layer.markStale(chunk, slot as Slot);\n    }",
