@@ -11,7 +11,7 @@ import { unitOf } from "./sessions.ts";
 
 /** Chunks in one order to the engine of a volume in use, whose I/O waits meanwhile. */
 const STEP_CHUNKS = 8;
-/** And for a layer without an engine: it is worth a process, and whoever wants the volume waits for its end. */
+/** And for a layer without an engine: it is worth a process. So many are looked at before it is another layer's turn. */
 const ALONE_CHUNKS = 64;
 /** How long the background scanner rests when there is nothing to look at (ms). */
 const REST_MS = 2000;
@@ -110,14 +110,17 @@ export class Scanner {
         await slices.next();
         if (this.#stop.signal.aborted) return;
         if (this.#isBlank(layer)) continue;
-        const first = places.get(layer.id) ?? 0;
-        // A layer that is being taken away makes it fail; whatever else is wrong, the repairer says.
-        const step = await this.#step(layer, first, 1).catch(() => undefined);
-        if (step === undefined) continue;
-        looked = true;
-        places.set(layer.id, first + step.chunks < layer.sizeBytes / CHUNK_BYTES ? first + step.chunks : 0);
-        const devices = mdm.state.sds.flatMap((node) => node.devices).length;
-        await this.#rest((step.chunks * 2 * CHUNK_BYTES * 1000) / (devices * bytesPerSecond));
+        for (let done = 0; done < ALONE_CHUNKS; ) {
+          const first = places.get(layer.id) ?? 0;
+          // A layer that is being taken away makes it fail; whatever else is wrong, the repairer says.
+          const step = await this.#step(layer, first, 1).catch(() => undefined);
+          if (step === undefined) break;
+          looked = true;
+          done += step.chunks;
+          places.set(layer.id, first + step.chunks < layer.sizeBytes / CHUNK_BYTES ? first + step.chunks : 0);
+          const devices = mdm.state.sds.flatMap((node) => node.devices).length;
+          await this.#rest((step.chunks * 2 * CHUNK_BYTES * 1000) / (devices * bytesPerSecond));
+        }
       }
       if (!looked) await this.#rest(REST_MS);
     }

@@ -87,9 +87,14 @@ export class BlockStore {
       this.zero(offset + before, length - before - after);
       return;
     }
-    this.#layer.intent.cover(offset, length, this.#now());
     const first = Math.floor(offset / CHUNK_BYTES);
     const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
+    // What was never written is zeros already. A new volume is discarded as a whole by who makes a file system on it.
+    if (this.#layer.isBlank(first) || this.#layer.isBlank(last)) {
+      this.#zeroWritten(first, last, offset, length);
+      return;
+    }
+    this.#layer.intent.cover(offset, length, this.#now());
     const devices = new Set<number>();
     for (let chunk = first; chunk <= last; chunk++) {
       this.#chunks.settle(chunk);
@@ -211,6 +216,16 @@ export class BlockStore {
     this.#readPiece(chunk, this.#blocks, 0, first, end - first);
     from.copy(this.#blocks, offset - first, at, at + length);
     this.#writePiece(chunk, this.#blocks, 0, first, end - first);
+  }
+
+  /** The range from the first chunk in it that is not blank to the last one. */
+  #zeroWritten(first: number, last: number, offset: number, length: number): void {
+    let [from, to] = [first, last];
+    while (from <= to && this.#layer.isBlank(from)) from++;
+    while (to > from && this.#layer.isBlank(to)) to--;
+    const start = Math.max(offset, from * CHUNK_BYTES);
+    const end = Math.min(offset + length, (to + 1) * CHUNK_BYTES);
+    if (end > start) this.zero(start, end - start);
   }
 
   #zeroByWriting(offset: number, length: number): void {

@@ -6,9 +6,15 @@ import { numberOf, PAYLOAD_BYTES, payloadOf, SECTOR_BYTES, seal } from "./sector
 /**
  * The write-intent record: a bit for each region that may hold writes not yet known to be on both copies (design.md,
  * invariant 5; md's bitmap is the model). Set and durable before the region's first write, cleared lazily once everything
- * has been synced and the region is quiet. Two slots are written in turns; a damaged record means "any region may differ".
+ * has been synced and the region is quiet. A second bit says whether anything was ever written to the region; it is never
+ * cleared. Where it is not set all copies are holes, and nobody need read them to know that.
+ *
+ * Two slots are written in turns; a damaged record means "any region may differ".
  */
 const MAGIC = 0x4e495352; // "RSIN"
+/** The same, followed by a sector with the second kind of bits. Older ones have been written everywhere, for all they say. */
+const TOUCHED_MAGIC = 0x54495352; // "RSIT"
+const SLOT_BYTES = 2 * SECTOR_BYTES;
 const SMALLEST_REGION = 4 * CHUNK_BYTES;
 /** After the bits, the region size in MiB: a volume may have grown since. */
 const BITS_BYTES = PAYLOAD_BYTES - 4;
@@ -32,8 +38,10 @@ export class Intent {
   readonly #files: Files;
   readonly #fd: number;
   readonly #active: Uint8Array;
+  /** Regions that were ever written to; all that are active among them. */
+  readonly #touched: Uint8Array;
   readonly #lastWrite: Float64Array;
-  readonly #sector = Buffer.alloc(SECTOR_BYTES);
+  readonly #slot = Buffer.alloc(SLOT_BYTES);
   #number = 0;
   /** The bits in memory are ahead of the disk, since a store failed. */
   #unsaved = false;
@@ -44,19 +52,24 @@ export class Intent {
     this.regionBytes = regionBytesFor(sizeBytes);
     const regions = Math.ceil(sizeBytes / this.regionBytes);
     this.#active = new Uint8Array(regions);
+    this.#touched = new Uint8Array(regions);
     this.#lastWrite = new Float64Array(regions);
     const file = recordPath(dir);
     // The record is made together with the volume; one that is missing later is as good as damaged.
     const lost = !files.exists(file);
     this.#fd = files.open(file, { create: lost, durable: true });
-    if (lost || !this.#load()) this.#active.fill(1);
+    if (lost || !this.#load()) {
+      this.#active.fill(1);
+      this.#touched.fill(1);
+    }
   }
 
   /** The empty record of a new volume. */
   static create(files: Files, dir: string): void {
     const fd = files.open(recordPath(dir), { create: true, durable: true });
-    const slots = Buffer.alloc(2 * SECTOR_BYTES);
-    seal(slots.subarray(SECTOR_BYTES), MAGIC, 1);
+    const slots = Buffer.alloc(2 * SLOT_BYTES);
+    for (const at of [SLOT_BYTES, SLOT_BYTES + SECTOR_BYTES])
+      seal(slots.subarray(at, at + SECTOR_BYTES), TOUCHED_MAGIC, 1);
     files.write(fd, slots, 0, slots.length, 0);
     files.close(fd);
   }
@@ -68,6 +81,18 @@ export class Intent {
   /** Whether the byte's region is on record: it may hold writes that are not synced on both copies. */
   isActive(offset: number): boolean {
     return this.#active[Math.floor(offset / this.regionBytes)] === 1;
+  }
+
+  /** Whether anything may ever have been written to the byte's region; if not, all copies of it are holes. */
+  isTouched(offset: number): boolean {
+    return this.#touched[Math.floor(offset / this.regionBytes)] === 1;
+  }
+
+  /** Must return before data is written that the record of intents is not needed for. */
+  touch(offset: number): void {
+    if (this.isTouched(offset) && !this.#unsaved) return;
+    this.#touched[Math.floor(offset / this.regionBytes)] = 1;
+    this.#store();
   }
 
   /** Must return before any byte of [offset, offset + length) is written. Costs nothing while the region is active. */
@@ -83,6 +108,7 @@ export class Intent {
     const streaming = first > 0 && this.#active[first - 1] === 1;
     const end = Math.min(this.#active.length - 1, streaming ? last + LOOK_AHEAD : last);
     this.#active.fill(1, first, end + 1);
+    this.#touched.fill(1, first, end + 1);
     for (let region = last + 1; region <= end; region++) this.#lastWrite[region] = now;
     this.#store();
   }
@@ -109,39 +135,53 @@ export class Intent {
   }
 
   #store(): void {
-    const bits = payloadOf(this.#sector).fill(0);
-    for (let region = 0; region < this.#active.length; region++) {
-      if (this.#active[region] === 1) bits[region >> 3] = (bits[region >> 3] ?? 0) | (1 << (region & 7));
-    }
-    bits.writeUInt32LE(this.regionBytes / CHUNK_BYTES, BITS_BYTES);
     this.#number++;
-    seal(this.#sector, MAGIC, this.#number);
+    for (const [index, regions] of [this.#active, this.#touched].entries()) {
+      const sector = this.#slot.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES);
+      const bits = payloadOf(sector).fill(0);
+      for (let region = 0; region < regions.length; region++) {
+        if (regions[region] === 1) bits[region >> 3] = (bits[region >> 3] ?? 0) | (1 << (region & 7));
+      }
+      bits.writeUInt32LE(this.regionBytes / CHUNK_BYTES, BITS_BYTES);
+      seal(sector, TOUCHED_MAGIC, this.#number);
+    }
     this.#unsaved = true;
-    this.#files.write(this.#fd, this.#sector, 0, SECTOR_BYTES, (this.#number % 2) * SECTOR_BYTES);
+    this.#files.write(this.#fd, this.#slot, 0, SLOT_BYTES, (this.#number % 2) * SLOT_BYTES);
     this.#unsaved = false;
   }
 
   /** False when neither slot can be trusted. */
   #load(): boolean {
-    let newest: Buffer | undefined;
-    for (const slot of [0, 1]) {
-      const sector = Buffer.alloc(SECTOR_BYTES);
-      this.#files.read(this.#fd, sector, 0, SECTOR_BYTES, slot * SECTOR_BYTES);
-      const number = numberOf(sector, MAGIC);
-      if (number !== undefined && number > this.#number) {
-        this.#number = number;
-        newest = sector;
-      }
+    const record = Buffer.alloc(2 * SLOT_BYTES);
+    this.#files.read(this.#fd, record, 0, record.length, 0);
+    const sectors = [0, 1, 2, 3].map((index) => record.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES));
+    let newest: { readonly active: Buffer; readonly touched: Buffer | undefined } | undefined;
+    const consider = (number: number | undefined, active: Buffer, touched?: Buffer) => {
+      if (number === undefined || number <= this.#number) return;
+      this.#number = number;
+      newest = { active, touched };
+    };
+    for (const first of [0, 2]) {
+      const [active, touched] = [sectors[first] as Buffer, sectors[first + 1] as Buffer];
+      const number = numberOf(active, TOUCHED_MAGIC);
+      consider(number === numberOf(touched, TOUCHED_MAGIC) ? number : undefined, active, touched);
     }
+    for (const old of [0, 1]) consider(numberOf(sectors[old] as Buffer, MAGIC), sectors[old] as Buffer);
     if (newest === undefined) return false;
-    const bits = payloadOf(newest);
+    this.#set(this.#active, newest.active);
+    if (newest.touched === undefined) this.#touched.fill(1);
+    else this.#set(this.#touched, newest.touched);
+    return true;
+  }
+
+  #set(regions: Uint8Array, sector: Buffer): void {
+    const bits = payloadOf(sector);
     const recordedBytes = bits.readUInt32LE(BITS_BYTES) * CHUNK_BYTES || this.regionBytes;
     for (let region = 0; region < MOST_REGIONS; region++) {
       if (((bits[region >> 3] as number) & (1 << (region & 7))) === 0) continue;
       const first = Math.floor((region * recordedBytes) / this.regionBytes);
       const end = Math.ceil(((region + 1) * recordedBytes) / this.regionBytes);
-      this.#active.fill(1, first, end);
+      regions.fill(1, first, end);
     }
-    return true;
   }
 }

@@ -109,6 +109,11 @@ export class OpenLayer {
     return (this.state(chunk) & INHERITED) !== 0;
   }
 
+  /** Whether nothing was ever written to the chunk: all its copies are holes. */
+  isBlank(chunk: number): boolean {
+    return !this.intent.isTouched(chunk * CHUNK_BYTES) && !this.isInherited(chunk);
+  }
+
   /** Whether the chunk lies in a layer that is to go. */
   isToAbsorb(chunk: number): boolean {
     if (this.session.absorb === 0) return false;

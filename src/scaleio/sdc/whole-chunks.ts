@@ -99,6 +99,7 @@ export class WholeChunks {
   copyUp(chunk: number, change: (content: Buffer) => void): void {
     this.#layer.lower.read(chunk, this.#source, 0, chunk * CHUNK_BYTES, CHUNK_BYTES);
     change(this.#source);
+    this.#layer.intent.touch(chunk * CHUNK_BYTES);
     const targets = this.#layer.targets(chunk);
     this.#layer.record();
     for (const slot of SLOTS)
@@ -224,8 +225,8 @@ export class WholeChunks {
   /** Copies a good copy of a chunk over a stale one. The bit stays until the copy has been synced. */
   #rebuildCopy(chunk: number, target: Slot): boolean {
     if (!this.#copies.healthy(chunk, target)) return false;
-    // What the layer does not hold need not be copied.
-    if (this.#layer.isInherited(chunk)) return true;
+    // What the layer does not hold need not be copied, nor what is a hole in all copies.
+    if (this.#layer.isInherited(chunk) || this.#layer.isBlank(chunk)) return true;
     const loaded = this.#loadGood(chunk);
     return loaded && this.#mirror(chunk, target);
   }
@@ -263,7 +264,7 @@ export class WholeChunks {
     const given = this.#relinquish(chunk);
     this.#layer.record();
     if (!given) return false;
-    const retired = this.#copies.layout.retired(chunk);
+    const retired = this.#layer.isBlank(chunk) ? 0 : this.#copies.layout.retired(chunk);
     for (const slot of SLOTS) {
       if ((retired & BIT[slot]) === 0 || !this.#copies.healthy(chunk, slot)) continue;
       // Holes need no punching, which costs a process.

@@ -91,6 +91,18 @@ const MUTATIONS: readonly Mutation[] = [
     by: "",
   },
   {
+    invariant: "blank chunks: what was written to is on record for ever, before it is written",
+    file: "intent.ts",
+    of: "else this.#set(this.#touched, newest.touched);",
+    by: "",
+  },
+  {
+    invariant: "blank chunks: what is copied up is on record too",
+    file: "whole-chunks.ts",
+    of: "this.#layer.intent.touch(chunk * CHUNK_BYTES);",
+    by: "",
+  },
+  {
     invariant: "snapshots: what is written to a volume is not seen in its snapshots, nor lost with them",
     file: "block-store.ts",
     of: "if (this.#layer.isInherited(chunk)) {\n      this.#chunks.copyUp(",
