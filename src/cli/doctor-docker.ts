@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import path from "node:path";
 import Docker from "dockerode";
 import { readRecord } from "../lib/daemon-record.ts";
@@ -7,6 +8,10 @@ import { type Finding, failed, ok } from "./finding.ts";
 
 /** Docker waits up to 15 s for each dead plugin when it lists volumes (docker-volume-plugin.md 6); past that (ms) something hangs. */
 const ANSWER_LIMIT = 20_000;
+
+/** @param searchPath the PATH variable */
+const isInstalled = (searchPath: string) =>
+  searchPath.split(":").some((dir) => dir !== "" && fs.existsSync(path.join(dir, "dockerd")));
 
 /** Whether Docker answers, and whether it sees the plugins of the running daemon. */
 export async function dockerChecks(dirs: Dirs): Promise<Finding[]> {
@@ -20,7 +25,9 @@ export async function dockerChecks(dirs: Dirs): Promise<Finding[]> {
       failed(
         "docker",
         `does not answer: ${(error as Error).message}`,
-        "start Docker (`systemctl start docker`), or set DOCKER_HOST",
+        isInstalled(process.env["PATH"] ?? "")
+          ? "start Docker (`systemctl start docker`), or set DOCKER_HOST"
+          : "install Docker (`apt-get install docker.io`), or set DOCKER_HOST; dvdcli and agents do without it",
       ),
     ];
   }

@@ -9,23 +9,24 @@ export interface Leftovers {
   readonly mounts: readonly string[];
   /** Loop devices with the block file that each stands for. */
   readonly loops: readonly { readonly device: string; readonly file: string }[];
-  /** Supervisors and engines. */
+  /** Supervisors, engines and agents. */
   readonly processes: readonly { readonly pid: number; readonly command: string }[];
 }
 
 /**
  * Looks the instance's things up in the mount table, among the loop devices and the processes: all of them lead back to
- * the block files below the run directory. Reads nothing of a volume.
+ * the run directory, those of a volume to its block file there. Reads nothing of a volume.
  */
 export async function leftoversOf(runDir: string): Promise<Leftovers> {
   const root = `${path.join(runDir, "sdc")}/`;
   const attached = loops().filter(({ file }) => file.startsWith(root));
   const devices = new Set(attached.map(({ device }) => device));
   const mounts = mountsOf((mount) => mount.mountpoint.startsWith(root) || devices.has(mount.source));
-  return { mounts: mounts.map((mount) => mount.mountpoint), loops: attached, processes: await processesBelow(root) };
+  return { mounts: mounts.map((mount) => mount.mountpoint), loops: attached, processes: await processesOf(runDir) };
 }
 
-async function processesBelow(root: string): Promise<Leftovers["processes"]> {
+async function processesOf(runDir: string): Promise<Leftovers["processes"]> {
+  const [engines, agents] = [`${path.join(runDir, "sdc")}/`, `${path.join(runDir, "agents")}/`];
   const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry));
   const all = await Promise.all(
     pids.map(async (pid) => {
@@ -36,7 +37,9 @@ async function processesBelow(root: string): Promise<Leftovers["processes"]> {
       return {
         pid: Number(pid),
         words,
-        ours: cwd.startsWith(root) && words.some((word) => /\/sdc-\w+\.(?:js|sh)$/.test(word)),
+        ours:
+          (cwd.startsWith(engines) && words.some((word) => /\/sdc-\w+\.(?:js|sh)$/.test(word))) ||
+          (words.some((word) => word.endsWith("/mesos-agent.js")) && words.some((word) => word.startsWith(agents))),
       };
     }),
   );

@@ -141,6 +141,18 @@ t.test("daemon and agents are killed: no task is lost", { skip, timeout: 90_000 
   await waitFor(() => world.mounted().length === 0, { what: "the volume to be given back" });
 });
 
+t.test("agents that a daemon has left are ended by down", { skip, timeout: 60_000 }, async (t) => {
+  const world = await startWorld(t);
+  await world.call("POST", "/v2/apps", stateful("/l", "v1"));
+  await world.runs("/l");
+  const agents = await world.sim.json<{ pid: number }[]>("agent", "ls");
+  await world.sim.kill("SIGTERM");
+  t.match(await world.sim.cli("down"), { code: 0, stderr: /cleaned up after it\nstopped/ });
+  for (const { pid } of agents) t.notOk(fs.existsSync(`/proc/${pid}`), `agent ${pid} has ended`);
+  t.same(world.mounted(), []);
+  t.notMatch(fs.readFileSync("/proc/self/mounts", "utf8"), world.sim.stateDir);
+});
+
 t.test("a damaged record is named, with the way out; nothing else is touched", { skip, timeout: 60_000 }, async (t) => {
   const world = await startWorld(t);
   await world.call("POST", "/v2/apps", { id: "/a", cmd: "sleep 1000", cpus: 0.1, mem: 16 });

@@ -22,9 +22,9 @@ export async function refuseWhileUsed({ stateDir, runDir }: { stateDir: string; 
   const below = mountsOf(({ mountpoint }) => mountpoint.startsWith(`${stateDir}/`)).map((mount) => mount.mountpoint);
   const [mounted] = [...below, ...mounts];
   if (mounted !== undefined) throw new SimError("in_use", `${mounted} is mounted: ${remedy}`);
-  const [engine] = processes;
-  if (engine !== undefined)
-    throw new SimError("in_use", `process ${engine.pid} (${engine.command}) serves a volume: ${remedy}`);
+  const [process] = processes;
+  if (process !== undefined)
+    throw new SimError("in_use", `process ${process.pid} (${process.command}) runs: ${remedy}`);
 }
 
 /** How long after its last sign of life, one a second, the daemon of another container counts as running (ms). */
