@@ -118,6 +118,7 @@ export class Daemon {
       down: ({ force }) => this.stop({ unmount: true, force }),
       log,
     });
+    await parts.endFormerAgents("unconfigured");
     this.#warnings.push(...((await parts.framework?.start()) ?? []));
     this.#admin = await serveAdmin(app, runFiles(dirs.runDir).adminSocket);
     await writeRecord({
@@ -137,7 +138,7 @@ export class Daemon {
       await this.#core.parts.framework?.close({ drain: unmount });
       await this.#closePlugins();
       const remaining = unmount ? await this.#core.parts.volumes.shutdown({ force }) : [];
-      keepRecord = unmount ? remaining.length > 0 : await this.#anyMounted();
+      keepRecord = unmount ? remaining.length > 0 : await this.#anyGoesOn();
       return { remaining };
     } finally {
       // Not awaited: the admin socket closes when its last answer, which may be this report, is out.
@@ -145,7 +146,8 @@ export class Daemon {
     }
   }
 
-  async #anyMounted(): Promise<boolean> {
+  async #anyGoesOn(): Promise<boolean> {
+    if (this.#core.parts.framework !== undefined) return true;
     return (await this.#core.parts.volumes.list()).some((volume) => volume.mountpoint !== "");
   }
 

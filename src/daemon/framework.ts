@@ -106,22 +106,10 @@ export class Framework implements FrameworkPart {
       const volumes = this.#options.volumesOf(name);
       if (drain) await volumes.shutdown({ force: true });
       volumes.close();
-      if (drain) await this.#unshare(name);
+      // Something that could not be unmounted keeps it; the end of the daemon does not wait for that.
+      if (drain)
+        await unshareDirectory(this.#options.volumesDir(name)).catch((error) => this.#options.log(String(error)));
     }
-  }
-
-  /** After a daemon that was killed: ends agents and tasks, gives their volumes back. */
-  async sweep(): Promise<void> {
-    await this.agents.killAll();
-    for (const { name } of this.#options.agents) {
-      await this.#options.volumesOf(name).shutdown({ force: true });
-      await this.#unshare(name);
-    }
-  }
-
-  /** Something that could not be unmounted keeps it; the end of the daemon does not wait for that. */
-  async #unshare(host: string): Promise<void> {
-    await unshareDirectory(this.#options.volumesDir(host)).catch((error) => this.#options.log(String(error)));
   }
 
   async #servePlugins(host: string, dir: string): Promise<{ close(): Promise<void> }> {

@@ -9,6 +9,7 @@ import { ScaleioDriver } from "../drivers/scaleio-driver.ts";
 import { Cluster } from "../scaleio/cluster.ts";
 import { kernelFileSystems } from "../volumes/file-systems.ts";
 import { Volumes } from "../volumes/volumes.ts";
+import { endFormerAgents } from "./former-agents.ts";
 import { Framework } from "./framework.ts";
 import type { OpenParts } from "./parts.ts";
 
@@ -39,7 +40,8 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
   const driver = new ScaleioDriver(cluster, os.hostname());
   const shared = { fileSystems: kernelFileSystems, profile: config.simulator.profile, log: part("volumes") };
   const volumes = new Volumes({ ...shared, driver, config: config.volumes, stateDir });
-  const homeOf = (host: string) => path.join(stateDir, "hosts", host);
+  const hostsDir = path.join(stateDir, "hosts");
+  const homeOf = (host: string) => path.join(hostsDir, host);
   const volumesDir = (host: string) => path.join(homeOf(host), "volumes");
   // Every agent is a host of its own: it has mount points and records of its own, and its own name among the SDCs.
   const volumesOf = (host: string): Volumes => {
@@ -83,6 +85,10 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     framework,
     lentSockets: [...lent.keys()],
     servePlugin: (socket) => serve(volumes, socket),
+    endFormerAgents(which) {
+      const except = new Set(which === "all" ? [] : agents.map(({ name }) => name));
+      return endFormerAgents({ runDir, hostsDir, volumesDir, volumesOf, except, log: part("agents") });
+    },
     async close() {
       volumes.close();
       await cluster.close();

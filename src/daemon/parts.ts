@@ -23,6 +23,8 @@ export interface Parts {
   servePlugin(options: { dir: string; name: string }): Promise<PluginSocket>;
   /** Undefined: there are no agents. */
   readonly framework?: FrameworkPart | undefined;
+  /** Ends what former daemons have left of agents: of all, or of those that the configuration has no more. */
+  endFormerAgents(which: "all" | "unconfigured"): Promise<void>;
   /** Stops looking after cluster and volumes; mounted volumes stay mounted and served. */
   close(): Promise<void>;
 }
@@ -37,8 +39,6 @@ export interface FrameworkPart {
   start(): Promise<readonly string[]>;
   /** `drain`: tasks and agents end; else they go on, for the next daemon to find. */
   close(options: { drain: boolean }): Promise<void>;
-  /** Ends what a killed daemon has left. */
-  sweep(): Promise<void>;
 }
 
 export interface PluginSocket {

@@ -14,7 +14,7 @@ export async function sweep(options: CoreOptions & { force: boolean }): Promise<
   const core = await Core.open(options);
   let remaining: DownReport["remaining"] | undefined;
   try {
-    await core.parts.framework?.sweep();
+    await core.parts.endFormerAgents("all");
     await core.parts.volumes.reconcile();
     remaining = await core.parts.volumes.shutdown({ force: options.force });
     return { remaining };

@@ -4,7 +4,7 @@ import { runFiles } from "./dirs.ts";
 
 /**
  * <run>/daemon.json: written when the daemon is ready, removed by a full stop. It stays behind when the daemon is killed,
- * or stops and leaves volumes mounted: `down` and `doctor` find from it what has to be looked after.
+ * or stops and leaves volumes mounted or agents running: `down` and `doctor` find from it what has to be looked after.
  */
 const recordSchema = z.object({
   format: z.literal(1),

@@ -67,6 +67,7 @@ export class Marathon {
       known: (agent, taskIds) => this.scheduler.known(agent, taskIds),
       left: (agent, state) => this.scheduler.left(agent, state),
     });
+    this.scheduler.onlyOn(new Set(this.agents.list().map(({ name }) => name)));
     this.scheduler.lookAtAll();
   }
 

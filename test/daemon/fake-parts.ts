@@ -46,7 +46,9 @@ export function surroundings(t: { teardown(work: () => void): void }) {
     openParts: async () => {
       log.push("open");
       const close = async () => void log.push("close");
-      return { cluster, volumes, warnings: ["mind the gap"], pluginNames: ["c"], servePlugin, close };
+      const endFormerAgents = async () => {};
+      const warnings = ["mind the gap"];
+      return { cluster, volumes, warnings, pluginNames: ["c"], servePlugin, endFormerAgents, close };
     },
   };
   return { dirs, cluster, volumes, log, options, servePlugin, start: () => Daemon.start(options) };

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
+import { processId } from "../../src/lib/process-id.ts";
 import { requiresFuse } from "../helpers/requires.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { startWorld, stateful, type World } from "./world.ts";
@@ -148,10 +149,40 @@ t.test("agents that a daemon has left are ended by down", { skip, timeout: 60_00
   const agents = await world.sim.json<{ pid: number }[]>("agent", "ls");
   await world.sim.kill("SIGTERM");
   t.match(await world.sim.cli("down"), { code: 0, stderr: /cleaned up after it\nstopped/ });
-  for (const { pid } of agents) t.notOk(fs.existsSync(`/proc/${pid}`), `agent ${pid} has ended`);
+  t.same(
+    agents.filter(({ pid }) => processId(pid) !== undefined),
+    [],
+    "no agent lives",
+  );
   t.same(world.mounted(), []);
-  t.notMatch(fs.readFileSync("/proc/self/mounts", "utf8"), world.sim.stateDir);
+  t.notOk(fs.readFileSync("/proc/self/mounts", "utf8").includes(world.sim.stateDir), "nothing is mounted");
 });
+
+t.test(
+  "an agent that the configuration has no more ends, its tasks go elsewhere",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const world = await startWorld(t, { agents: " 2\n" });
+    await world.call("POST", "/v2/apps", stateful("/g", "v1"));
+    const task = await world.runs("/g");
+    const { pid, other } = await world.sim.json<{ name: string; pid: number }[]>("agent", "ls").then((agents) => ({
+      pid: agents.find(({ name }) => name === task.host)?.pid,
+      other: agents.find(({ name }) => name !== task.host)?.name,
+    }));
+    const text = fs.readFileSync(world.sim.configFile, "utf8");
+    await world.sim.kill("SIGTERM");
+    fs.writeFileSync(world.sim.configFile, text.replace("agents: 2", `agents: [{ name: ${other} }]`));
+    await world.sim.start();
+    t.equal(processId(pid as number), undefined, "its process has ended");
+    const next = await world.runs("/g");
+    t.equal(next.host, other);
+    await world.said(next, new RegExp(`start ${task.id}`));
+    t.notOk(
+      world.mounted().some((point) => point.includes(`/${task.host}/`)),
+      "its volumes were given back",
+    );
+  },
+);
 
 t.test("a damaged record is named, with the way out; nothing else is touched", { skip, timeout: 60_000 }, async (t) => {
   const world = await startWorld(t);

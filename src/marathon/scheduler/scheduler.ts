@@ -158,6 +158,15 @@ export class Scheduler {
     this.lookAtAll();
   }
 
+  /** There are no others any more: the configuration has changed, and their tasks ended with them. */
+  onlyOn(agents: ReadonlySet<string>): void {
+    for (const [taskId, { appId, instance }] of [...this.#byTask]) {
+      if (instance.agent === undefined || agents.has(instance.agent) || !isLive(instance)) continue;
+      const message = `agent ${instance.agent} is not in the configuration any more`;
+      this.#update(appId, instance, statusNow(taskId, "TASK_GONE", message));
+    }
+  }
+
   /** An agent has left: in order, or for good as far as anybody knows. */
   left(agent: string, state: "stopped" | "lost" | "running"): void {
     for (const [taskId, { appId, instance }] of [...this.#byTask]) {

@@ -5,11 +5,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { replaceFile } from "../../lib/atomic-file.ts";
 import { SimError } from "../../lib/errors.ts";
 import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
-import { killContainers } from "../agent/containers.ts";
 import type { AgentState, AgentStatus, AgentsApi } from "../agents-api.ts";
 import { AGENT_FAULTS, AGENT_LOST, AGENT_PARTITIONED } from "../faults/types.ts";
 import type { AgentConfig, AgentTask, Resources, TaskInfo } from "../task.ts";
 import { AgentClient } from "./agent-client.ts";
+import { hasDocker, killAgent, pidOf, recordPid, runDirOf, settingsFile } from "./processes.ts";
 
 /** An agent as it is configured. */
 export interface AgentSettings {
@@ -82,7 +82,7 @@ export class Agents implements AgentsApi, FaultFamily {
     this.#options = options;
     const known = readStates(this.#file);
     this.#members = options.agents.map((settings, index) => {
-      const run = path.join(options.runDir, "agents", settings.name);
+      const run = runDirOf(options.runDir, settings.name);
       const config: AgentConfig = {
         name: settings.name,
         id: `${index.toString(16).padStart(8, "0")}-S${index}`,
@@ -130,17 +130,6 @@ export class Agents implements AgentsApi, FaultFamily {
     return [...this.#member(agent).tasks.values()];
   }
 
-  /** Ends agents and tasks at once, as a machine that is switched off would. */
-  async killAll(): Promise<void> {
-    for (const { config } of this.#members) {
-      const pid = pidOf(config);
-      if (pid !== null) killProcess(pid);
-      killContainers(path.join(config.workDir, "meta"));
-      await killDocker(config.name);
-    }
-    while (this.#members.some(({ config }) => pidOf(config) !== null)) await pause(20);
-  }
-
   /** Throws when the agent's process does not answer. */
   async launch(agent: string, info: TaskInfo): Promise<void> {
     await this.#member(agent).client.launch(info);
@@ -164,9 +153,7 @@ export class Agents implements AgentsApi, FaultFamily {
     const member = this.#member(agent);
     if (member.state === "lost") return;
     await this.#become(member, "lost");
-    if (member.pid !== null) killProcess(member.pid);
-    killContainers(path.join(member.config.workDir, "meta"));
-    await killDocker(agent);
+    await killAgent(member.config);
     await this.#options.loseHost(agent);
     this.#listener?.left(agent, "lost");
   }
@@ -228,11 +215,7 @@ export class Agents implements AgentsApi, FaultFamily {
       await client.drain().catch((error) => this.#options.log(`agent ${name}: ${String(error)}`));
       for (let i = 0; i < LEAVE_LOOKS && pidOf(config) !== null; i++) await pause(LOOK_MS);
     }
-    const pid = pidOf(config);
-    if (pid === null) return;
-    killProcess(pid);
-    killContainers(path.join(config.workDir, "meta"));
-    await killDocker(name);
+    if (pidOf(config) !== null) await killAgent(config);
   }
 
   /** Listens to an agent as long as it is to run; starts its process whenever nobody answers. */
@@ -262,7 +245,7 @@ export class Agents implements AgentsApi, FaultFamily {
   }
 
   async #spawn({ config }: Member): Promise<void> {
-    const file = path.join(path.dirname(config.socket), "agent.json");
+    const file = settingsFile(config);
     await replaceFile(file, JSON.stringify(config));
     const log = fs.openSync(path.join(config.workDir, "agent.log"), "a", 0o600);
     const program = path.join(this.#options.binDir, "mesos-agent.js");
@@ -270,7 +253,7 @@ export class Agents implements AgentsApi, FaultFamily {
     child.once("error", (error) => this.#options.log(`agent ${config.name}: ${error.message}`));
     child.unref();
     fs.closeSync(log);
-    if (child.pid !== undefined) fs.writeFileSync(pidFile(config), String(child.pid), { mode: 0o600 });
+    if (child.pid !== undefined) recordPid(config, child.pid);
   }
 
   async #become(member: Member, state: AgentState): Promise<void> {
@@ -292,39 +275,6 @@ export class Agents implements AgentsApi, FaultFamily {
 
   get #file(): string {
     return path.join(this.#options.stateDir, "agents.json");
-  }
-}
-
-const pidFile = ({ socket }: AgentConfig) => path.join(path.dirname(socket), "agent.pid");
-
-/** The agent's process, if it lives: a number may have gone to another program. */
-function pidOf(config: AgentConfig): number | null {
-  try {
-    const pid = Number(fs.readFileSync(pidFile(config), "utf8"));
-    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("mesos-agent.js") ? pid : null;
-  } catch {
-    return null;
-  }
-}
-
-/** The socket of the Docker engine, as its clients find it. */
-function hasDocker(): boolean {
-  const host = process.env["DOCKER_HOST"] ?? "unix:///var/run/docker.sock";
-  return !host.startsWith("unix://") || fs.existsSync(host.slice("unix://".length));
-}
-
-async function killDocker(agent: string): Promise<void> {
-  if (!hasDocker()) return;
-  const { killDockerContainers } = await import("../agent/docker-containers.ts");
-  // An engine that does not answer runs nothing.
-  await killDockerContainers(agent).catch(() => undefined);
-}
-
-function killProcess(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It has ended.
   }
 }
 
