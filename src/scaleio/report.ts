@@ -73,9 +73,11 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
       .map((member) => `MDM member ${member.name} failed: ${member.reason}`),
     ...volumes.flatMap(({ status, condition }) => volumeReasons(status, condition)),
   ];
-  const rebuildBytes = sum(
+  const copying = sum(
     [...conditions.values()].map(({ staleCopies, unsyncedChunks }) => (staleCopies + unsyncedChunks) * CHUNK_BYTES),
   );
+  // Copies are also on their way where nothing was lost: when a device is filled or emptied, each chunk keeps two good ones.
+  const rebuildBytes = poolHealth === "ok" ? 0 : copying;
   const found = {
     health: worst([
       poolHealth,
