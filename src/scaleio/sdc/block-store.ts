@@ -1,3 +1,4 @@
+import { SimError } from "../../lib/errors.ts";
 import { CHUNK_BYTES } from "../model.ts";
 import type { Copies } from "./copies.ts";
 import type { Files } from "./files.ts";
@@ -63,9 +64,13 @@ export class BlockStore {
     }
   }
 
-  /** When it returns, everything acknowledged before survives power loss. */
+  /** When it returns, everything acknowledged before survives power loss. Throws unavailable when something does not. */
   flush(): void {
-    for (const device of this.#copies.syncAll()) this.#layer.distrust(device);
+    if (!this.#layer.sync())
+      throw new SimError(
+        "unavailable",
+        "the only good copy of what was written is on a device that cannot be synced: start the SDS of the other copy again, or mend the device",
+      );
     this.#layer.intent.settle(
       this.#now(),
       (region) => this.#layer.regionUnsynced(region),

@@ -12,6 +12,10 @@ const DOWN = 0;
 const FAILED = 1;
 const HEALTHY = 2;
 
+/** What is known of a device's writes: bits. DIRTY: some are not synced. LOST: some could not be. */
+const DIRTY = 1;
+const LOST = 2;
+
 /** Bad blocks after which a device is not believed any more. */
 const MOST_BAD_BLOCKS = 100;
 
@@ -144,7 +148,7 @@ export class Copies {
     const device = this.#layout.device(chunk, slot);
     if (!this.#setSums(device, from, at, offset, length)) return false;
     try {
-      this.#dirty[device] = 1;
+      this.#dirty[device] = (this.#dirty[device] as number) | DIRTY;
       (this.#filesOf[device] as Files).write(this.#fds[device] as number, from, at, length, offset);
       return true;
     } catch (error) {
@@ -157,7 +161,7 @@ export class Copies {
   punch(device: number, offset: number, length: number): boolean {
     const fd = this.#fds[device] as number;
     try {
-      this.#dirty[device] = 1;
+      this.#dirty[device] = (this.#dirty[device] as number) | DIRTY;
       // A file without a single block is a hole already: discarding a new volume costs nothing.
       if (this.#files.allocated(fd) > 0) {
         (this.#filesOf[device] as Files).punch(fd, offset, length);
@@ -170,13 +174,21 @@ export class Copies {
     }
   }
 
-  /** Syncs every device that was written to; answers those that could not be. */
+  /**
+   * Syncs every device that was written to; answers those that could not be. Such a device is answered every time until it is
+   * declared well, or its writes are {@link disown}ed: after an fsync that failed, Linux calls the next one good.
+   */
   syncAll(): number[] {
     const unsynced: number[] = [];
     for (let device = 0; device < this.#dirty.length; device++) {
-      if (this.#dirty[device] === 1 && !this.#sync(device)) unsynced.push(device);
+      if (this.#dirty[device] !== 0 && !this.#sync(device)) unsynced.push(device);
     }
     return unsynced;
+  }
+
+  /** Nothing depends on what the device took since it was last synced. */
+  disown(device: number): void {
+    this.#dirty[device] = 0;
   }
 
   /** Puts the checksums on disk; answers the devices on which that failed. */
@@ -211,7 +223,10 @@ export class Copies {
       const same = old?.file === device.file;
       // A state that the map repeats tells nothing new: what the engine found out itself stands.
       if (same && old?.state === device.state) return;
-      if (!same) this.#reasons[index] = "";
+      if (!same) {
+        this.#reasons[index] = "";
+        this.#dirty[index] = 0;
+      }
       if (device.state === "up") this.#open(index);
       else if (device.state === "failed" && same) this.#modes[index] = Math.min(this.#modes[index] as number, FAILED);
       else this.#close(index);
@@ -236,7 +251,7 @@ export class Copies {
         this.#sums[device] = new Sums(this.#files, this.#file(device));
       }
       this.#fds[device] = fd;
-      this.#dirty[device] = 1;
+      this.#dirty[device] = DIRTY;
       this.#modes[device] = HEALTHY;
     } catch (error) {
       this.#fail(device, "create", error);
@@ -287,7 +302,7 @@ export class Copies {
       this.#modes[device] = HEALTHY;
       this.#reasons[device] = "";
       // A former engine that was killed may have left writes that only the page cache has: the next flush answers for them.
-      this.#dirty[device] = 1;
+      this.#dirty[device] = DIRTY;
     } catch (error) {
       const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
       if (missing && this.#files.exists(path.join(path.dirname(file), LABEL))) this.#newFiles.add(device);
@@ -299,7 +314,6 @@ export class Copies {
     const fd = this.#fds[device] as number;
     this.#modes[device] = DOWN;
     this.#fds[device] = -1;
-    this.#dirty[device] = 0;
     this.#sums[device]?.close();
     this.#sums[device] = undefined;
     if (fd >= 0) this.#files.close(fd);
@@ -365,11 +379,13 @@ export class Copies {
   }
 
   #sync(device: number): boolean {
-    this.#dirty[device] = 0;
+    if (((this.#dirty[device] as number) & LOST) !== 0) return false;
     try {
       (this.#filesOf[device] as Files).datasync(this.#fds[device] as number);
+      this.#dirty[device] = 0;
       return true;
     } catch (error) {
+      this.#dirty[device] = LOST;
       this.#fail(device, "sync", error);
       return false;
     }

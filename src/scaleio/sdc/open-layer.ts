@@ -75,11 +75,12 @@ export class OpenLayer {
 
   /** See BlockStore.close. */
   close(): void {
-    for (const device of this.copies.syncAll()) this.distrust(device);
-    this.intent.clear(
-      (region) => this.regionUnsynced(region),
-      () => this.syncSums(),
-    );
+    if (this.sync()) {
+      this.intent.clear(
+        (region) => this.regionUnsynced(region),
+        () => this.syncSums(),
+      );
+    }
     this.intent.close();
     this.#ledger.close();
     this.copies.close();
@@ -131,7 +132,7 @@ export class OpenLayer {
    */
   markStale(chunk: number, slot: Slot): void {
     if (this.isStale(chunk, slot)) return;
-    if ((this.state(chunk) & ALL_SLOTS) === (ALL_SLOTS & ~BIT[slot])) throw noGoodCopy(chunk);
+    if (this.#isLast(chunk, slot)) throw noGoodCopy(chunk);
     this.change(chunk, this.state(chunk) | BIT[slot]);
     this.touch(chunk);
   }
@@ -185,15 +186,32 @@ export class OpenLayer {
     return false;
   }
 
-  /** A device could not be synced: nothing it took since the last flush counts (the write-intent record says where). */
-  distrust(device: number): void {
-    for (let chunk = 0; chunk < this.#states.length; chunk++) {
-      if (this.intent.isActive(chunk * CHUNK_BYTES)) this.markDevice(chunk, device);
-    }
-    this.record();
+  /** Puts on disk what the copies took. False when some of it could not be and is nowhere else. */
+  sync(): boolean {
+    return this.copies.syncAll().filter((device) => !this.distrust(device)).length === 0;
   }
 
-  /** Data and checksums; answers the devices on which that failed. */
+  /**
+   * A device could not be synced: nothing it took since the last flush counts (the write-intent record says where), as far as
+   * there is another good copy of it. False when there is none of some chunk: such a copy stays good, since it is the last
+   * hope, and no flush succeeds before the device is declared well.
+   */
+  distrust(device: number): boolean {
+    let elsewhere = true;
+    for (let chunk = 0; chunk < this.#states.length; chunk++) {
+      if (this.isInherited(chunk) || !this.intent.isActive(chunk * CHUNK_BYTES)) continue;
+      for (const slot of SLOTS) {
+        if (this.copies.deviceOf(chunk, slot) !== device || this.isStale(chunk, slot)) continue;
+        if (this.#isLast(chunk, slot)) elsewhere = false;
+        else this.markStale(chunk, slot);
+      }
+    }
+    this.record();
+    if (elsewhere) this.copies.disown(device);
+    return elsewhere;
+  }
+
+  /** Data and checksums; answers the devices on which that failed, to be followed by {@link distrust}. */
   syncEverything(): number[] {
     const unsynced = this.copies.syncAll();
     return this.copies.checksum ? [...new Set([...unsynced, ...this.copies.syncSums()])] : unsynced;
@@ -212,6 +230,11 @@ export class OpenLayer {
       if (good < 2 && !this.isInherited(chunk)) degraded++;
     }
     return degraded;
+  }
+
+  /** Whether all other copies of the chunk are stale. */
+  #isLast(chunk: number, slot: Slot): boolean {
+    return (this.state(chunk) & ALL_SLOTS) === (ALL_SLOTS & ~BIT[slot]);
   }
 
   /** Counts anew: at the beginning, and when the map has changed. */

@@ -233,11 +233,12 @@ export class WholeChunks {
 
   #declareGood(copies: readonly { chunk: number; slot: Slot }[]): void {
     const distrusted = new Set(this.#layer.syncEverything());
-    for (const device of distrusted) this.#layer.distrust(device);
     for (const { chunk, slot } of copies) {
       if (!distrusted.has(this.#copies.deviceOf(chunk, slot)))
         this.#layer.change(chunk, this.#layer.state(chunk) & ~BIT[slot]);
     }
+    // Afterwards: what was copied from a device that cannot be synced is good now, and that device's copy is not.
+    for (const device of distrusted) this.#layer.distrust(device);
     const chunks = copies.map(({ chunk }) => chunk);
     this.#layer.persist(Math.min(...chunks), Math.max(...chunks));
   }
