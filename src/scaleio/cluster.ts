@@ -189,7 +189,8 @@ export class Cluster implements ClusterApi {
     const checksum = this.state.pool.checksum === true;
     const firstGroup = (number * 37) % this.state.pool.groups.length;
     try {
-      createRecords(stateDir, id, new Layout({ sizeBytes, firstGroup }, this.state.pool.groups.flat()));
+      const { groups, mapVersion } = this.state.pool;
+      createRecords(stateDir, id, new Layout({ sizeBytes, firstGroup }, groups.flat()), mapVersion);
       for (const { device } of devices) createVolumeFile(device, id, sizeBytes, { checksum });
       for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)])
         syncDirectory(directory);

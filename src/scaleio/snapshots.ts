@@ -204,7 +204,8 @@ export class Snapshots {
     const checksum = this.#state.pool.checksum === true;
     try {
       for (const { layer, volume, inheritedBytes } of layers) {
-        createRecords(stateDir, layer.id, this.#layout(volume, layer.sizeBytes), inheritedBytes / CHUNK_BYTES);
+        const layout = this.#layout(volume, layer.sizeBytes);
+        createRecords(stateDir, layer.id, layout, this.#state.pool.mapVersion, inheritedBytes / CHUNK_BYTES);
         for (const device of devices) createVolumeFile(device, layer.id, layer.sizeBytes, { checksum });
       }
       for (const directory of [path.join(stateDir, "sdc"), ...devices.map((device) => device.path)])

@@ -31,7 +31,8 @@ export class BlockStore {
 
   /**
    * Opens the volume; after an unclean stop the regions of the write-intent record are compared on first use or by
-   * {@link work}. Throws state_corrupt, state_newer and errno errors of the record files.
+   * {@link work}. Throws state_corrupt, state_newer and errno errors of the record files, unavailable when the session's map
+   * is older than one that the layer was served by.
    */
   constructor(files: Files, session: Session, now: () => number) {
     this.#now = now;
@@ -122,7 +123,8 @@ export class BlockStore {
 
   /**
    * Takes over a changed session of the same layer: device states, map version, size, the layers below. What goes down is
-   * synced first, so that flushes stay honest. A volume never shrinks: a smaller size is one that was not granted.
+   * synced first, so that flushes stay honest. A volume never shrinks: a smaller size is one that was not granted. Throws
+   * unavailable, and goes on as before, when the session's map is older than the present one.
    */
   reload(session: Session): void {
     this.#layer.reload(session);

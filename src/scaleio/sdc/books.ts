@@ -14,13 +14,20 @@ export const recordDir = (stateDir: string, volumeId: Id): string => path.join(s
  * Makes the records of a new layer: all copies that the map wants are good, since they are zeros. What an unfinished creation
  * left under this id is replaced.
  *
+ * @param mapVersion the version of the map that the layout goes by
  * @param inherited how many chunks show through from the layer below
  */
-export function createRecords(stateDir: string, volumeId: Id, layout: Layout, inherited = 0): void {
+export function createRecords(
+  stateDir: string,
+  volumeId: Id,
+  layout: Layout,
+  mapVersion: number,
+  inherited = 0,
+): void {
   const dir = recordDir(stateDir, volumeId);
   fs.rmSync(dir, { recursive: true, force: true });
   fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
-  createLedger(nodeFiles, dir, volumeId, layout.chunks);
+  createLedger(nodeFiles, dir, volumeId, layout.chunks, mapVersion);
   Intent.create(nodeFiles, dir);
   const ledger = new Ledger(nodeFiles, dir, volumeId, layout.chunks);
   let usual = true;

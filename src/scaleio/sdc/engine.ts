@@ -148,8 +148,9 @@ export class Engine {
   }
 }
 
-/** Goes on by a new session. One with another layer freezes the one that took the writes so far (model.ts). */
+/** Goes on by a new session, unless it has an older map (ledger.ts). One with another layer freezes the one that took the writes so far (model.ts). */
 function follow(opened: Opened, session: Session): void {
+  if (session.mapVersion < opened.session.mapVersion) return;
   if (session.layerId === opened.session.layerId) opened.store.reload(session);
   else {
     try {

@@ -11,7 +11,8 @@ import { numberOf, PAYLOAD_BYTES, payloadOf, SECTOR_BYTES, seal } from "./sector
  * copies.
  * Two replicas, so that a damaged sector of one is mended from the other. A bit is on disk before the write that it is
  * about is acknowledged (design.md, invariant 2), and is cleared only after the copy has been made good and synced
- * (invariant 3). It does not live with the MDM, because I/O must survive the loss of all MDM members (invariant 7), nor
+ * (invariant 3). The header says by which map the layer was last served: by an older one, copies are looked for in places that
+ * were given up. It does not live with the MDM, because I/O must survive the loss of all MDM members (invariant 7), nor
  * on the SDSs, because it must be readable when they are not.
  */
 const ON_DISK = BIT[2];
@@ -24,9 +25,9 @@ const MOST_PREALLOCATED = 256;
 const replicaPaths = (dir: string) => [path.join(dir, "ledger.1"), path.join(dir, "ledger.2")];
 
 /** Writes the two replicas of a new volume with a usual map: a header sector, and zeros, which mean two good copies. */
-export function createLedger(files: Files, dir: string, volumeId: string, chunks: number): void {
+export function createLedger(files: Files, dir: string, volumeId: string, chunks: number, mapVersion: number): void {
   const header = Buffer.alloc(SECTOR_BYTES);
-  writeHeader(header, volumeId, chunks, 1);
+  writeHeader(header, { volumeId, chunks, mapVersion }, 1);
   for (const file of replicaPaths(dir)) {
     const fd = files.open(file, { create: true, durable: true });
     const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
@@ -52,6 +53,7 @@ export class Ledger {
   states: Uint8Array;
   /** How many of them have been put on record; the others are chunks by which the volume has grown, see {@link grow}. */
   recorded = 0;
+  #mapVersion = 0;
 
   /**
    * Opens both replicas, takes the newer of each pair of sectors, and mends the other one. Throws state_corrupt when both
@@ -93,6 +95,23 @@ export class Ledger {
     }
   }
 
+  /**
+   * Takes on record that the layer is served by this map from now on. Throws unavailable when it was served by a newer one:
+   * what the MDM says then is not what was last acknowledged.
+   */
+  follow(mapVersion: number): void {
+    if (mapVersion < this.#mapVersion) {
+      throw new SimError(
+        "unavailable",
+        `the cluster's map has version ${mapVersion}, and layer ${this.#volumeId} was last served by version ${this.#mapVersion}: ` +
+          "bring back the MDM members that have the newer one",
+      );
+    }
+    if (mapVersion === this.#mapVersion) return;
+    this.#mapVersion = mapVersion;
+    this.#persistHeader();
+  }
+
   /** Takes on record that the volume has chunks from `first` on, with these states; the others keep theirs. */
   grow(first: number, chunks: number, stateOf: (chunk: number) => number): void {
     const states = new Uint8Array(chunks);
@@ -109,15 +128,20 @@ export class Ledger {
       this.#files.resize(fd, SECTOR_BYTES * sectors);
     }
     this.persist(first, chunks - 1);
-    const number = (numbers[0] as number) + 1;
-    writeHeader(this.#sector, this.#volumeId, chunks, number);
-    this.#write(0);
-    numbers[0] = number;
     this.recorded = chunks;
+    this.#persistHeader();
   }
 
   close(): void {
     for (const { fd } of this.#replicas) this.#files.close(fd);
+  }
+
+  #persistHeader(): void {
+    const number = (this.#numbers[0] as number) + 1;
+    const header = { volumeId: this.#volumeId, chunks: this.recorded, mapVersion: this.#mapVersion };
+    writeHeader(this.#sector, header, number);
+    this.#write(0);
+    this.#numbers[0] = number;
   }
 
   #write(index: number): void {
@@ -164,8 +188,11 @@ export class Ledger {
     // A replica that cannot be mended now is tried again at the next change; the good one carries on.
     if (uneven && this.#mend) this.#write(index);
     this.#numbers[index] = best;
-    if (index === 0) this.recorded = checkHeader(this.#sector, dir, volumeId, chunks, this.#mend);
-    else {
+    if (index === 0) {
+      const header = checkHeader(this.#sector, dir, volumeId, chunks, this.#mend);
+      this.recorded = header.chunks;
+      this.#mapVersion = header.mapVersion ?? 0;
+    } else {
       const from = (index - 1) * PAYLOAD_BYTES;
       const payload = payloadOf(this.#sector).subarray(0, chunks - from);
       for (let i = 0; i < payload.length; i++) this.states[from + i] = (payload[i] as number) ^ ON_DISK;
@@ -175,21 +202,23 @@ export class Ledger {
 
 const sectorOf = (chunk: number) => 1 + Math.floor(chunk / PAYLOAD_BYTES);
 
-function writeHeader(sector: Buffer, volumeId: string, chunks: number, number: number): void {
+interface Header {
+  readonly volumeId: string;
+  readonly chunks: number;
+  /** Older ledgers have none. */
+  readonly mapVersion?: number;
+}
+
+function writeHeader(sector: Buffer, header: Header, number: number): void {
   payloadOf(sector)
     .fill(0)
-    .write(JSON.stringify({ format: FORMAT, volumeId, chunks }));
+    .write(JSON.stringify({ format: FORMAT, ...header }));
   seal(sector, MAGIC, number);
 }
 
-/** Answers how many chunks are on record. */
-function checkHeader(sector: Buffer, dir: string, volumeId: string, chunks: number, mayGrow: boolean): number {
+function checkHeader(sector: Buffer, dir: string, volumeId: string, chunks: number, mayGrow: boolean): Header {
   const payload = payloadOf(sector);
-  const header = JSON.parse(payload.toString("utf8", 0, payload.indexOf(0))) as {
-    format: number;
-    volumeId: string;
-    chunks: number;
-  };
+  const header = JSON.parse(payload.toString("utf8", 0, payload.indexOf(0))) as Header & { format: number };
   if (header.format > FORMAT) {
     throw new SimError(
       "state_newer",
@@ -202,5 +231,5 @@ function checkHeader(sector: Buffer, dir: string, volumeId: string, chunks: numb
       `the ledger in ${dir} belongs to volume ${header.volumeId} of ${header.chunks} MiB, not to ${volumeId} of ${chunks} MiB`,
     );
   }
-  return header.chunks;
+  return header;
 }

@@ -42,6 +42,7 @@ export class OpenLayer {
     this.lower = new LowerLayers(files, session);
     this.#ledger = new Ledger(files, session.recordDir, session.layerId, chunks);
     this.#states = this.#ledger.states;
+    this.#ledger.follow(session.mapVersion);
     this.intent = new Intent(files, session.recordDir, session.sizeBytes);
     this.copies = new Copies(files, session);
     if (this.#ledger.recorded < chunks) this.#grow(this.#ledger.recorded, chunks);
@@ -57,6 +58,7 @@ export class OpenLayer {
 
   /** See BlockStore.reload. */
   reload(session: Session): void {
+    this.#ledger.follow(session.mapVersion);
     const unsynced = this.copies.reload(session);
     const lower = new LowerLayers(this.#files, session);
     this.lower.close();

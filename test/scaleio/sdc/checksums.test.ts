@@ -24,7 +24,7 @@ class World {
   ) {
     for (let device = 0; device < 3; device++) this.disk.labels.add(`/sds/${device}/device.json`);
     for (const id of layers) {
-      createLedger(this.disk, `/rec/${id}`, id, chunks);
+      createLedger(this.disk, `/rec/${id}`, id, chunks, 1);
       Intent.create(this.disk, `/rec/${id}`);
       for (let device = 0; device < 3; device++)
         for (const suffix of ["", ".sum"])

@@ -549,7 +549,7 @@ export class Simulation {
   }
 
   #createLayer({ id, sizeBytes }: LayerRef, inherited: number): void {
-    createLedger(this.#disk, `/rec/${id}`, id, sizeBytes / MIB);
+    createLedger(this.#disk, `/rec/${id}`, id, sizeBytes / MIB, this.#version);
     const ledger = new Ledger(this.#disk, `/rec/${id}`, id, sizeBytes / MIB);
     for (let chunk = 0; chunk < sizeBytes / MIB; chunk++)
       ledger.states[chunk] = (ALL_SLOTS & ~this.#active(chunk)) | (chunk < inherited ? INHERITED : 0);
