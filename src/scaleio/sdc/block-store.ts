@@ -210,8 +210,10 @@ export class BlockStore {
     this.#layer.record();
     for (let slot = 0; slot < 3; slot++) {
       if ((targets & (1 << slot)) === 0) continue;
-      if (!this.#copies.write(chunk, slot as Slot, from, at, offset, length))
-        this.#layer.markStale(chunk, slot as Slot);
+      if (this.#copies.write(chunk, slot as Slot, from, at, offset, length)) continue;
+      // The last copy stays good, and holds old, new or something of both: its checksums are to be made anew.
+      if (this.#layer.isLast(chunk, slot as Slot)) this.#layer.change(chunk, this.#layer.state(chunk) | UNSYNCED);
+      this.#layer.markStale(chunk, slot as Slot);
     }
     this.#layer.record();
   }

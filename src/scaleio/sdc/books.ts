@@ -17,13 +17,7 @@ export const recordDir = (stateDir: string, volumeId: Id): string => path.join(s
  * @param mapVersion the version of the map that the layout goes by
  * @param inherited how many chunks show through from the layer below
  */
-export function createRecords(
-  stateDir: string,
-  volumeId: Id,
-  layout: Layout,
-  mapVersion: number,
-  inherited = 0,
-): void {
+export function createRecords(stateDir: string, volumeId: Id, layout: Layout, mapVersion: number, inherited = 0): void {
   const dir = recordDir(stateDir, volumeId);
   fs.rmSync(dir, { recursive: true, force: true });
   fs.mkdirSync(dir, { recursive: true, mode: 0o700 });

@@ -227,11 +227,23 @@ export class Copies {
         this.#reasons[index] = "";
         this.#dirty[index] = 0;
       }
-      if (device.state === "up") this.#open(index);
-      else if (device.state === "failed" && same) this.#modes[index] = Math.min(this.#modes[index] as number, FAILED);
+      if (device.state === "up") {
+        this.#open(index);
+        this.refresh(index);
+      } else if (device.state === "failed" && same) this.#modes[index] = Math.min(this.#modes[index] as number, FAILED);
       else this.#close(index);
     });
     return unsynced;
+  }
+
+  /** What is read of the device's file is on its disk from now on: it may have failed before. */
+  refresh(device: number): void {
+    if (this.#modes[device] !== HEALTHY) return;
+    try {
+      this.#files.refresh(this.#fds[device] as number);
+    } catch (error) {
+      this.#fail(device, "read", error);
+    }
   }
 
   /** Devices on which the volume has no file yet: none of their copies is good. {@link adopt} makes the file. */
@@ -354,7 +366,7 @@ export class Copies {
       );
   }
 
-  /** Before the blocks are written: a write that fails leaves the copy stale anyway. */
+  /** Before the blocks are written: a write that fails leaves the copy stale, or its chunk to be settled (block-store.ts). */
   #setSums(device: number, from: Buffer, at: number, offset: number, length: number): boolean {
     const sums = this.#sums[device];
     if (sums === undefined) return true;

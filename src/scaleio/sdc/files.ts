@@ -12,6 +12,11 @@ export interface Files {
   read(fd: number, into: Buffer, at: number, length: number, position: number): void;
   write(fd: number, from: Buffer, at: number, length: number, position: number): void;
   datasync(fd: number): void;
+  /**
+   * Gives up what is in memory of the file and is not to be written any more, so that it is read from the disk: after a sync
+   * that failed Linux may have there what the disk has not.
+   */
+  refresh(fd: number): void;
   /** Gives the range back to the file system; it reads as zeros afterwards. */
   punch(fd: number, position: number, length: number): void;
   /** Sets the file's size; a longer file gets a hole. */
@@ -72,6 +77,13 @@ export const nodeFiles: Files = {
     const args = ["--punch-hole", "--offset", String(position), "--length", String(length), "/dev/fd/3"];
     const { status, error, stderr } = spawnSync("fallocate", args, { stdio: ["ignore", "ignore", "pipe", fd] });
     if (status !== 0) throw error ?? new Error(`fallocate ${args.join(" ")}: ${String(stderr).trim()}`);
+  },
+
+  // Nor has it posix_fadvise; writing nothing, dd gives that advice for the whole file.
+  refresh(fd) {
+    const args = ["if=/dev/null", "of=/dev/fd/3", "oflag=nocache", "conv=notrunc", "count=0", "status=none"];
+    const { status, error, stderr } = spawnSync("dd", args, { stdio: ["ignore", "ignore", "pipe", fd] });
+    if (status !== 0) throw error ?? new Error(`dd ${args.join(" ")}: ${String(stderr).trim()}`);
   },
 
   resize: (fd, bytes) => fs.ftruncateSync(fd, bytes),

@@ -54,6 +54,9 @@ export class OpenLayer {
       for (let chunk = region * perRegion; chunk < end; chunk++) this.change(chunk, this.state(chunk) | UNSYNCED);
     }
     this.#adoptNewFiles();
+    this.#refreshStale();
+    // A device that has lost what it took is no match for the others: it must be known before copies are compared.
+    if (this.unsyncedChunks > 0) this.sync();
   }
 
   /** See BlockStore.reload. */
@@ -134,7 +137,7 @@ export class OpenLayer {
    */
   markStale(chunk: number, slot: Slot): void {
     if (this.isStale(chunk, slot)) return;
-    if (this.#isLast(chunk, slot)) throw noGoodCopy(chunk);
+    if (this.isLast(chunk, slot)) throw noGoodCopy(chunk);
     this.change(chunk, this.state(chunk) | BIT[slot]);
     this.touch(chunk);
   }
@@ -204,7 +207,7 @@ export class OpenLayer {
       if (this.isInherited(chunk) || !this.intent.isActive(chunk * CHUNK_BYTES)) continue;
       for (const slot of SLOTS) {
         if (this.copies.deviceOf(chunk, slot) !== device || this.isStale(chunk, slot)) continue;
-        if (this.#isLast(chunk, slot)) elsewhere = false;
+        if (this.isLast(chunk, slot)) elsewhere = false;
         else this.markStale(chunk, slot);
       }
     }
@@ -235,7 +238,7 @@ export class OpenLayer {
   }
 
   /** Whether all other copies of the chunk are stale. */
-  #isLast(chunk: number, slot: Slot): boolean {
+  isLast(chunk: number, slot: Slot): boolean {
     return (this.state(chunk) & ALL_SLOTS) === (ALL_SLOTS & ~BIT[slot]);
   }
 
@@ -271,6 +274,15 @@ export class OpenLayer {
       this.#ledger.persist(0, this.#states.length - 1);
       this.copies.adopt(device);
     }
+  }
+
+  /** Stale copies may be so since their device failed; they are compared with good ones before they are written over. */
+  #refreshStale(): void {
+    if (this.staleCopies === 0) return;
+    const devices = new Set<number>();
+    for (let chunk = 0; chunk < this.#states.length; chunk++)
+      for (const slot of SLOTS) if (this.isStale(chunk, slot)) devices.add(this.copies.deviceOf(chunk, slot));
+    for (const device of devices) if (device >= 0) this.copies.refresh(device);
   }
 
   /** Makes the states of these chunks durable. */

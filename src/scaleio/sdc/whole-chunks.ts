@@ -1,3 +1,4 @@
+import { SimError } from "../../lib/errors.ts";
 import { CHUNK_BYTES } from "../model.ts";
 import type { Copies } from "./copies.ts";
 import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "./layout.ts";
@@ -61,11 +62,13 @@ export class WholeChunks {
     if ((this.#layer.state(chunk) & UNSYNCED) === 0) return false;
     const good = SLOTS.filter((slot) => !this.#layer.isStale(chunk, slot));
     if ((good.length > 1 || this.#copies.checksum) && !this.#layer.isInherited(chunk)) {
-      const source = good.find((slot) => this.#load(chunk, slot, this.#source));
+      const source = this.#loadFirst(chunk, good);
       if (source === undefined) return false;
       if (this.#copies.checksum) this.#mendSource(chunk, source, good);
       this.#layer.intent.cover(chunk * CHUNK_BYTES, CHUNK_BYTES, this.#now());
-      for (const slot of good) if (!this.#mirror(chunk, slot)) this.#layer.markStale(chunk, slot);
+      // The source last: on a device that has failed it may be the only copy that can be had.
+      for (const slot of [...good.filter((slot) => slot !== source), source])
+        if (!this.#mirror(chunk, slot) && !this.#layer.isLast(chunk, slot)) this.#layer.markStale(chunk, slot);
       this.#layer.record();
     }
     this.#layer.change(chunk, this.#layer.state(chunk) & ~UNSYNCED);
@@ -156,8 +159,13 @@ export class WholeChunks {
     let touched = 0;
     for (let chunk = 0; chunk < this.#layer.chunks && touched < budget; chunk++) {
       if (!this.#layer.isInherited(chunk) || !this.#layer.isToAbsorb(chunk)) continue;
-      this.copyUp(chunk, () => undefined);
-      touched++;
+      try {
+        this.copyUp(chunk, () => undefined);
+        touched++;
+      } catch (error) {
+        // What has no good copy within reach waits; the rest goes on.
+        if (!(error instanceof SimError && error.code === "unavailable")) throw error;
+      }
     }
     return touched;
   }
@@ -273,6 +281,13 @@ export class WholeChunks {
       this.#copies.punch(this.#copies.deviceOf(chunk, slot), chunk * CHUNK_BYTES, CHUNK_BYTES);
     }
     return this.#garbage.delete(chunk);
+  }
+
+  /** Loads the first of these copies that can be read, one on a device that works rather than on one that has failed. */
+  #loadFirst(chunk: number, slots: readonly Slot[]): Slot | undefined {
+    const load = (lastResort: boolean) =>
+      slots.find((slot) => this.#copies.peek(chunk, slot, lastResort, this.#source, chunk * CHUNK_BYTES, CHUNK_BYTES));
+    return load(false) ?? load(true);
   }
 
   #sync(): void {

@@ -1,21 +1,29 @@
 import { type Files, whole } from "../../../src/scaleio/sdc/files.ts";
+import type { Random } from "./random.ts";
+import { PAGE, SparseBytes } from "./sparse-bytes.ts";
 
-const PAGE = 512;
+const MIB = 1024 * 1024;
 
 /** Thrown in the middle of a file operation: the process is gone. */
 export class Killed extends Error {}
 
-type Pages = Map<number, Uint8Array>;
+/** A change that is not on the platter: whole pages; without data it is a hole. */
+interface Pending {
+  readonly position: number;
+  readonly length: number;
+  readonly data: Buffer | undefined;
+}
+
 interface SimulatedFile {
   size: number;
-  /** What a reader sees, as far as anything has been written. */
-  seen: Buffer;
-  /** Pages that take space. */
-  held: Set<number>;
+  /** What a reader sees. */
+  readonly seen: SparseBytes;
   /** What is on the platter. */
-  durable: Pages;
-  /** Pages written since the last sync, in order; several versions of one page may be there. */
-  pending: { page: number; data: Uint8Array }[];
+  readonly durable: SparseBytes;
+  /** Changed since the last sync, in order. */
+  pending: Pending[];
+  /** Pages that a failed sync has left in memory, taken for written: seen and durable may differ. */
+  readonly stray: Set<number>;
 }
 
 const isIn = (prefixes: ReadonlySet<string>, path: string) => {
@@ -28,12 +36,13 @@ const errno = (code: string, path: string) => Object.assign(new Error(`${code}: 
 /**
  * A file layer in memory that can be made to fail: kills the caller before a chosen operation, loses power (unsynced
  * 512-byte pages are kept, dropped or kept in an older version, each by chance), does a part of what is asked, answers EIO and
- * ENOSPC for chosen paths.
+ * ENOSPC for chosen paths. A sync that fails is one as Linux has it: what it was about may be on the platter, gone, or in
+ * memory only, and the next sync knows nothing of it.
  */
 export class SimulatedDisk implements Files {
   readonly #files = new Map<string, SimulatedFile>();
   readonly #open = new Map<number, { path: string; durable: boolean }>();
-  readonly #random: () => number;
+  readonly #random: Random;
   readonly read: Files["read"];
   readonly write: Files["write"];
   #nextFd = 3;
@@ -48,8 +57,12 @@ export class SimulatedDisk implements Files {
   readonly brokenSyncs = new Set<string>();
   /** Prefixes of paths that are labelled device directories. */
   readonly labels = new Set<string>();
+  /** The MiB of each file in which something has changed; whoever looks clears it. */
+  readonly changed = new Map<string, Set<number>>();
+  /** Told of the pages that a failed sync may have lost. */
+  lost: (path: string, position: number, length: number) => void = () => undefined;
 
-  constructor(random: () => number) {
+  constructor(random: Random) {
     this.#random = random;
     const { read, write } = whole({
       read: (...args) => this.#readSome(...args),
@@ -63,7 +76,8 @@ export class SimulatedDisk implements Files {
     this.#step();
     if (!this.#files.has(path)) {
       if (!create) throw errno("ENOENT", path);
-      this.#files.set(path, { size: 0, seen: Buffer.alloc(0), held: new Set(), durable: new Map(), pending: [] });
+      const [seen, onPlatter] = [new SparseBytes(), new SparseBytes()];
+      this.#files.set(path, { size: 0, seen, durable: onPlatter, pending: [], stray: new Set() });
     }
     this.#open.set(this.#nextFd, { path, durable });
     return this.#nextFd++;
@@ -72,21 +86,49 @@ export class SimulatedDisk implements Files {
   datasync(fd: number): void {
     this.#step();
     const { path, file } = this.#file(fd);
-    if (isIn(this.brokenWrites, path) || isIn(this.brokenSyncs, path)) throw errno("EIO", path);
-    this.#harden(file);
+    if (!isIn(this.brokenWrites, path) && !isIn(this.brokenSyncs, path)) {
+      this.#harden(file);
+      return;
+    }
+    for (const { position, length } of file.pending) {
+      this.lost(path, position, length);
+      this.#note(path, position, length);
+      for (let page = position / PAGE; page * PAGE < position + length; page++) {
+        const fate = this.#random();
+        if (fate < 0.4) file.durable.take(file.seen, page);
+        else if (fate < 0.7) file.stray.add(page);
+        else file.seen.take(file.durable, page);
+      }
+    }
+    file.pending = [];
+    throw errno("EIO", path);
+  }
+
+  refresh(fd: number): void {
+    this.#step();
+    const { path, file } = this.#file(fd);
+    for (const page of file.stray) {
+      file.seen.take(file.durable, page);
+      this.#note(path, page * PAGE, PAGE);
+    }
+    file.stray.clear();
   }
 
   punch(fd: number, position: number, length: number): void {
     this.#step();
     const { path, file } = this.#file(fd);
     if (isIn(this.brokenWrites, path)) throw errno("EIO", path);
-    for (let at = position; at < position + length; ) {
-      const page = Math.floor(at / PAGE);
-      const start = at % PAGE;
-      const n = Math.min(position + length - at, PAGE - start);
-      if (file.held.has(page)) this.#put(file, page, start, new Uint8Array(n));
-      at += n;
-    }
+    const first = Math.ceil(position / PAGE) * PAGE;
+    const end = Math.floor((position + length) / PAGE) * PAGE;
+    for (const [from, to] of [
+      [position, Math.min(first, position + length)],
+      [Math.max(first, end), position + length],
+    ] as const)
+      if (to > from) this.#put(path, file, from, Buffer.alloc(to - from));
+    if (end <= first) return;
+    file.seen.punch(first, end - first);
+    file.pending.push({ position: first, length: end - first, data: undefined });
+    this.#note(path, first, end - first);
   }
 
   resize(fd: number, bytes: number): void {
@@ -95,7 +137,7 @@ export class SimulatedDisk implements Files {
   }
 
   allocated(fd: number): number {
-    return this.#file(fd).file.held.size * PAGE;
+    return this.#file(fd).file.seen.held * PAGE;
   }
 
   close(fd: number): void {
@@ -114,11 +156,9 @@ export class SimulatedDisk implements Files {
   /** One bit of what is stored is another one, if anything is stored there. */
   rot(path: string, position: number): void {
     const file = this.#files.get(path);
-    const page = Math.floor(position / PAGE);
-    if (file === undefined || !file.held.has(page)) return;
-    file.seen[position] = (file.seen[position] as number) ^ 4;
-    const durable = file.durable.get(page);
-    if (durable !== undefined) durable[position % PAGE] = (durable[position % PAGE] as number) ^ 4;
+    if (file === undefined || !file.seen.flip(position)) return;
+    file.durable.flip(position);
+    this.#note(path, position, 1);
   }
 
   paths(): string[] {
@@ -127,6 +167,27 @@ export class SimulatedDisk implements Files {
 
   remove(path: string): void {
     this.#files.delete(path);
+  }
+
+  /** What a reader would see, whatever is broken; undefined: there is no such file. */
+  peek(path: string, into: Buffer, position: number): boolean {
+    const file = this.#files.get(path);
+    file?.seen.read(into, 0, position, into.length);
+    return file !== undefined;
+  }
+
+  /** Whether all of the range is on the platter, as far as the last sync was told. */
+  isSynced(path: string, position: number, length: number): boolean {
+    const pending = this.#files.get(path)?.pending ?? [];
+    return pending.every((part) => part.position >= position + length || part.position + part.length <= position);
+  }
+
+  /** Pages of the range that take space. */
+  heldIn(path: string, position: number, length: number): number {
+    const seen = this.#files.get(path)?.seen;
+    let held = 0;
+    for (let page = position / PAGE; page * PAGE < position + length; page++) if (seen?.isHeld(page)) held++;
+    return held;
   }
 
   /** The process died: its descriptors are gone, what it wrote is still in the page cache. */
@@ -139,26 +200,32 @@ export class SimulatedDisk implements Files {
   /** The machine lost power. */
   powerLoss(): void {
     this.crash();
-    for (const file of this.#files.values()) {
-      for (const { page, data } of file.pending) if (this.#random() < 0.5) file.durable.set(page, data);
+    for (const [path, file] of this.#files) {
+      const touched = new Set(file.stray);
+      for (const { position, length, data } of file.pending) {
+        for (let done = 0; done < length; done += PAGE) {
+          touched.add((position + done) / PAGE);
+          if (this.#random() < 0.5) continue;
+          if (data === undefined) file.durable.punch(position + done, PAGE);
+          else file.durable.write(position + done, data.subarray(done, done + PAGE));
+        }
+      }
       file.pending = [];
-      file.seen.fill(0);
-      file.held = new Set(file.durable.keys());
-      for (const [page, data] of file.durable) file.seen.set(data, page * PAGE);
+      file.stray.clear();
+      for (const page of touched) {
+        file.seen.take(file.durable, page);
+        this.#note(path, page * PAGE, PAGE);
+      }
     }
   }
 
   #readSome(fd: number, into: Buffer, at: number, length: number, position: number): number {
     this.#step();
     const { path, file } = this.#file(fd);
-    const some = this.#some(length, position);
-    const there = Math.max(0, Math.min(some, file.seen.length - position));
-    if (there > 0) file.seen.copy(into, at, position, position + there);
     if (isIn(this.brokenReads, path)) throw errno("EIO", path);
-    // Beyond what was written, and before the end of the file, there is a hole.
-    const hole = Math.max(0, Math.min(some, file.size - position) - there);
-    into.fill(0, at + there, at + there + hole);
-    return there + hole;
+    const there = Math.max(0, Math.min(this.#some(length, position), file.size - position));
+    file.seen.read(into, at, position, there);
+    return there;
   }
 
   /** What fails has done a part of it, as a disk that is full does. */
@@ -166,18 +233,16 @@ export class SimulatedDisk implements Files {
     const { path, file, durable } = this.#file(fd);
     const broken = isIn(this.brokenWrites, path);
     const some = broken ? this.#part(length, position) : this.#some(length, position);
-    // A kill may come after any page: the write is torn.
+    // A kill may come after any 64 KiB, and a power loss tears what was written: no write is one piece.
     if (some === 0) this.#step();
     for (let done = 0; done < some; ) {
-      if (done % 65536 === 0) this.#step();
-      const page = Math.floor((position + done) / PAGE);
-      const start = (position + done) % PAGE;
-      const n = Math.min(some - done, PAGE - start);
-      this.#put(file, page, start, from.subarray(at + done, at + done + n));
+      this.#step();
+      const n = Math.min(some - done, 65536);
+      this.#put(path, file, position + done, from.subarray(at + done, at + done + n));
+      file.size = Math.max(file.size, position + done + n);
       done += n;
     }
     if (durable) this.#harden(file);
-    file.size = Math.max(file.size, position + some);
     if (broken) throw errno(this.#random() < 0.5 ? "EIO" : "ENOSPC", path);
     return some;
   }
@@ -193,21 +258,34 @@ export class SimulatedDisk implements Files {
     return Math.max(0, end - (end % PAGE) - position);
   }
 
-  #put(file: SimulatedFile, page: number, start: number, bytes: Uint8Array): void {
-    const end = (page + 1) * PAGE;
-    if (file.seen.length < end) {
-      const larger = Buffer.alloc(Math.max(end, 2 * file.seen.length));
-      file.seen.copy(larger);
-      file.seen = larger;
-    }
-    file.seen.set(bytes, page * PAGE + start);
-    file.held.add(page);
-    file.pending.push({ page, data: new Uint8Array(file.seen.subarray(page * PAGE, end)) });
+  #put(path: string, file: SimulatedFile, position: number, bytes: Uint8Array): void {
+    file.seen.write(position, bytes);
+    const first = Math.floor(position / PAGE) * PAGE;
+    const length = Math.ceil((position + bytes.length) / PAGE) * PAGE - first;
+    const data = Buffer.allocUnsafe(length);
+    file.seen.read(data, 0, first, length);
+    file.pending.push({ position: first, length, data });
+    this.#note(path, first, length);
   }
 
   #harden(file: SimulatedFile): void {
-    for (const { page, data } of file.pending) file.durable.set(page, data);
+    for (const { position, length, data } of file.pending) {
+      if (data === undefined) file.durable.punch(position, length);
+      else file.durable.write(position, data);
+      // What is written again is written.
+      if (file.stray.size > 0)
+        for (let page = position / PAGE; page * PAGE < position + length; page++) file.stray.delete(page);
+    }
     file.pending = [];
+  }
+
+  #note(path: string, position: number, length: number): void {
+    let chunks = this.changed.get(path);
+    if (chunks === undefined) {
+      chunks = new Set();
+      this.changed.set(path, chunks);
+    }
+    for (let chunk = Math.floor(position / MIB); chunk * MIB < position + length; chunk++) chunks.add(chunk);
   }
 
   #file(fd: number): { path: string; file: SimulatedFile; durable: boolean } {

@@ -1,34 +1,25 @@
-import { allLayers, type Layer, ownLayer } from "../../../src/scaleio/layers.ts";
+import { SimError } from "../../../src/lib/errors.ts";
+import { allLayers, type Layer, layersOf, ownLayer } from "../../../src/scaleio/layers.ts";
 import type { LayerRef, VolumeRecord } from "../../../src/scaleio/model.ts";
-import { type PlannerDevice, planMoves } from "../../../src/scaleio/pool/planner.ts";
 import { BlockStore } from "../../../src/scaleio/sdc/block-store.ts";
 import { Intent } from "../../../src/scaleio/sdc/intent.ts";
-import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "../../../src/scaleio/sdc/layout.ts";
+import { ALL_SLOTS, BIT, INHERITED, SLOTS } from "../../../src/scaleio/sdc/layout.ts";
 import { createLedger, Ledger } from "../../../src/scaleio/sdc/ledger.ts";
 import type { Session } from "../../../src/scaleio/sdc/session.ts";
+import { BLOCK_BYTES } from "../../../src/scaleio/sdc/sums.ts";
+import { Invariants, type Standing } from "./invariants.ts";
 import { Model } from "./model.ts";
+import { type Random, randomOf, seedOf } from "./random.ts";
 import { Killed, SimulatedDisk } from "./simulated-disk.ts";
+import { type Facts, MOST_CHUNKS, pick, SimulatedPool } from "./simulated-pool.ts";
 
 const MIB = 1024 * 1024;
-/** As many placement groups, so that a chunk has a group of its own. */
-const MOST_CHUNKS = 8;
 const CHUNKS = 6;
 const SECTOR = 512;
-const DEVICES = 4;
 const MOST_VOLUMES = 3;
+/** A kill comes after up to so many file operations: between two of a single write, or deep in a rebuild. */
+const MOST_OPERATIONS = 4096;
 
-/** Small, seeded, good enough (mulberry32). */
-export function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(state ^ (state >>> 15), 1 | state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-type State = Session["devices"][number]["state"];
 type Volume = {
   -readonly [K in keyof Pick<VolumeRecord, "id" | "sizeBytes" | "firstGroup" | "layerId" | "lower">]: VolumeRecord[K];
 };
@@ -38,106 +29,154 @@ interface Mounted {
   record: Volume;
   readonly model: Model;
   store: BlockStore | undefined;
+  /** What the daemon has last left for its engine, and what its engine goes by. */
+  session: Session;
+  followed: number;
+}
+
+/** The engine has said no to a request, and may. */
+class Refused extends Error {}
+
+interface Step {
+  readonly name: string;
+  /** How often, beside the others. */
+  readonly share: number;
+  /** What only the daemon can do, with a quorum of MDM members, waits or is refused without. */
+  readonly by: "engine" | "daemon";
+  readonly run: (volume: Mounted) => void;
 }
 
 /**
- * One seeded life of a volume and its snapshots against the model: random reads, writes, flushes and discards; devices that go
- * down, fail and come back; copies that move; volumes that grow, are snapshot, overwritten and removed; kills between any two
- * file operations; power losses. Throws at the first answer that the model forbids.
+ * One seeded life of a pool, a volume and its snapshots against the model: reads, writes, flushes and discards; devices that go
+ * down, fail and come back, two at a time as well; devices that are added and emptied, copies that move; volumes that grow, are
+ * snapshot, overwritten, detached and removed; rot; kills between any two file operations; power losses; daemons that die
+ * before everybody is told of a change; MDMs without a quorum. What must hold is looked at after every step (invariants.ts).
+ * Throws at the first thing that the model forbids. A step's choices depend on the seed and its number alone, so that
+ * steps can be left out.
  */
 export class Simulation {
-  readonly #random: () => number;
+  #random: Random;
   readonly #disk: SimulatedDisk;
-  readonly #states: State[] = Array.from({ length: DEVICES }, () => "up");
-  /** One group a chunk. */
-  readonly #groups: [number, number, number, number][] = [];
+  readonly #pool: SimulatedPool;
+  readonly #invariants: Invariants;
   readonly #volumes: Mounted[] = [];
   #now = 1_000_000;
   #tag = 0;
-  #version = 1;
-  #down = -1;
   #lastLayer = 0;
-  /** A node that is to be emptied. */
-  #leaving = -1;
   /** Every second life is one with checksums. */
   readonly #checksum: boolean;
-  /** In every third life copies move as the planner says, in the others in any way that the rules allow. */
-  readonly #planned: boolean;
+  /** A daemon that has died before it had told all engines of a change. */
+  #daemonIsDown = false;
+  #quorum = true;
+  /** A session of an older map for every volume, as a lagging MDM member would have it. */
+  readonly #old = new Map<string, Session>();
+  /** Layers whose record files cannot be written to, or one replica of which cannot. */
+  readonly #brokenRecords = new Set<string>();
+  readonly #rotten = new Set<string>();
+  /** What failed syncs were about, to be judged when the step is over. */
+  #lost: { path: string; position: number; length: number }[] = [];
+  /** Layers with such losses, until their copies have been compared. */
+  readonly #lossy = new Set<string>();
 
-  constructor(readonly seed: number) {
-    this.#checksum = seed % 2 === 0;
-    this.#planned = seed % 3 === 0;
+  readonly #steps: readonly Step[] = [
+    { name: "write", share: 40, by: "engine", run: (volume) => this.#write(volume) },
+    { name: "read", share: 26, by: "engine", run: (volume) => this.#read(volume) },
+    { name: "flush", share: 8, by: "engine", run: (volume) => this.#flush(volume) },
+    { name: "discard", share: 5, by: "engine", run: (volume) => this.#discard(volume) },
+    { name: "work", share: 5, by: "engine", run: (volume) => this.#work(volume) },
+    { name: "repair a frozen layer", share: 1, by: "daemon", run: () => this.#repairFrozen() },
+    { name: "move copies", share: 4, by: "daemon", run: () => this.#moveCopies() },
+    { name: "change a device", share: 4, by: "daemon", run: () => this.#changeDevice() },
+    { name: "change members", share: 1, by: "daemon", run: () => this.#changeMembers() },
+    { name: "snapshot", share: 2, by: "daemon", run: (volume) => this.#snapshot(volume) },
+    { name: "grow", share: 1, by: "daemon", run: (volume) => this.#grow(volume) },
+    { name: "remove", share: 1, by: "daemon", run: (volume) => this.#remove(volume) },
+    { name: "overwrite", share: 0.5, by: "daemon", run: (volume) => this.#overwrite(volume) },
+    { name: "detach", share: 1, by: "daemon", run: (volume) => this.#detach(volume) },
+    { name: "rot", share: 1, by: "daemon", run: () => this.#rot() },
+    { name: "break records", share: 1, by: "engine", run: () => this.#breakRecords() },
+    { name: "change the quorum", share: 0.5, by: "engine", run: () => this.#changeQuorum() },
+    { name: "show an old map", share: 0.5, by: "engine", run: (volume) => this.#showOldMap(volume) },
+    { name: "lose power", share: 1, by: "engine", run: () => this.#losePower() },
+  ];
+
+  /** `trace` is told of every step. */
+  constructor(
+    readonly seed: number,
+    readonly trace: (line: string) => void = () => undefined,
+  ) {
     this.#random = randomOf(seed);
-    this.#disk = new SimulatedDisk(this.#random);
-    for (let group = 0; group < MOST_CHUNKS; group++)
-      this.#groups.push([group % 4, (group + 1 + (Math.floor(group / 4) % 3)) % 4, -1, 0]);
-    for (let device = 0; device < DEVICES; device++) this.#disk.labels.add(`/sds/${device}/device.json`);
+    const random = () => this.#random();
+    this.#checksum = seed % 2 === 0;
+    this.#disk = new SimulatedDisk(random);
+    this.#pool = new SimulatedPool(this.#disk, seed % 3 === 0, random);
+    this.#invariants = new Invariants(this.#disk, this.#pool);
+    this.#disk.lost = (path, position, length) => this.#lost.push({ path, position, length });
     const record: Volume = { id: this.#newId(), sizeBytes: CHUNKS * MIB, firstGroup: 0 };
     this.#createLayer(ownLayer(record as VolumeRecord), 0);
-    this.#volumes.push({ record, model: new Model(), store: undefined });
+    this.#addVolume(record, new Model());
     this.#reopen();
   }
 
-  run(steps: number): void {
-    for (let step = 0; step < steps; step++) {
+  /** Lives through these steps, and looks at everything in the end. */
+  run(steps: Iterable<number>): void {
+    for (const step of steps) {
+      this.#random = randomOf(seedOf(this.seed, step));
+      this.trace(`${step}:`);
       this.#now += Math.floor(this.#random() * 3000);
-      if (this.#random() < 0.06) this.#disk.killAfter = Math.floor(this.#random() * 30);
+      if (this.#random() < 0.08) this.#disk.killAfter = Math.floor(MOST_OPERATIONS ** this.#random());
       try {
         this.#step();
       } catch (error) {
-        if (!this.#disk.dead) throw error;
+        if (!this.#disk.dead && !(error instanceof Refused)) throw error;
+        this.trace(this.#disk.dead ? "  killed" : "  refused");
       }
       this.#disk.killAfter = undefined;
       if (this.#disk.dead) {
-        if (this.#random() < 0.4) this.#losePower();
+        if (this.#random() < 0.4) this.#cutPower();
         else this.#disk.crash();
         this.#reopen();
       }
+      this.#judgeLosses();
+      this.#invariants.check(this.#standings());
     }
     this.#finish();
   }
 
   #step(): void {
     const volume = this.#pick(this.#volumes);
-    const dice = this.#random();
-    if (dice < 0.4) this.#write(volume);
-    else if (dice < 0.66) this.#read(volume);
-    else if (dice < 0.74) this.#flush(volume);
-    else if (dice < 0.79) this.#discard(volume);
-    else if (dice < 0.85) this.#work(volume);
-    else if (dice < 0.89) this.#planned ? this.#plan() : this.#moveCopies();
-    else if (dice < 0.93) this.#changeDevice();
-    else if (dice < 0.95) this.#snapshot(volume);
-    else if (dice < 0.96) this.#grow(volume);
-    else if (dice < 0.97) this.#remove(volume);
-    else if (dice < 0.975) this.#overwrite(volume);
-    else if (dice < 0.985) this.#rot();
-    else {
-      this.#losePower();
-      this.#reopen();
+    let dice = this.#random() * this.#steps.reduce((sum, { share }) => sum + share, 0);
+    const step = this.#steps.find(({ share }) => (dice -= share) < 0) as Step;
+    if (step.by === "daemon") {
+      if (!this.#quorum) return;
+      this.#mendRecords();
+      if (this.#daemonIsDown) this.#tellAll({ mayDie: false });
+      this.#daemonIsDown = false;
     }
-  }
-
-  #losePower(): void {
-    this.#disk.powerLoss();
-    for (const { model } of this.#volumes) model.powerLoss();
+    this.trace(`  ${step.name}, volume ${volume.record.id}`);
+    step.run(volume);
   }
 
   #write(volume: Mounted): void {
     const { sector, count } = this.#range(volume, 40);
+    this.trace(`  ${count} sectors from ${sector}, chunk ${Math.floor(sector / 2048)}, tag ${this.#tag + 1}`);
     const tag = ++this.#tag;
     const data = Buffer.alloc(count * SECTOR);
     new Uint32Array(data.buffer, data.byteOffset, data.length / 4).fill(tag);
     for (let i = 0; i < count; i++) volume.model.begin(sector + i, tag);
-    this.#do(volume, (store) => store.write(data, 0, sector * SECTOR, data.length));
+    this.#do(volume, (store) => store.write(data, 0, sector * SECTOR, data.length), { sector, count });
     for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, tag);
   }
 
   #discard(volume: Mounted): void {
     const { sector, count } = this.#range(volume, this.#random() < 0.5 ? 60 : 3000);
     for (let i = 0; i < count; i++) volume.model.begin(sector + i, 0);
-    this.#do(volume, (store) => store.zero(sector * SECTOR, count * SECTOR));
+    this.#do(volume, (store) => store.zero(sector * SECTOR, count * SECTOR), { sector, count });
     for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, 0);
+    // Whole pieces of 64 KiB, for what is copied up from below is; in slots that hold nothing there may be anything.
+    const [first, end] = [Math.ceil((sector * SECTOR) / 65536), Math.floor(((sector + count) * SECTOR) / 65536)];
+    if (end > first && volume.record.lower === undefined)
+      this.#invariants.checkDiscarded(this.#standing(volume), first * 65536, (end - first) * 65536);
   }
 
   #read(volume: Mounted): void {
@@ -147,7 +186,7 @@ export class Simulation {
 
   #check(volume: Mounted, sector: number, count: number): void {
     const data = Buffer.alloc(count * SECTOR, 0xee);
-    this.#do(volume, (store) => store.read(data, 0, sector * SECTOR, data.length));
+    this.#do(volume, (store) => store.read(data, 0, sector * SECTOR, data.length), { sector, count });
     const words = new Uint32Array(data.buffer, data.byteOffset, data.length / 4);
     const where = (i: number) => `sector ${sector + i} of volume ${volume.record.id}`;
     for (let i = 0; i < count; i++) {
@@ -164,34 +203,45 @@ export class Simulation {
   #flush(volume: Mounted): void {
     this.#do(volume, (store) => store.flush());
     volume.model.flushed();
+    this.#invariants.checkFlushed(this.#standing(volume));
   }
 
-  /** As the repairer does: an engine works, or a process of its own repairs a frozen layer; then layers nobody needs go. */
+  /** As the repairer has an engine do it; then layers that nobody needs go. */
   #work(volume: Mounted): void {
     const budget = 1 + Math.floor(this.#random() * 6);
-    const frozen = [...this.#layers().values()].filter(({ owner }) => owner === undefined);
-    if (frozen.length === 0 || this.#random() < 0.5) {
-      this.#do(volume, (store) => store.work(budget));
-      const { absorbed, layerId } = this.#live(volume).status();
-      if (absorbed.length > 0) this.#drop(layerId, absorbed);
-      return;
-    }
-    const layer = this.#pick(frozen);
-    const store = new BlockStore(this.#disk, this.#session(layer), () => this.#now);
-    store.work(budget);
-    const { absorbed } = store.status();
-    store.close();
+    this.#do(volume, (store) => store.work(budget));
+    const { absorbed, layerId } = this.#live(volume).status();
+    if (absorbed.length > 0 && this.#quorum && !this.#daemonIsDown) this.#drop(layerId, absorbed);
+  }
+
+  /** A process of its own repairs a layer that nobody writes to. */
+  #repairFrozen(): void {
+    const frozen = this.#frozen();
+    if (frozen.length > 0) this.#repairAside(this.#pick(frozen), 1 + Math.floor(this.#random() * 6));
+  }
+
+  #repairAside(layer: Layer, budget: number): void {
+    let absorbed: readonly string[] = [];
+    this.#permit(
+      () => {
+        const store = new BlockStore(this.#disk, this.#session(layer), () => this.#now);
+        store.work(budget);
+        ({ absorbed } = store.status());
+        store.close();
+      },
+      () => this.#isOutOfReach([layer]),
+    );
     if (absorbed.length > 0) this.#drop(layer.id, absorbed);
   }
 
   #drop(layerId: string, absorbed: readonly string[]): void {
     this.#asDaemon(() => {
-      for (const { record } of this.#layers()
-        .get(layerId)
-        ?.volumes.map((found) => this.#byId(found.id)) ?? [])
-        record.lower = (record.lower ?? []).filter(({ id }) => !absorbed.includes(id));
+      for (const { id } of this.#layers().get(layerId)?.volumes ?? []) {
+        const { record } = this.#volumes.find((volume) => volume.record.id === id) as Mounted;
+        record.lower = (record.lower ?? []).filter((layer) => !absorbed.includes(layer.id));
+      }
     });
-    this.#reloadAll();
+    this.#tellAll({ mayDie: false });
     this.#sweep(absorbed);
   }
 
@@ -199,9 +249,9 @@ export class Simulation {
     const needed = this.#layers();
     for (const id of ids) {
       if (needed.has(id)) continue;
-      for (let device = 0; device < DEVICES; device++) {
-        this.#disk.remove(file(device, id));
-        this.#disk.remove(`${file(device, id)}.sum`);
+      for (const device of this.#pool.present) {
+        this.#disk.remove(this.#pool.file(device, id));
+        this.#disk.remove(`${this.#pool.file(device, id)}.sum`);
       }
       for (const name of ["ledger.1", "ledger.2", "intent"]) this.#disk.remove(`/rec/${id}/${name}`);
     }
@@ -214,28 +264,26 @@ export class Simulation {
     const { lower, sizeBytes } = volume.record;
     const record: Volume = { id: this.#newId(), sizeBytes, firstGroup: 0, lower: lower ?? [] };
     this.#asDaemon(() => this.#createLayer(ownLayer(record as VolumeRecord), sizeBytes / MIB));
-    const snapshot: Mounted = { record, model: volume.model.copy(), store: undefined };
-    this.#volumes.push(snapshot);
-    this.#reloadAll();
+    const snapshot = this.#addVolume(record, volume.model.copy());
+    this.#tellAll({ mayDie: false });
     this.#open(snapshot);
   }
 
   #freeze(volume: Mounted): boolean {
+    // What cannot be read cannot be settled.
+    if (this.#isOutOfReach(layersOf(volume.record as VolumeRecord)) || volume.model.suspects.length > 0) return false;
     const old = ownLayer(volume.record as VolumeRecord);
     const id = this.#newId();
     this.#asDaemon(() => this.#createLayer({ id, sizeBytes: old.sizeBytes }, old.sizeBytes / MIB));
     volume.record.layerId = id;
     volume.record.lower = [old, ...(volume.record.lower ?? [])];
+    volume.session = this.#sessionOf(volume);
     this.#do(volume, (store) => store.seal());
     volume.store = undefined;
     this.#open(volume);
     // Sealing syncs all.
     volume.model.flushed();
-    return this.#asDaemon(() => {
-      const intent = new Intent(this.#disk, `/rec/${old.id}`, old.sizeBytes);
-      intent.close();
-      return intent.activeRegions().length === 0;
-    });
+    return this.#asDaemon(() => this.#activeRegions(old).length === 0);
   }
 
   #grow(volume: Mounted): void {
@@ -244,15 +292,16 @@ export class Simulation {
     this.#do(volume, (store) => store.reload(session));
     // A death before the MDM's word is a growth that did not come about.
     volume.record.sizeBytes = sizeBytes;
+    volume.session = session;
   }
 
   #remove(volume: Mounted): void {
     if (this.#volumes.length < 2) return;
-    this.#live(volume).close();
-    const chain = [ownLayer(volume.record as VolumeRecord), ...(volume.record.lower ?? [])];
+    this.#do(volume, (store) => store.close());
+    const chain = layersOf(volume.record as VolumeRecord);
     this.#volumes.splice(this.#volumes.indexOf(volume), 1);
     this.#asDaemon(() => this.#sweep(chain.map(({ id }) => id)));
-    this.#reloadAll();
+    this.#tellAll({ mayDie: true });
   }
 
   /** The volume, not mapped for a moment, takes the content of another one. */
@@ -260,167 +309,192 @@ export class Simulation {
     const source = this.#pick(this.#volumes);
     if (source === volume || source.record.sizeBytes < volume.record.sizeBytes) return;
     if (!this.#freeze(source)) return;
-    this.#live(volume).close();
+    this.#do(volume, (store) => store.close());
     volume.store = undefined;
-    const before = [ownLayer(volume.record as VolumeRecord), ...(volume.record.lower ?? [])];
+    const before = layersOf(volume.record as VolumeRecord);
     const { sizeBytes, lower } = source.record;
     const id = this.#newId();
     this.#asDaemon(() => this.#createLayer({ id, sizeBytes }, sizeBytes / MIB));
     Object.assign(volume.record, { layerId: id, lower, sizeBytes });
     volume.model.become(source.model);
+    volume.session = this.#sessionOf(volume);
     this.#asDaemon(() => this.#sweep(before.map((layer) => layer.id)));
     this.#open(volume);
-    this.#reloadAll();
+    this.#tellAll({ mayDie: true });
+  }
+
+  /** The volume is unmounted, repaired by a process of its own perhaps, and mounted again. */
+  #detach(volume: Mounted): void {
+    this.#do(volume, (store) => store.close());
+    volume.store = undefined;
+    volume.session = this.#sessionOf(volume);
+    const layer = this.#layers().get(ownLayer(volume.record as VolumeRecord).id) as Layer;
+    try {
+      if (this.#random() < 0.7) this.#repairAside(layer, 1 + Math.floor(this.#random() * 6));
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+    }
+    this.#open(volume);
   }
 
   /**
    * A stored bit of a copy changes. Where the checksums on disk are good, that is: in a region that has been quiet; and one
-   * rotten block at a time, until a scan has been everywhere.
+   * rotten copy at a time, until a scan has been everywhere. Without checksums it is a replica of a ledger that rots.
    */
   #rot(): void {
-    if (!this.#checksum || this.#down >= 0) return;
-    this.#scanAll();
     const layer = this.#pick([...this.#layers().values()]);
+    if (!this.#checksum) {
+      const replica = `/rec/${layer.id}/ledger.${1 + (this.seed % 4 === 1 ? 1 : 0)}`;
+      this.#disk.rot(replica, Math.floor(this.#random() * 8192));
+      return;
+    }
+    if (this.#pool.away.length > 0) return;
+    this.#scanAll();
     this.#asDaemon(() => {
-      const intent = new Intent(this.#disk, `/rec/${layer.id}`, layer.sizeBytes);
-      intent.close();
       const states = this.#ledger(layer);
       const chunk = Math.floor(this.#random() * states.length);
       const state = states[chunk] as number;
-      const good = SLOTS.filter((slot) => (this.#active(chunk) & ~state & BIT[slot]) !== 0);
-      if ((state & INHERITED) !== 0 || good.length < 2 || intent.isActive(chunk * MIB)) return;
-      const device = this.#groups[chunk]?.[this.#pick(good)] as number;
+      const good = SLOTS.filter((slot) => (this.#pool.active(chunk) & ~state & BIT[slot]) !== 0);
+      const active = this.#activeRegions(layer).includes(chunk * MIB);
+      if ((state & INHERITED) !== 0 || good.length < 2 || active) return;
+      const device = this.#pool.groups[chunk]?.[this.#pick(good)] as number;
+      this.#rotten.add(`${layer.id}:${chunk}`);
       for (let i = 0; i < 50; i++)
-        this.#disk.rot(file(device, layer.id), chunk * MIB + Math.floor(this.#random() * MIB));
+        this.#disk.rot(this.#pool.file(device, layer.id), chunk * MIB + Math.floor(this.#random() * MIB));
     });
   }
 
   #scanAll(): void {
     for (const volume of this.#volumes) this.#do(volume, (store) => store.scan(0, MOST_CHUNKS));
-    for (const layer of [...this.#layers().values()].filter(({ owner }) => owner === undefined)) {
-      const store = new BlockStore(this.#disk, this.#session(layer), () => this.#now);
-      store.scan(0, MOST_CHUNKS);
-      store.close();
+    for (const layer of this.#frozen()) {
+      this.#permit(
+        () => {
+          const store = new BlockStore(this.#disk, this.#session(layer), () => this.#now);
+          store.scan(0, MOST_CHUNKS);
+          store.close();
+        },
+        () => this.#isOutOfReach([layer]),
+      );
     }
+    this.#rotten.clear();
   }
 
-  /** One device at a time is away, and only one without which every chunk has a good copy. */
+  /** A device is harmed or mended. A second one is harmed as well now and then: some chunks cannot be had then. */
   #changeDevice(): void {
-    if (this.#down >= 0) {
-      const device = this.#down;
-      this.#disk.repair(`/sds/${device}/`);
-      // The MDM heard of a failure before the device is declared well.
-      if (this.#states[device] === "up") this.#announce(device, "failed");
-      this.#announce(device, "up");
-      this.#down = -1;
+    const { away } = this.#pool;
+    if (away.length > 0 && (away.length > 1 || this.#random() < 0.7)) {
+      const device = this.#pick(away);
+      this.trace(`  device ${device} is mended`);
+      this.#pool.mend(device, () => {
+        this.#pool.version++;
+        this.#tellAll({ mayDie: false });
+      });
       return;
     }
-    if (this.#volumes.some((volume) => this.#live(volume).status().unsyncedChunks > 0)) return;
     if (this.#checksum) this.#scanAll();
-    const device = Math.floor(this.#random() * DEVICES);
-    const states = this.#ledgers();
-    const enough = this.#groups.every((group, chunk) =>
-      SLOTS.some((slot) => group[slot] !== device && ((states[chunk] as number) & BIT[slot]) === 0),
-    );
-    if (!enough) return;
-    const how = this.#random();
-    this.#down = device;
-    const prefix = `/sds/${device}/`;
-    if (how < 0.4) this.#announce(device, "stopped");
-    else if (how < 0.55) this.#disk.brokenSyncs.add(prefix);
-    else if (how < 0.8) this.#disk.brokenWrites.add(prefix);
-    else {
-      this.#disk.brokenReads.add(prefix);
-      this.#disk.brokenWrites.add(prefix);
+    const device = this.#pick(this.#pool.present.filter((other) => !away.includes(other)));
+    if (away.length === 0) {
+      const stale = this.#staleSlots();
+      const enough = this.#pool.groups.every((group, number) =>
+        SLOTS.some(
+          (slot) => group[slot] >= 0 && group[slot] !== device && ((stale[number] as number) & BIT[slot]) === 0,
+        ),
+      );
+      if (!enough) return;
     }
+    this.trace(`  device ${device}: ${this.#pool.harm(() => this.#random(), device)}`);
+    this.#pool.version++;
+    this.#tellAll({ mayDie: true });
   }
 
-  #announce(device: number, state: State): void {
-    this.#states[device] = state;
-    this.#version++;
-    this.#reloadAll();
+  /** Devices are added, are to leave, and go. */
+  #changeMembers(): void {
+    const random = () => this.#random();
+    const given = this.#facts().givenUp;
+    const settled = this.#pool.groups.every((_, group) => given(group));
+    const changed = (settled && this.#pool.removeEmpty()) || (this.#random() < 0.5 && this.#pool.add(random));
+    if (!changed) this.#pool.leave(random);
+    this.#pool.version++;
+    this.#tellAll({ mayDie: true });
   }
 
-  /** As the mover does: the planner's decisions, by what the ledgers say, while nodes leave, are lost and come back. */
-  #plan(): void {
-    if (this.#checksum && this.#down < 0) this.#scanAll();
-    if (this.#random() < 0.2) this.#leaving = this.#leaving < 0 ? Math.floor(this.#random() * DEVICES) : -1;
-    const facts = { stale: new Uint32Array(MOST_CHUNKS * 3), held: new Uint8Array(MOST_CHUNKS) };
-    const given = this.#allGivenUp();
-    const states = this.#ledgers();
-    for (let chunk = 0; chunk < MOST_CHUNKS; chunk++) {
-      facts.held[chunk] = given(chunk) ? 0 : 1;
-      for (const slot of SLOTS) facts.stale[chunk * 3 + slot] = ((states[chunk] as number) >> slot) & 1;
-    }
-    const standing = (device: number): PlannerDevice["standing"] =>
-      device === this.#down ? "lost" : device === this.#leaving ? "leaving" : "home";
-    const devices = this.#states.map((_, device) => ({
-      capacityBytes: 1,
-      faultUnit: String(device),
-      standing: standing(device),
-    }));
-    for (const [number, group] of planMoves(this.#groups, devices, facts)) this.#groups[number] = [...group];
-    this.#version++;
-    this.#reloadAll();
-  }
-
-  /** What a planner may do, at random: takes a third place for some groups, gives a place up, frees it. */
   #moveCopies(): void {
-    if (this.#checksum && this.#down < 0) this.#scanAll();
-    const states = this.#ledgers();
-    const given = this.#allGivenUp();
-    const down = String(this.#down);
-    const noticed = this.#volumes.every((volume) =>
-      this.#live(volume)
-        .status()
-        .failedDevices.some(({ name }) => name === down),
-    );
-    for (const [chunk, group] of this.#groups.entries()) {
-      if (this.#random() < 0.5) continue;
-      const state = states[chunk] as number;
-      const active = this.#active(chunk);
-      // What the engines know already the MDM may not have heard; what nobody knows must not be counted on.
-      const good = SLOTS.filter(
-        (slot) => (active & ~state & BIT[slot]) !== 0 && (noticed || group[slot] !== this.#down),
-      );
-      const empty = SLOTS.find((slot) => group[slot] === -1);
-      const spare = [0, 1, 2, 3].filter((device) => !group.slice(0, 3).includes(device));
-      if (group[3] !== 0) {
-        if (given(chunk)) {
-          for (const slot of SLOTS) if ((group[3] & BIT[slot]) !== 0) group[slot] = -1;
-          group[3] = 0;
-        }
-      } else if (COUNT[active] === 2 && empty !== undefined) {
-        group[empty as Slot] = spare[Math.floor(this.#random() * spare.length)] as number;
-      } else if (good.length >= 2) {
-        const stale = this.#random() < 0.7 ? SLOTS.find((slot) => (active & state & BIT[slot]) !== 0) : undefined;
-        group[3] = BIT[stale ?? this.#pick(good)];
-      }
-    }
-    this.#version++;
-    this.#reloadAll();
+    if (this.#checksum && this.#pool.away.length === 0) this.#scanAll();
+    this.#pool.move(() => this.#random(), this.#facts());
+    this.#tellAll({ mayDie: true });
   }
 
-  /** Whether no layer has anything in a chunk's retired slots, and its space has been returned. */
-  #allGivenUp(): (chunk: number) => boolean {
+  /** Record files that cannot be written to: one replica of a ledger, which nobody may notice, or all of a layer's. */
+  #breakRecords(): void {
+    this.#mendRecords();
+    if (this.#random() < 0.3) return;
+    const { id } = this.#pick([...this.#layers().values()]);
+    const replica = `/rec/${id}/ledger.${1 + (this.seed % 4 === 1 ? 1 : 0)}`;
+    const prefix = this.#random() < 0.6 ? replica : `/rec/${id}/`;
+    this.#brokenRecords.add(prefix);
+    this.#disk.brokenWrites.add(prefix);
+    if (prefix === replica && this.#random() < 0.5) this.#disk.brokenReads.add(prefix);
+  }
+
+  #mendRecords(): void {
+    for (const prefix of this.#brokenRecords) this.#disk.repair(prefix);
+    this.#brokenRecords.clear();
+  }
+
+  /** Two MDM members are gone, or back. Without them nothing changes, and I/O goes on. */
+  #changeQuorum(): void {
+    this.#quorum = !this.#quorum;
+  }
+
+  /** A map from before: nobody may go by it. */
+  #showOldMap(volume: Mounted): void {
+    const old = this.#old.get(volume.record.id);
+    if (old === undefined || old.mapVersion >= volume.followed || old.layerId !== volume.session.layerId) return;
+    const refuses = (what: () => void) => {
+      try {
+        what();
+      } catch (error) {
+        if (this.#disk.dead || (error instanceof SimError && error.code === "unavailable")) return;
+        throw error;
+      }
+      if (!this.#disk.dead) throw new Error(`volume ${volume.record.id} went by an old map`);
+    };
+    if (this.#brokenRecords.size > 0) return;
+    refuses(() => this.#live(volume).reload(old));
+    if (!this.#disk.dead) refuses(() => new BlockStore(this.#disk, old, () => this.#now));
+  }
+
+  #losePower(): void {
+    this.#cutPower();
+    this.#reopen();
+  }
+
+  #cutPower(): void {
+    this.#disk.powerLoss();
+    for (const { model } of this.#volumes) model.powerLoss();
+  }
+
+  #facts(): Facts {
     const garbage = this.#volumes.some((volume) => this.#live(volume).status().garbage > 0);
-    const layers = this.#asDaemon(() => [...this.#layers().values()].map((layer) => this.#ledger(layer)));
-    return (chunk) => {
-      const retired = (this.#groups[chunk] as number[])[3] as number;
-      return (
-        !garbage &&
-        layers.every((states) => chunk >= states.length || ((states[chunk] as number) & retired) === retired)
-      );
+    const told = this.#volumes.every(({ followed }) => followed === this.#pool.version);
+    const ledgers = this.#asDaemon(() => [...this.#layers().values()].map((layer) => this.#ledger(layer)));
+    const failed = this.#volumes.map(({ store }) => new Set(store?.status().failedDevices.map(({ name }) => name)));
+    return {
+      stale: this.#staleSlots(),
+      givenUp: (group) => {
+        const retired = (this.#pool.groups[group] as number[])[3] as number;
+        return (
+          told &&
+          !garbage &&
+          ledgers.every((states) => group >= states.length || ((states[group] as number) & retired) === retired)
+        );
+      },
+      noticed: (device) => failed.every((names) => names.has(this.#pool.directory(device))),
     };
   }
 
-  #active(chunk: number): number {
-    const group = this.#groups[chunk] as [number, number, number, number];
-    return SLOTS.reduce<number>((mask, slot) => mask | (group[slot] >= 0 ? BIT[slot] : 0), 0) & ~group[3];
-  }
-
   /** Per group, which slots are stale in some layer. */
-  #ledgers(): Uint8Array {
+  #staleSlots(): Uint8Array {
     return this.#asDaemon(() => {
       const all = new Uint8Array(MOST_CHUNKS);
       for (const layer of this.#layers().values()) {
@@ -432,10 +506,171 @@ export class Simulation {
     });
   }
 
-  #ledger({ id, sizeBytes }: LayerRef): Uint8Array {
-    const ledger = new Ledger(this.#disk, `/rec/${id}`, id, sizeBytes / MIB, { mend: false });
-    ledger.close();
-    return ledger.states;
+  /** All devices back, everything rebuilt: every sector as the model says, all copies equal, and nothing left over. */
+  #finish(): void {
+    this.#quorum = true;
+    this.#mendRecords();
+    this.#tellAll({ mayDie: false });
+    for (const device of this.#pool.away) {
+      this.#pool.mend(device, () => {
+        this.#pool.version++;
+        this.#tellAll({ mayDie: false });
+      });
+    }
+    for (const volume of this.#volumes) this.#rewriteSuspects(volume);
+    if (this.#checksum) this.#scanAll();
+    for (let round = 0; round < 3; round++) {
+      for (const volume of this.#volumes) {
+        while (this.#live(volume).work(64) > 0);
+        const { absorbed, layerId } = this.#live(volume).status();
+        if (absorbed.length > 0) this.#drop(layerId, absorbed);
+      }
+      for (const { id } of this.#frozen()) {
+        const layer = this.#layers().get(id);
+        if (layer !== undefined) this.#repairAside(layer, 1024);
+      }
+    }
+    for (const volume of this.#volumes) while (this.#live(volume).work(64) > 0);
+    for (const volume of this.#volumes) {
+      const { staleCopies, unsyncedChunks, garbage, absorbing } = this.#live(volume).status();
+      if (staleCopies + unsyncedChunks + garbage + absorbing > 0) {
+        this.trace(
+          `groups ${JSON.stringify(this.#pool.groups)}, layers ${[...this.#layers().values()].map((l) => `${l.id}: ${[...this.#ledger(l)].map((x) => x.toString(2))}`).join("; ")}`,
+        );
+        this.trace(JSON.stringify(this.#live(volume).status()));
+        const left = `${staleCopies} stale copies, ${unsyncedChunks} unsynced chunks, ${garbage} retired and ${absorbing} lower ones`;
+        throw new Error(`volume ${volume.record.id}: ${left} remain`);
+      }
+      this.#check(volume, 0, volume.record.sizeBytes / SECTOR);
+    }
+    if (this.#volumes.length === 1 && this.#layers().size > 1) throw new Error("layers that nobody needs remain");
+    this.#invariants.checkAll(this.#standings());
+    for (const volume of this.#volumes) this.#live(volume).close();
+    this.#checkNothingLeft();
+  }
+
+  /** Whoever was told that a flush had failed writes anew what it was about. */
+  #rewriteSuspects(volume: Mounted): void {
+    const perBlock = BLOCK_BYTES / SECTOR;
+    for (const block of new Set(volume.model.suspects.map((sector) => Math.floor(sector / perBlock)))) {
+      const sector = block * perBlock;
+      this.#do(volume, (store) => store.write(Buffer.alloc(BLOCK_BYTES), 0, sector * SECTOR, BLOCK_BYTES));
+      for (let i = 0; i < perBlock; i++) {
+        volume.model.begin(sector + i, 0);
+        volume.model.acknowledge(sector + i, 0);
+      }
+    }
+  }
+
+  #checkNothingLeft(): void {
+    const needed = this.#layers();
+    for (const path of this.#disk.paths()) {
+      const id = /^\/(?:rec\/|sds\/[\d.]+\/)(\w+)/.exec(path)?.[1] ?? "";
+      if (!needed.has(id)) throw new Error(`${path} is left`);
+    }
+  }
+
+  /** A failed sync is excused where no other copy was good: that is a second failure, and whoever flushes is told. */
+  #judgeLosses(): void {
+    for (const { path, position, length } of this.#lost) {
+      const [, directory, id] = /^(\/sds\/[\d.]+\/)(\w+)\.vol$/.exec(path) ?? [];
+      const volume = this.#volumes.find(({ record }) => ownLayer(record as VolumeRecord).id === id);
+      if (id === undefined || volume === undefined) continue;
+      this.#lossy.add(id);
+      const states = this.#ledger(ownLayer(volume.record as VolumeRecord));
+      this.trace(`  a sync of ${path} failed, ${length / SECTOR} sectors from ${position / SECTOR}`);
+      for (let at = position; at < position + length; at += SECTOR) {
+        const chunk = Math.floor(at / MIB);
+        const group = this.#pool.groups[chunk];
+        const good = SLOTS.filter(
+          (slot) => (group?.[slot] ?? -1) >= 0 && ((states[chunk] ?? ALL_SLOTS) & BIT[slot]) === 0,
+        );
+        const [only] = good;
+        if (good.length !== 1 || only === undefined || this.#pool.directory(group?.[only] as number) !== directory)
+          continue;
+        // The block's checksum is of what it should hold: all of it is lost with a part.
+        const block = Math.floor(at / BLOCK_BYTES) * BLOCK_BYTES;
+        const [first, end] = this.#checksum ? [block, block + BLOCK_BYTES] : [at, at + SECTOR];
+        for (let sector = first / SECTOR; sector < end / SECTOR; sector++) volume.model.suspect(sector);
+      }
+    }
+    this.#lost = [];
+  }
+
+  #standings(): Standing[] {
+    const owners = new Map(this.#volumes.map((volume) => [ownLayer(volume.record as VolumeRecord).id, volume]));
+    return [...this.#layers().values()].flatMap((layer) => {
+      const owner = owners.get(layer.id);
+      // A volume that had to be left half-way is looked at when it has been opened again.
+      return owner?.store === undefined && owner !== undefined ? [] : [this.#standingOf(layer, owner)];
+    });
+  }
+
+  #standing(volume: Mounted): Standing {
+    return this.#standingOf(this.#layers().get(ownLayer(volume.record as VolumeRecord).id) as Layer, volume);
+  }
+
+  #standingOf(layer: Layer, owner: Mounted | undefined): Standing {
+    const compared =
+      owner === undefined ? this.#activeRegions(layer).length === 0 : owner.store?.status().unsyncedChunks === 0;
+    if (compared) this.#lossy.delete(layer.id);
+    return {
+      layer,
+      states: Uint8Array.from(this.#ledger(layer)),
+      model: this.#lossy.has(layer.id) ? undefined : owner?.model,
+      compared,
+      isRotten: (chunk) => this.#rotten.has(`${layer.id}:${chunk}`),
+    };
+  }
+
+  /** Whether some chunk of these layers has no good copy on a device that serves; in a range of chunks. */
+  #isOutOfReach(layers: readonly LayerRef[], first = 0, last = MOST_CHUNKS - 1): boolean {
+    return layers.some((layer) => {
+      const states = this.#ledger(layer);
+      for (let chunk = first; chunk <= Math.min(last, states.length - 1); chunk++) {
+        const group = this.#pool.groups[chunk] as [number, number, number, number];
+        const served = SLOTS.some(
+          (slot) => group[slot] >= 0 && ((states[chunk] as number) & BIT[slot]) === 0 && this.#pool.serves(group[slot]),
+        );
+        if (!served) return true;
+      }
+      return false;
+    });
+  }
+
+  /** Lets an operation say no where it may: a chunk it needs cannot be had, or a record of it cannot be written. */
+  #permit(operation: () => void, isOutOfReach: () => boolean): void {
+    try {
+      operation();
+    } catch (error) {
+      if (this.#disk.dead) throw error;
+      const unavailable = error instanceof SimError && error.code === "unavailable";
+      if (unavailable && this.#asDaemon(isOutOfReach)) throw new Refused();
+      const errno = (error as NodeJS.ErrnoException).code;
+      if (this.#brokenRecords.size > 0 && (errno === "EIO" || errno === "ENOSPC")) throw new Refused();
+      throw error;
+    }
+    // An answer of a process that has been killed never reaches anybody.
+    if (this.#disk.dead) throw new Killed("killed");
+  }
+
+  #do(volume: Mounted, operation: (store: BlockStore) => void, range?: { sector: number; count: number }): void {
+    const layers = layersOf(volume.record as VolumeRecord);
+    const first = range && Math.floor((range.sector * SECTOR) / MIB);
+    const last = range && Math.floor(((range.sector + range.count - 1) * SECTOR) / MIB);
+    const store = this.#live(volume);
+    this.#permit(
+      () => operation(store),
+      () => this.#isOutOfReach(layers, first, last) || (this.#checksum && this.#hasSuspects(volume, range)),
+    );
+  }
+
+  /** Whether some block of the range is one that was lost. */
+  #hasSuspects({ model }: Mounted, range = { sector: 0, count: Number.POSITIVE_INFINITY }): boolean {
+    const perBlock = BLOCK_BYTES / SECTOR;
+    const first = Math.floor(range.sector / perBlock) * perBlock;
+    const end = Math.ceil((range.sector + range.count) / perBlock) * perBlock;
+    return model.suspects.some((sector) => sector >= first && sector < end);
   }
 
   /** Runs what the daemon does beside the engines. It is not the daemon that is killed here. */
@@ -447,66 +682,23 @@ export class Simulation {
     return result;
   }
 
-  /** All devices back, everything rebuilt: every sector as the model says, and both copies equal byte for byte. */
-  #finish(): void {
-    if (this.#down >= 0) this.#changeDevice();
-    if (this.#checksum) this.#scanAll();
-    for (let round = 0; round < 3; round++) {
-      for (const volume of this.#volumes) {
-        while (this.#live(volume).work(64) > 0);
-        const { absorbed, layerId } = this.#live(volume).status();
-        if (absorbed.length > 0) this.#drop(layerId, absorbed);
+  /**
+   * Every engine is told of the state as it is now. A daemon may die on the way: some engines have an order that they have not
+   * followed, others have heard nothing, until the next daemon tells all again.
+   */
+  #tellAll({ mayDie }: { mayDie: boolean }): void {
+    const dies = mayDie && this.#random() < 0.15 ? Math.floor(this.#random() * (this.#volumes.length + 1)) : undefined;
+    for (const [index, volume] of this.#volumes.entries()) {
+      if (dies !== undefined && index >= dies) {
+        this.#daemonIsDown = true;
+        if (index > dies) continue;
       }
-      for (const layer of [...this.#layers().values()].filter(({ owner }) => owner === undefined)) {
-        const now = this.#layers().get(layer.id);
-        if (now === undefined) continue;
-        const store = new BlockStore(this.#disk, this.#session(now), () => this.#now);
-        while (store.work(64) > 0);
-        const status = store.status();
-        store.close();
-        if (status.absorbed.length > 0) this.#drop(layer.id, status.absorbed);
-      }
-    }
-    for (const volume of this.#volumes) while (this.#live(volume).work(64) > 0);
-    for (const volume of this.#volumes) {
-      const { staleCopies, unsyncedChunks, garbage, absorbing } = this.#live(volume).status();
-      if (staleCopies + unsyncedChunks + garbage + absorbing > 0) {
-        const left = `${staleCopies} stale copies, ${unsyncedChunks} unsynced chunks, ${garbage} retired and ${absorbing} lower ones`;
-        throw new Error(`volume ${volume.record.id}: ${left} remain`);
-      }
-      this.#check(volume, 0, volume.record.sizeBytes / SECTOR);
-    }
-    if (this.#volumes.length === 1 && this.#layers().size > 1) throw new Error("layers that nobody needs remain");
-    for (const volume of this.#volumes) this.#live(volume).close();
-    for (const layer of this.#layers().values()) this.#compareCopies(layer);
-    this.#checkNothingLeft();
-  }
-
-  #compareCopies(layer: Layer): void {
-    const states = this.#ledger(layer);
-    const copy = (chunk: number, slot: Slot) => {
-      const fd = this.#disk.open(file(this.#groups[chunk]?.[slot] as number, layer.id));
-      const data = Buffer.alloc(MIB);
-      this.#disk.read(fd, data, 0, MIB, chunk * MIB);
-      this.#disk.close(fd);
-      return data;
-    };
-    for (let chunk = 0; chunk < states.length; chunk++) {
-      if (((states[chunk] as number) & INHERITED) !== 0) continue;
-      const [first, ...others] = SLOTS.filter((slot) => (this.#active(chunk) & BIT[slot]) !== 0);
-      if (others.length === 0) throw new Error(`chunk ${chunk} has one copy`);
-      for (const other of others) {
-        if (!copy(chunk, first as Slot).equals(copy(chunk, other)))
-          throw new Error(`the copies of chunk ${chunk} of layer ${layer.id} differ`);
-      }
-    }
-  }
-
-  #checkNothingLeft(): void {
-    const needed = this.#layers();
-    for (const path of this.#disk.paths()) {
-      const id = /^\/(?:rec\/|sds\/\d+\/)(\w+)/.exec(path)?.[1] ?? "";
-      if (!needed.has(id)) throw new Error(`${path} is left`);
+      const session = this.#sessionOf(volume);
+      if (session.mapVersion > volume.session.mapVersion) this.#old.set(volume.record.id, volume.session);
+      volume.session = session;
+      if (index === dies || volume.store === undefined) continue;
+      this.#do(volume, (store) => store.reload(session));
+      volume.followed = session.mapVersion;
     }
   }
 
@@ -522,7 +714,15 @@ export class Simulation {
     return { sector, count: Math.min(1 + Math.floor(this.#random() * most), sectors - sector) };
   }
 
+  #addVolume(record: Volume, model: Model): Mounted {
+    const volume: Mounted = { record, model, store: undefined, session: {} as Session, followed: 0 };
+    this.#volumes.push(volume);
+    volume.session = this.#sessionOf(volume);
+    return volume;
+  }
+
   #reopen(): void {
+    this.#mendRecords();
     for (const volume of this.#volumes) volume.store = undefined;
     for (const volume of this.#volumes) this.#open(volume);
     // Layers that a death left unrecorded.
@@ -530,11 +730,8 @@ export class Simulation {
   }
 
   #open(volume: Mounted): void {
-    volume.store = new BlockStore(this.#disk, this.#sessionOf(volume), () => this.#now);
-  }
-
-  #reloadAll(): void {
-    for (const volume of this.#volumes) volume.store?.reload(this.#sessionOf(volume));
+    volume.store = new BlockStore(this.#disk, volume.session, () => this.#now);
+    volume.followed = volume.session.mapVersion;
   }
 
   #live({ store }: Mounted): BlockStore {
@@ -542,33 +739,46 @@ export class Simulation {
     return store;
   }
 
-  /** An answer of a process that has been killed never reaches anybody. */
-  #do(volume: Mounted, operation: (store: BlockStore) => void): void {
-    operation(this.#live(volume));
-    if (this.#disk.dead) throw new Killed("killed");
-  }
-
   #createLayer({ id, sizeBytes }: LayerRef, inherited: number): void {
-    createLedger(this.#disk, `/rec/${id}`, id, sizeBytes / MIB, this.#version);
+    createLedger(this.#disk, `/rec/${id}`, id, sizeBytes / MIB, this.#pool.version);
     const ledger = new Ledger(this.#disk, `/rec/${id}`, id, sizeBytes / MIB);
     for (let chunk = 0; chunk < sizeBytes / MIB; chunk++)
-      ledger.states[chunk] = (ALL_SLOTS & ~this.#active(chunk)) | (chunk < inherited ? INHERITED : 0);
+      ledger.states[chunk] = (ALL_SLOTS & ~this.#pool.active(chunk)) | (chunk < inherited ? INHERITED : 0);
     ledger.persist(0, sizeBytes / MIB - 1);
     ledger.close();
     Intent.create(this.#disk, `/rec/${id}`);
-    for (let device = 0; device < DEVICES; device++) {
-      if (this.#states[device] !== "up") continue;
-      this.#disk.close(this.#disk.open(file(device, id), { create: true }));
-      if (this.#checksum) this.#disk.close(this.#disk.open(`${file(device, id)}.sum`, { create: true }));
+    for (const device of this.#pool.present) {
+      if (this.#pool.devices[device]?.state !== "up") continue;
+      const file = this.#pool.file(device, id);
+      this.#disk.close(this.#disk.open(file, { create: true }));
+      if (this.#checksum) this.#disk.close(this.#disk.open(`${file}.sum`, { create: true }));
     }
+  }
+
+  #ledger({ id, sizeBytes }: LayerRef): Uint8Array {
+    return this.#asDaemon(() => {
+      const ledger = new Ledger(this.#disk, `/rec/${id}`, id, sizeBytes / MIB, { mend: false });
+      ledger.close();
+      return ledger.states;
+    });
+  }
+
+  /** Offsets of the chunks that the layer's write-intent record has. */
+  #activeRegions({ id, sizeBytes }: LayerRef): number[] {
+    return this.#asDaemon(() => {
+      const intent = new Intent(this.#disk, `/rec/${id}`, sizeBytes);
+      intent.close();
+      const chunks = Array.from({ length: sizeBytes / MIB }, (_, chunk) => chunk * MIB);
+      return chunks.filter((offset) => intent.isActive(offset));
+    });
   }
 
   #layers(): ReadonlyMap<string, Layer> {
     return allLayers(this.#volumes.map(({ record }) => record as VolumeRecord));
   }
 
-  #byId(id: string): Mounted {
-    return this.#volumes.find(({ record }) => record.id === id) as Mounted;
+  #frozen(): Layer[] {
+    return [...this.#layers().values()].filter(({ owner }) => owner === undefined);
   }
 
   #sessionOf({ record }: Mounted): Session {
@@ -576,21 +786,24 @@ export class Simulation {
   }
 
   #session({ id, sizeBytes, lower, absorb }: Layer): Session {
+    const { devices } = this.#pool;
+    const files = (layerId: string) => devices.map((_, device) => this.#pool.file(device, layerId));
+    const own = files(id);
     return {
       format: 1,
       volumeId: id,
       layerId: id,
       sizeBytes,
-      mapVersion: this.#version,
-      devices: this.#states.map((state, device) => ({ name: String(device), file: file(device, id), state })),
-      groups: this.#groups.flat(),
+      mapVersion: this.#pool.version,
+      devices: devices.map((device, index) => ({
+        name: this.#pool.directory(index),
+        file: own[index] as string,
+        state: device?.state ?? "stopped",
+      })),
+      groups: this.#pool.groups.flat(),
       firstGroup: 0,
       recordDir: `/rec/${id}`,
-      lower: lower.map((layer) => ({
-        ...layer,
-        files: this.#states.map((_, device) => file(device, layer.id)),
-        recordDir: `/rec/${layer.id}`,
-      })),
+      lower: lower.map((layer) => ({ ...layer, files: files(layer.id), recordDir: `/rec/${layer.id}` })),
       absorb,
       giveUp: true,
       limits: { iops: 0, bytesPerSecond: 0 },
@@ -603,8 +816,6 @@ export class Simulation {
   }
 
   #pick<T>(from: readonly T[]): T {
-    return from[Math.floor(this.#random() * from.length)] as T;
+    return pick(() => this.#random(), from);
   }
 }
-
-const file = (device: number, layerId: string) => `/sds/${device}/${layerId}.vol`;

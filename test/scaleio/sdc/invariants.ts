@@ -1,0 +1,124 @@
+import type { Layer } from "../../../src/scaleio/layers.ts";
+import { BIT, INHERITED, SLOTS } from "../../../src/scaleio/sdc/layout.ts";
+import type { Model } from "./model.ts";
+import type { SimulatedDisk } from "./simulated-disk.ts";
+import type { SimulatedPool } from "./simulated-pool.ts";
+
+const MIB = 1024 * 1024;
+const SECTOR = 512;
+const SECTORS = MIB / SECTOR;
+
+/** A layer as it stands between two steps. */
+export interface Standing {
+  readonly layer: Layer;
+  /** As the ledger on disk has them. */
+  readonly states: Uint8Array;
+  /** What the writing volume may answer; undefined: the layer is frozen. */
+  readonly model: Model | undefined;
+  /** Whether all copies of all chunks have been compared since the last unclean stop. */
+  readonly compared: boolean;
+  /** Whether copies of the chunk may hold rotten bytes. */
+  readonly isRotten: (chunk: number) => boolean;
+}
+
+/**
+ * What must hold after every step, by what lies on the devices (design.md 3, invariants 1 to 5): every copy that the ledger
+ * calls good holds, sector by sector, what the model allows, and all of them hold the same. Looks at the chunks in which
+ * something has changed since it last looked.
+ */
+export class Invariants {
+  readonly #disk: SimulatedDisk;
+  readonly #pool: SimulatedPool;
+  /** By layer: what the ledger said when it was last looked at. */
+  readonly #seen = new Map<string, Uint8Array>();
+  readonly #copies = [Buffer.alloc(MIB), Buffer.alloc(MIB), Buffer.alloc(MIB)] as const;
+
+  constructor(disk: SimulatedDisk, pool: SimulatedPool) {
+    this.#disk = disk;
+    this.#pool = pool;
+  }
+
+  check(standings: readonly Standing[]): void {
+    for (const standing of standings) {
+      const { layer, states } = standing;
+      const before = this.#seen.get(layer.id);
+      const changed = new Set<number>();
+      for (const device of this.#pool.present)
+        for (const chunk of this.#disk.changed.get(this.#pool.file(device, layer.id)) ?? []) changed.add(chunk);
+      for (let chunk = 0; chunk < states.length; chunk++) if (before?.[chunk] !== states[chunk]) changed.add(chunk);
+      for (const chunk of changed) if (chunk < states.length) this.#checkChunk(standing, chunk);
+      this.#seen.set(layer.id, states);
+    }
+    this.#disk.changed.clear();
+  }
+
+  /** All of them, whether anything has changed or not. */
+  checkAll(standings: readonly Standing[]): void {
+    for (const standing of standings)
+      for (let chunk = 0; chunk < standing.states.length; chunk++) this.#checkChunk(standing, chunk);
+  }
+
+  /** After a flush: no copy that counts as good has anything that a power loss would take (invariant 4). */
+  checkFlushed({ layer, states }: Standing): void {
+    for (const { chunk, device } of this.#good(states)) {
+      if (!this.#disk.isSynced(this.#pool.file(device, layer.id), chunk * MIB, MIB))
+        throw new Error(`after a flush chunk ${chunk} of layer ${layer.id} is not on disk on device ${device}`);
+    }
+  }
+
+  /** After a discard: it takes no space on any good copy (invariant 8). */
+  checkDiscarded({ layer, states }: Standing, position: number, length: number): void {
+    for (const { chunk, device } of this.#good(states)) {
+      const first = Math.max(position, chunk * MIB);
+      const end = Math.min(position + length, (chunk + 1) * MIB);
+      if (end > first && this.#disk.heldIn(this.#pool.file(device, layer.id), first, end - first) > 0)
+        throw new Error(`what was discarded of chunk ${chunk} of layer ${layer.id} takes space on device ${device}`);
+    }
+  }
+
+  *#good(states: Uint8Array): Generator<{ chunk: number; device: number }> {
+    for (let chunk = 0; chunk < states.length; chunk++)
+      if (((states[chunk] as number) & INHERITED) === 0)
+        for (const device of this.#goodDevices(chunk, states[chunk] as number)) yield { chunk, device };
+  }
+
+  #goodDevices(chunk: number, state: number): number[] {
+    const group = this.#pool.groups[chunk] as [number, number, number, number];
+    return SLOTS.filter((slot) => group[slot] >= 0 && (state & BIT[slot]) === 0).map((slot) => group[slot]);
+  }
+
+  #checkChunk({ layer, states, model, compared, isRotten }: Standing, chunk: number): void {
+    const state = states[chunk] as number;
+    if ((state & INHERITED) !== 0 || isRotten(chunk)) return;
+    const where = `chunk ${chunk} of layer ${layer.id}`;
+    const devices = this.#goodDevices(chunk, state);
+    if (devices.length === 0) throw new Error(`${where} has no good copy`);
+    devices.forEach((device, index) => {
+      const copy = this.#copies[index] as Buffer;
+      if (!this.#disk.peek(this.#pool.file(device, layer.id), copy, chunk * MIB)) copy.fill(0);
+      const first = this.#copies[0];
+      if (index > 0 && copy.equals(first)) return;
+      if (index > 0 && compared && !this.#differWhereSuspect(first, copy, model, chunk))
+        throw new Error(`the copies of ${where} differ on devices ${devices[0]} and ${device}`);
+      if (model !== undefined) this.#checkContent(copy, model, chunk, `${where} on device ${device}`);
+    });
+  }
+
+  #differWhereSuspect(one: Buffer, other: Buffer, model: Model | undefined, chunk: number): boolean {
+    if (model === undefined) return false;
+    for (let i = 0; i < SECTORS; i++) {
+      const [at, end] = [i * SECTOR, (i + 1) * SECTOR];
+      if (one.compare(other, at, end, at, end) !== 0 && !model.isSuspect(chunk * SECTORS + i)) return false;
+    }
+    return true;
+  }
+
+  #checkContent(copy: Buffer, model: Model, chunk: number, where: string): void {
+    const words = new Uint32Array(copy.buffer, copy.byteOffset, MIB / 4);
+    for (let i = 0; i < SECTORS; i++) {
+      const tag = words[(i * SECTOR) / 4] as number;
+      const allowed = model.live(chunk * SECTORS + i);
+      if (!allowed.has(tag)) throw new Error(`sector ${i} of ${where} holds ${tag}, allowed: ${[...allowed]}`);
+    }
+  }
+}

@@ -1,0 +1,24 @@
+/** How long a failure is made smaller (ms). */
+const LIMIT = 60_000;
+
+/** The fewest of these steps with which the life still fails: leaves out parts, smaller and smaller ones, while it does. */
+export function shrink(steps: readonly number[], live: (steps: readonly number[]) => void): readonly number[] {
+  const end = Date.now() + LIMIT;
+  const fails = (some: readonly number[]) => {
+    try {
+      live(some);
+      return false;
+    } catch {
+      return true;
+    }
+  };
+  let left = steps;
+  for (let part = Math.ceil(left.length / 2); part >= 1; part = part === 1 ? 0 : Math.ceil(part / 2)) {
+    for (let at = 0; at < left.length && Date.now() < end; ) {
+      const fewer = left.toSpliced(at, part);
+      if (fails(fewer)) left = fewer;
+      else at += part;
+    }
+  }
+  return left;
+}
