@@ -4,6 +4,7 @@ import type { Copies } from "./copies.ts";
 import type { Files } from "./files.ts";
 import { Intent } from "./intent.ts";
 import { BIT, SLOTS, type Slot } from "./layout.ts";
+import { Ledger } from "./ledger.ts";
 import { noGoodCopy, OpenLayer, UNSYNCED } from "./open-layer.ts";
 import type { EngineStatus, LowerLayer, Session } from "./session.ts";
 import { BLOCK_BYTES } from "./sums.ts";
@@ -36,6 +37,7 @@ export class BlockStore {
    */
   constructor(files: Files, session: Session, now: () => number) {
     this.#now = now;
+    if (session.lower.length > 0) checkMap(files, session);
     for (const [index, layer] of session.lower.entries()) settleFrozen(files, session, layer, index, now);
     this.#layer = new OpenLayer(files, session);
     this.#copies = this.#layer.copies;
@@ -247,6 +249,13 @@ export class BlockStore {
       }
     }
   }
+}
+
+/** Before anything is done by the session's map. Throws as Ledger.follow. */
+function checkMap(files: Files, { recordDir, layerId, sizeBytes, mapVersion }: Session): void {
+  const ledger = new Ledger(files, recordDir, layerId, sizeBytes / CHUNK_BYTES, { mend: false });
+  ledger.close();
+  ledger.checkMap(mapVersion);
 }
 
 /**

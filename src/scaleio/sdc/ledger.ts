@@ -100,6 +100,14 @@ export class Ledger {
    * what the MDM says then is not what was last acknowledged.
    */
   follow(mapVersion: number): void {
+    this.checkMap(mapVersion);
+    if (mapVersion === this.#mapVersion) return;
+    this.#mapVersion = mapVersion;
+    this.#persistHeader();
+  }
+
+  /** Throws as {@link follow} does. */
+  checkMap(mapVersion: number): void {
     if (mapVersion < this.#mapVersion) {
       throw new SimError(
         "unavailable",
@@ -107,9 +115,6 @@ export class Ledger {
           "bring back the MDM members that have the newer one",
       );
     }
-    if (mapVersion === this.#mapVersion) return;
-    this.#mapVersion = mapVersion;
-    this.#persistHeader();
   }
 
   /** Takes on record that the volume has chunks from `first` on, with these states; the others keep theirs. */

@@ -191,8 +191,9 @@ export class OpenLayer {
     return false;
   }
 
-  /** Puts on disk what the copies took. False when some of it could not be and is nowhere else. */
+  /** Puts on disk what is known of the copies, and what they took. False when some of it could not be and is nowhere else. */
   sync(): boolean {
+    this.record();
     return this.copies.syncAll().filter((device) => !this.distrust(device)).length === 0;
   }
 
@@ -207,8 +208,11 @@ export class OpenLayer {
       if (this.isInherited(chunk) || !this.intent.isActive(chunk * CHUNK_BYTES)) continue;
       for (const slot of SLOTS) {
         if (this.copies.deviceOf(chunk, slot) !== device || this.isStale(chunk, slot)) continue;
-        if (this.isLast(chunk, slot)) elsewhere = false;
-        else this.markStale(chunk, slot);
+        if (this.isLast(chunk, slot)) {
+          elsewhere = false;
+          // Its checksums may not be those of what it holds.
+          this.change(chunk, this.state(chunk) | UNSYNCED);
+        } else this.markStale(chunk, slot);
       }
     }
     this.record();

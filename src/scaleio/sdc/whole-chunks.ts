@@ -70,6 +70,8 @@ export class WholeChunks {
       for (const slot of [...good.filter((slot) => slot !== source), source])
         if (!this.#mirror(chunk, slot) && !this.#layer.isLast(chunk, slot)) this.#layer.markStale(chunk, slot);
       this.#layer.record();
+      // What is left on a device that has failed is what there is: its checksums are to say so.
+      if (this.#layer.isLast(chunk, source) && !this.#sumSource(chunk, source)) return false;
     }
     this.#layer.change(chunk, this.#layer.state(chunk) & ~UNSYNCED);
     return true;
@@ -283,6 +285,10 @@ export class WholeChunks {
     return this.#garbage.delete(chunk);
   }
 
+  #sumSource(chunk: number, slot: Slot): boolean {
+    return this.#copies.sum(chunk, slot, this.#source, chunk * CHUNK_BYTES, CHUNK_BYTES);
+  }
+
   /** Loads the first of these copies that can be read, one on a device that works rather than on one that has failed. */
   #loadFirst(chunk: number, slots: readonly Slot[]): Slot | undefined {
     const load = (lastResort: boolean) =>
@@ -326,6 +332,6 @@ export class WholeChunks {
       if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) continue;
       if (!this.#copies.write(chunk, slot, this.#source, at, chunk * CHUNK_BYTES + at, PIECE_BYTES)) return false;
     }
-    return this.#copies.sum(chunk, slot, this.#source, chunk * CHUNK_BYTES, CHUNK_BYTES);
+    return this.#sumSource(chunk, slot);
   }
 }

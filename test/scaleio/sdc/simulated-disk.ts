@@ -53,6 +53,8 @@ export class SimulatedDisk implements Files {
   /** Beginnings of paths on which reads answer EIO, and writes EIO or ENOSPC. */
   readonly brokenReads = new Set<string>();
   readonly brokenWrites = new Set<string>();
+  /** Beginnings of paths on which writes answer EIO and have done nothing. */
+  readonly refusedWrites = new Set<string>();
   /** Beginnings of paths that take writes and then cannot make them durable. */
   readonly brokenSyncs = new Set<string>();
   /** Prefixes of paths that are labelled device directories. */
@@ -150,7 +152,8 @@ export class SimulatedDisk implements Files {
 
   /** Everything below works again. */
   repair(prefix: string): void {
-    for (const broken of [this.brokenReads, this.brokenWrites, this.brokenSyncs]) broken.delete(prefix);
+    for (const broken of [this.brokenReads, this.brokenWrites, this.refusedWrites, this.brokenSyncs])
+      broken.delete(prefix);
   }
 
   /** One bit of what is stored is another one, if anything is stored there. */
@@ -231,6 +234,7 @@ export class SimulatedDisk implements Files {
   /** What fails has done a part of it, as a disk that is full does. */
   #writeSome(fd: number, from: Buffer, at: number, length: number, position: number): number {
     const { path, file, durable } = this.#file(fd);
+    if (isIn(this.refusedWrites, path)) throw errno("EIO", path);
     const broken = isIn(this.brokenWrites, path);
     const some = broken ? this.#part(length, position) : this.#some(length, position);
     // A kill may come after any 64 KiB, and a power loss tears what was written: no write is one piece.

@@ -145,8 +145,7 @@ export class Simulation {
 
   #step(): void {
     const volume = this.#pick(this.#volumes);
-    let dice = this.#random() * this.#steps.reduce((sum, { share }) => sum + share, 0);
-    const step = this.#steps.find(({ share }) => (dice -= share) < 0) as Step;
+    const step = this.#thrown();
     if (step.by === "daemon") {
       if (!this.#quorum) return;
       this.#mendRecords();
@@ -155,6 +154,16 @@ export class Simulation {
     }
     this.trace(`  ${step.name}, volume ${volume.record.id}`);
     step.run(volume);
+  }
+
+  /** One of the steps, by their shares. */
+  #thrown(): Step {
+    let dice = this.#random() * this.#steps.reduce((sum, { share }) => sum + share, 0);
+    for (const step of this.#steps) {
+      dice -= step.share;
+      if (dice < 0) return step;
+    }
+    return this.#steps[0] as Step;
   }
 
   #write(volume: Mounted): void {
@@ -329,11 +338,7 @@ export class Simulation {
     volume.store = undefined;
     volume.session = this.#sessionOf(volume);
     const layer = this.#layers().get(ownLayer(volume.record as VolumeRecord).id) as Layer;
-    try {
-      if (this.#random() < 0.7) this.#repairAside(layer, 1 + Math.floor(this.#random() * 6));
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-    }
+    if (this.#random() < 0.7) this.#tryTo(() => this.#repairAside(layer, 1 + Math.floor(this.#random() * 6)));
     this.#open(volume);
   }
 
@@ -430,15 +435,29 @@ export class Simulation {
     if (this.#random() < 0.3) return;
     const { id } = this.#pick([...this.#layers().values()]);
     const replica = `/rec/${id}/ledger.${1 + (this.seed % 4 === 1 ? 1 : 0)}`;
-    const prefix = this.#random() < 0.6 ? replica : `/rec/${id}/`;
+    const all = this.#random() < 0.4;
+    const prefix = all ? `/rec/${id}/` : replica;
     this.#brokenRecords.add(prefix);
-    this.#disk.brokenWrites.add(prefix);
-    if (prefix === replica && this.#random() < 0.5) this.#disk.brokenReads.add(prefix);
+    // What is torn in one replica is whole in the other one; nothing survives both torn at once.
+    (all ? this.#disk.refusedWrites : this.#disk.brokenWrites).add(prefix);
+    if (!all && this.#random() < 0.5) this.#disk.brokenReads.add(prefix);
   }
 
   #mendRecords(): void {
+    if (this.#brokenRecords.size === 0) return;
     for (const prefix of this.#brokenRecords) this.#disk.repair(prefix);
     this.#brokenRecords.clear();
+    // With a flush everything that is known is on record.
+    for (const volume of this.#volumes) if (volume.store !== undefined) this.#tryTo(() => this.#flush(volume));
+  }
+
+  /** What may be refused, and does no harm then. */
+  #tryTo(task: () => void): void {
+    try {
+      task();
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+    }
   }
 
   /** Two MDM members are gone, or back. Without them nothing changes, and I/O goes on. */
@@ -450,6 +469,7 @@ export class Simulation {
   #showOldMap(volume: Mounted): void {
     const old = this.#old.get(volume.record.id);
     if (old === undefined || old.mapVersion >= volume.followed || old.layerId !== volume.session.layerId) return;
+    if (old.lower.some(({ id }) => !this.#layers().has(id))) return;
     const refuses = (what: () => void) => {
       try {
         what();
@@ -601,8 +621,10 @@ export class Simulation {
     const owners = new Map(this.#volumes.map((volume) => [ownLayer(volume.record as VolumeRecord).id, volume]));
     return [...this.#layers().values()].flatMap((layer) => {
       const owner = owners.get(layer.id);
-      // A volume that had to be left half-way is looked at when it has been opened again.
-      return owner?.store === undefined && owner !== undefined ? [] : [this.#standingOf(layer, owner)];
+      // A volume that had to be left half-way is looked at when it has been opened again, one whose records cannot be written
+      // when they can.
+      const isOpen = owner === undefined || owner.store !== undefined;
+      return isOpen && !this.#brokenRecords.has(`/rec/${layer.id}/`) ? [this.#standingOf(layer, owner)] : [];
     });
   }
 
@@ -722,8 +744,8 @@ export class Simulation {
   }
 
   #reopen(): void {
-    this.#mendRecords();
     for (const volume of this.#volumes) volume.store = undefined;
+    this.#mendRecords();
     for (const volume of this.#volumes) this.#open(volume);
     // Layers that a death left unrecorded.
     this.#sweep([...new Set(this.#disk.paths().map((path) => /^\/rec\/(\w+)/.exec(path)?.[1] ?? ""))]);
