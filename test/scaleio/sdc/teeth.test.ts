@@ -69,9 +69,33 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: "4 a flush syncs every device",
+    file: "open-layer.ts",
+    of: "return this.copies.syncAll().filter((device) => !this.distrust(device)).length === 0;",
+    by: "return true;",
+  },
+  {
+    invariant: "4 and fails where the last good copy cannot be synced",
     file: "block-store.ts",
-    of: "for (const device of this.#copies.syncAll()) this.#layer.distrust(device);\n    this.#layer.intent.settle",
-    by: "this.#layer.intent.settle",
+    of: "if (!this.#layer.sync())",
+    by: "if (!this.#layer.sync() && this.#blocks === undefined)",
+  },
+  {
+    invariant: "1, 3 what a device has lost in a sync that failed is stale there",
+    file: "open-layer.ts",
+    of: "} else this.markStale(chunk, slot);",
+    by: "}",
+  },
+  {
+    invariant: "1 which is known before copies are compared",
+    file: "open-layer.ts",
+    of: "if (this.unsyncedChunks > 0) this.sync();",
+    by: "",
+  },
+  {
+    invariant: "3 a copy is compared with what its disk has, not with what memory has kept of a failed sync",
+    file: "copies.ts",
+    of: "this.refresh(index);",
+    by: "",
   },
   {
     invariant: "4 also the one that leaves before the flush",
@@ -90,6 +114,18 @@ const MUTATIONS: readonly Mutation[] = [
     file: "open-layer.ts",
     of: "if ((this.state(chunk) & UNSYNCED) !== 0) return true;",
     by: "",
+  },
+  {
+    invariant: "7 nobody goes by an older map",
+    file: "ledger.ts",
+    of: "if (mapVersion < this.#mapVersion) {",
+    by: "if (mapVersion < 0) {",
+  },
+  {
+    invariant: "8 a discard gives the space back",
+    file: "copies.ts",
+    of: "(this.#filesOf[device] as Files).punch(fd, offset, length);",
+    by: "this.#files.write(fd, Buffer.alloc(length), 0, length, offset);",
   },
   {
     invariant: "blank chunks: what was written to is on record for ever, before it is written",
