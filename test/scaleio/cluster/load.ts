@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { call } from "../../helpers/plugin-client.ts";
 import type { Sim } from "../../helpers/sim.ts";
-import { randomOf } from "../sdc/random.ts";
+import { randomOf } from "../sdc/simulation/random.ts";
 
 /** Small volumes, quick to make and to compare. */
 export const CONFIG = "simulator:\n  granularity: 64MB\n";

@@ -6,7 +6,7 @@ import t from "tap";
 import { Mdm } from "../../../src/scaleio/mdm/mdm.ts";
 import type { Change, VolumeRecord } from "../../../src/scaleio/model.ts";
 import { tempDir } from "../../helpers/temp-dir.ts";
-import { randomOf } from "../sdc/random.ts";
+import { randomOf } from "../sdc/simulation/random.ts";
 
 const SYSTEM = "0123456789abcdef";
 const created: Change = {

@@ -1,6 +1,6 @@
 import t from "tap";
-import { shrink } from "./shrink.ts";
-import { Simulation } from "./simulation.ts";
+import { shrink } from "./simulation/shrink.ts";
+import { Simulation } from "./simulation/simulation.ts";
 
 /** With SIMULATION_SEEDS so many seeds, otherwise as many as fit into the time. */
 const SECONDS = Number(process.env["SIMULATION_SECONDS"] ?? 180);

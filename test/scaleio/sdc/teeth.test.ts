@@ -3,7 +3,7 @@ import path from "node:path";
 import { build } from "esbuild";
 import t from "tap";
 import { tempDir } from "../../helpers/temp-dir.ts";
-import type { Simulation } from "./simulation.ts";
+import type { Simulation } from "./simulation/simulation.ts";
 
 // The simulator is worth something only if it catches a store that is broken. Each row breaks one invariant of the storage
 // logic (design.md 3) by one replacement in its source; some seed has to find it out.
@@ -179,7 +179,7 @@ const MUTATIONS: readonly Mutation[] = [
 
 async function broken({ file, of, by }: Mutation, out: string): Promise<new (seed: number) => Simulation> {
   await build({
-    entryPoints: [path.join(import.meta.dirname, "simulation.ts")],
+    entryPoints: [path.join(import.meta.dirname, "simulation/simulation.ts")],
     outfile: out,
     bundle: true,
     platform: "node",

@@ -1,11 +1,10 @@
-import type { Layer } from "../../../src/scaleio/layers.ts";
-import { BIT, INHERITED, SLOTS } from "../../../src/scaleio/sdc/layout.ts";
+import type { Layer } from "../../../../src/scaleio/layers.ts";
+import { BIT, INHERITED, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
+import type { SimulatedDisk } from "./disk.ts";
 import type { Model } from "./model.ts";
-import type { SimulatedDisk } from "./simulated-disk.ts";
-import type { SimulatedPool } from "./simulated-pool.ts";
+import type { SimulatedPool } from "./pool.ts";
+import { MIB, SECTOR } from "./units.ts";
 
-const MIB = 1024 * 1024;
-const SECTOR = 512;
 const SECTORS = MIB / SECTOR;
 
 /** A layer as it stands between two steps. */

@@ -1,8 +1,7 @@
-import { type Files, whole } from "../../../src/scaleio/sdc/files.ts";
+import { type Files, whole } from "../../../../src/scaleio/sdc/files.ts";
 import type { Random } from "./random.ts";
 import { PAGE, SparseBytes } from "./sparse-bytes.ts";
-
-const MIB = 1024 * 1024;
+import { MIB } from "./units.ts";
 
 /** Thrown in the middle of a file operation: the process is gone. */
 export class Killed extends Error {}
@@ -191,6 +190,15 @@ export class SimulatedDisk implements Files {
     let held = 0;
     for (let page = position / PAGE; page * PAGE < position + length; page++) if (seen?.isHeld(page)) held++;
     return held;
+  }
+
+  /** Runs what another process does: it is not killed. */
+  undisturbed<T>(task: () => T): T {
+    const { killAfter } = this;
+    this.killAfter = undefined;
+    const result = task();
+    this.killAfter = killAfter;
+    return result;
   }
 
   /** The process died: its descriptors are gone, what it wrote is still in the page cache. */

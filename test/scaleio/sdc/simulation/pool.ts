@@ -1,8 +1,8 @@
-import { type PlannerDevice, planMoves } from "../../../src/scaleio/pool/planner.ts";
-import { BIT, COUNT, SLOTS, type Slot } from "../../../src/scaleio/sdc/layout.ts";
-import type { Session } from "../../../src/scaleio/sdc/session.ts";
+import { type PlannerDevice, planMoves } from "../../../../src/scaleio/pool/planner.ts";
+import { BIT, COUNT, SLOTS, type Slot } from "../../../../src/scaleio/sdc/layout.ts";
+import type { Session } from "../../../../src/scaleio/sdc/session.ts";
+import type { SimulatedDisk } from "./disk.ts";
 import type { Random } from "./random.ts";
-import type { SimulatedDisk } from "./simulated-disk.ts";
 
 /** As many placement groups, so that a chunk has a group of its own. */
 export const MOST_CHUNKS = 8;
@@ -81,7 +81,7 @@ export class SimulatedPool {
 
   /** A new device, in the first free place. False: there are enough. */
   add(random: Random): boolean {
-    const free = this.devices.findIndex((device) => device === undefined);
+    const free = this.devices.indexOf(undefined);
     const place = free < 0 ? this.devices.length : free;
     if (place >= MOST_DEVICES) return false;
     const capacityBytes = 1 + Math.floor(random() * 3);

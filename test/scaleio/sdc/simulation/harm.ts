@@ -1,0 +1,58 @@
+import { BIT, INHERITED, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
+import { flush } from "./requests.ts";
+import { MIB } from "./units.ts";
+import { scanAll } from "./upkeep.ts";
+import type { World } from "./world.ts";
+
+/**
+ * A stored bit of a copy changes. Where the checksums on disk are good, that is: in a region that has been quiet; and one
+ * rotten copy at a time, until a scan has been everywhere. Without checksums it is a replica of a ledger that rots.
+ */
+export function rot(world: World): void {
+  const layer = world.pick([...world.layers.all().values()]);
+  if (!world.checksum) {
+    const replica = `/rec/${layer.id}/ledger.${1 + (world.seed % 4 === 1 ? 1 : 0)}`;
+    world.disk.rot(replica, Math.floor(world.random() * 8192));
+    return;
+  }
+  if (world.pool.away.length > 0) return;
+  scanAll(world);
+  world.disk.undisturbed(() => {
+    const states = world.layers.ledger(layer);
+    const chunk = Math.floor(world.random() * states.length);
+    const state = states[chunk] as number;
+    const good = SLOTS.filter((slot) => (world.pool.active(chunk) & ~state & BIT[slot]) !== 0);
+    const active = world.layers.activeRegions(layer).includes(chunk * MIB);
+    if ((state & INHERITED) !== 0 || good.length < 2 || active) return;
+    const device = world.pool.groups[chunk]?.[world.pick(good)] as number;
+    world.rotten.add(`${layer.id}:${chunk}`);
+    for (let i = 0; i < 50; i++)
+      world.disk.rot(world.pool.file(device, layer.id), chunk * MIB + Math.floor(world.random() * MIB));
+  });
+}
+
+/** Record files that cannot be written to: one replica of a ledger, which nobody may notice, or all of a layer's. */
+export function breakRecords(world: World): void {
+  mendRecords(world);
+  if (world.random() < 0.3) return;
+  const { id } = world.pick([...world.layers.all().values()]);
+  const replica = `/rec/${id}/ledger.${1 + (world.seed % 4 === 1 ? 1 : 0)}`;
+  const all = world.random() < 0.4;
+  const prefix = all ? `/rec/${id}/` : replica;
+  world.brokenRecords.add(prefix);
+  // What is torn in one replica is whole in the other one; nothing survives both torn at once.
+  (all ? world.disk.refusedWrites : world.disk.brokenWrites).add(prefix);
+  if (!all && world.random() < 0.5) world.disk.brokenReads.add(prefix);
+}
+
+export function mendRecords(world: World): void {
+  if (world.brokenRecords.size === 0) return;
+  world.repairRecords();
+  // With a flush everything that is known is on record.
+  for (const volume of world.volumes) if (volume.store !== undefined) world.tryTo(() => flush(world, volume));
+}
+
+export function losePower(world: World): void {
+  world.cutPower();
+  world.reopen();
+}

@@ -1,0 +1,140 @@
+import { allLayers, type Layer, ownLayer } from "../../../../src/scaleio/layers.ts";
+import type { LayerRef, VolumeRecord } from "../../../../src/scaleio/model.ts";
+import { Intent } from "../../../../src/scaleio/sdc/intent.ts";
+import { ALL_SLOTS, BIT, INHERITED, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
+import { createLedger, Ledger } from "../../../../src/scaleio/sdc/ledger.ts";
+import type { Session } from "../../../../src/scaleio/sdc/session.ts";
+import type { SimulatedDisk } from "./disk.ts";
+import { MOST_CHUNKS, type SimulatedPool } from "./pool.ts";
+import { MIB } from "./units.ts";
+
+export type Volume = {
+  -readonly [K in keyof Pick<VolumeRecord, "id" | "sizeBytes" | "firstGroup" | "layerId" | "lower">]: VolumeRecord[K];
+};
+
+/** The layers of all volumes: their records, their files, and what an engine is told of them. Nothing here is killed. */
+export class SimulatedLayers {
+  constructor(
+    readonly disk: SimulatedDisk,
+    readonly pool: SimulatedPool,
+    readonly volumes: readonly { readonly record: Volume }[],
+    readonly checksum: boolean,
+  ) {}
+
+  /** `inherited`: so many chunks show through from the layer below. */
+  create({ id, sizeBytes }: LayerRef, inherited: number): void {
+    createLedger(this.disk, `/rec/${id}`, id, sizeBytes / MIB, this.pool.version);
+    const ledger = new Ledger(this.disk, `/rec/${id}`, id, sizeBytes / MIB);
+    for (let chunk = 0; chunk < sizeBytes / MIB; chunk++)
+      ledger.states[chunk] = (ALL_SLOTS & ~this.pool.active(chunk)) | (chunk < inherited ? INHERITED : 0);
+    ledger.persist(0, sizeBytes / MIB - 1);
+    ledger.close();
+    Intent.create(this.disk, `/rec/${id}`);
+    for (const device of this.pool.present) {
+      if (this.pool.devices[device]?.state !== "up") continue;
+      const file = this.pool.file(device, id);
+      this.disk.close(this.disk.open(file, { create: true }));
+      if (this.checksum) this.disk.close(this.disk.open(`${file}.sum`, { create: true }));
+    }
+  }
+
+  /** The states of its chunks, as the ledger on disk has them. */
+  ledger({ id, sizeBytes }: LayerRef): Uint8Array {
+    return this.disk.undisturbed(() => {
+      const ledger = new Ledger(this.disk, `/rec/${id}`, id, sizeBytes / MIB, { mend: false });
+      ledger.close();
+      return ledger.states;
+    });
+  }
+
+  /** Offsets of the chunks that the layer's write-intent record has. */
+  activeRegions({ id, sizeBytes }: LayerRef): number[] {
+    return this.disk.undisturbed(() => {
+      const intent = new Intent(this.disk, `/rec/${id}`, sizeBytes);
+      intent.close();
+      const chunks = Array.from({ length: sizeBytes / MIB }, (_, chunk) => chunk * MIB);
+      return chunks.filter((offset) => intent.isActive(offset));
+    });
+  }
+
+  /** By id. */
+  all(): ReadonlyMap<string, Layer> {
+    return allLayers(this.volumes.map(({ record }) => record as VolumeRecord));
+  }
+
+  /** Those that nobody writes to. */
+  frozen(): Layer[] {
+    return [...this.all().values()].filter(({ owner }) => owner === undefined);
+  }
+
+  sessionOf({ record }: { readonly record: Volume }): Session {
+    return this.session(this.all().get(ownLayer(record as VolumeRecord).id) as Layer);
+  }
+
+  session({ id, sizeBytes, lower, absorb }: Layer): Session {
+    const { devices } = this.pool;
+    const files = (layerId: string) => devices.map((_, device) => this.pool.file(device, layerId));
+    const own = files(id);
+    return {
+      format: 1,
+      volumeId: id,
+      layerId: id,
+      sizeBytes,
+      mapVersion: this.pool.version,
+      devices: devices.map((device, index) => ({
+        name: this.pool.directory(index),
+        file: own[index] as string,
+        state: device?.state ?? "stopped",
+      })),
+      groups: this.pool.groups.flat(),
+      firstGroup: 0,
+      recordDir: `/rec/${id}`,
+      lower: lower.map((layer) => ({ ...layer, files: files(layer.id), recordDir: `/rec/${layer.id}` })),
+      absorb,
+      giveUp: true,
+      limits: { iops: 0, bytesPerSecond: 0 },
+      checksum: this.checksum,
+    };
+  }
+
+  /** Removes those of the layers that nobody needs. */
+  sweep(ids: readonly string[]): void {
+    const needed = this.all();
+    for (const id of ids) {
+      if (needed.has(id)) continue;
+      for (const device of this.pool.present) {
+        this.disk.remove(this.pool.file(device, id));
+        this.disk.remove(`${this.pool.file(device, id)}.sum`);
+      }
+      for (const name of ["ledger.1", "ledger.2", "intent"]) this.disk.remove(`/rec/${id}/${name}`);
+    }
+  }
+
+  /** Whether some chunk of these layers has no good copy on a device that serves; in a range of chunks. */
+  isOutOfReach(layers: readonly LayerRef[], first = 0, last = MOST_CHUNKS - 1): boolean {
+    return layers.some((layer) => {
+      const states = this.ledger(layer);
+      for (let chunk = first; chunk <= Math.min(last, states.length - 1); chunk++) {
+        const group = this.pool.groups[chunk] as [number, number, number, number];
+        const served = SLOTS.some(
+          (slot) => group[slot] >= 0 && ((states[chunk] as number) & BIT[slot]) === 0 && this.pool.serves(group[slot]),
+        );
+        if (!served) return true;
+      }
+      return false;
+    });
+  }
+
+  /** Per group, which slots are stale in some layer. */
+  staleSlots(): Uint8Array {
+    return this.disk.undisturbed(() => {
+      const all = new Uint8Array(MOST_CHUNKS);
+      for (const layer of this.all().values()) {
+        const states = this.ledger(layer);
+        for (let chunk = 0; chunk < states.length; chunk++)
+          all[chunk] = (all[chunk] as number) | ((states[chunk] as number) & ALL_SLOTS);
+      }
+      return all;
+    });
+  }
+}

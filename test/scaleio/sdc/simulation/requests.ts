@@ -1,0 +1,63 @@
+import { MIB, SECTOR } from "./units.ts";
+import type { Mounted, World } from "./world.ts";
+
+export function write(world: World, volume: Mounted): void {
+  const { sector, count } = range(world, volume, 40);
+  world.trace(`  ${count} sectors from ${sector}, chunk ${Math.floor(sector / 2048)}, tag ${world.tag + 1}`);
+  const tag = ++world.tag;
+  const data = Buffer.alloc(count * SECTOR);
+  new Uint32Array(data.buffer, data.byteOffset, data.length / 4).fill(tag);
+  for (let i = 0; i < count; i++) volume.model.begin(sector + i, tag);
+  world.do(volume, (store) => store.write(data, 0, sector * SECTOR, data.length), { sector, count });
+  for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, tag);
+}
+
+export function discard(world: World, volume: Mounted): void {
+  const { sector, count } = range(world, volume, world.random() < 0.5 ? 60 : 3000);
+  for (let i = 0; i < count; i++) volume.model.begin(sector + i, 0);
+  world.do(volume, (store) => store.zero(sector * SECTOR, count * SECTOR), { sector, count });
+  for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, 0);
+  // Whole pieces of 64 KiB, for what is copied up from below is; in slots that hold nothing there may be anything.
+  const [first, end] = [Math.ceil((sector * SECTOR) / 65536), Math.floor(((sector + count) * SECTOR) / 65536)];
+  if (end > first && volume.record.lower === undefined)
+    world.invariants.checkDiscarded(world.standing(volume), first * 65536, (end - first) * 65536);
+}
+
+export function read(world: World, volume: Mounted): void {
+  const { sector, count } = range(world, volume, 40);
+  check(world, volume, sector, count);
+}
+
+export function check(world: World, volume: Mounted, sector: number, count: number): void {
+  const data = Buffer.alloc(count * SECTOR, 0xee);
+  world.do(volume, (store) => store.read(data, 0, sector * SECTOR, data.length), { sector, count });
+  const words = new Uint32Array(data.buffer, data.byteOffset, data.length / 4);
+  const where = (i: number) => `sector ${sector + i} of volume ${volume.record.id}`;
+  for (let i = 0; i < count; i++) {
+    const tag = words[(i * SECTOR) / 4] as number;
+    for (let word = 0; word < SECTOR / 4; word++) {
+      if (words[(i * SECTOR) / 4 + word] !== tag) throw new Error(`${where(i)} is mixed`);
+    }
+    const allowed = volume.model.live(sector + i);
+    if (!allowed.has(tag)) throw new Error(`${where(i)} holds ${tag}, allowed: ${[...allowed]}`);
+    volume.model.observed(sector + i, tag);
+  }
+}
+
+export function flush(world: World, volume: Mounted): void {
+  world.do(volume, (store) => store.flush());
+  volume.model.flushed();
+  world.invariants.checkFlushed(world.standing(volume));
+}
+
+export function range(world: World, { record }: Mounted, most: number): { sector: number; count: number } {
+  const chunks = record.sizeBytes / MIB;
+  const sectors = record.sizeBytes / SECTOR;
+  // Near a chunk's border as often as not: that is where the arithmetic is.
+  const base =
+    world.random() < 0.5
+      ? Math.floor(world.random() * sectors)
+      : Math.floor(world.random() * chunks) * (MIB / SECTOR) - 8;
+  const sector = Math.min(Math.max(0, base), sectors - 1);
+  return { sector, count: Math.min(1 + Math.floor(world.random() * most), sectors - sector) };
+}

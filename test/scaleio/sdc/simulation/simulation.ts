@@ -1,0 +1,111 @@
+import { finish } from "./ending.ts";
+import { breakRecords, losePower, mendRecords, rot } from "./harm.ts";
+import { randomOf, seedOf } from "./random.ts";
+import { discard, flush, read, write } from "./requests.ts";
+import { changeDevice, changeMembers, changeQuorum, moveCopies, repairFrozen, showOldMap, work } from "./upkeep.ts";
+import { detach, grow, overwrite, remove, snapshot } from "./volumes.ts";
+import { type Mounted, Refused, World } from "./world.ts";
+
+/** A kill comes after up to so many file operations: between two of a single write, or deep in a rebuild. */
+const MOST_OPERATIONS = 4096;
+
+interface Step {
+  readonly name: string;
+  /** How often, beside the others. */
+  readonly share: number;
+  /** What only the daemon can do, with a quorum of MDM members, waits or is refused without. */
+  readonly by: "engine" | "daemon";
+  readonly run: (world: World, volume: Mounted) => void;
+}
+
+const STEPS: readonly Step[] = [
+  { name: "write", share: 40, by: "engine", run: write },
+  { name: "read", share: 26, by: "engine", run: read },
+  { name: "flush", share: 8, by: "engine", run: flush },
+  { name: "discard", share: 5, by: "engine", run: discard },
+  { name: "work", share: 5, by: "engine", run: work },
+  { name: "repair a frozen layer", share: 1, by: "daemon", run: repairFrozen },
+  { name: "move copies", share: 4, by: "daemon", run: moveCopies },
+  { name: "change a device", share: 4, by: "daemon", run: changeDevice },
+  { name: "change members", share: 1, by: "daemon", run: changeMembers },
+  { name: "snapshot", share: 2, by: "daemon", run: snapshot },
+  { name: "grow", share: 1, by: "daemon", run: grow },
+  { name: "remove", share: 1, by: "daemon", run: remove },
+  { name: "overwrite", share: 0.5, by: "daemon", run: overwrite },
+  { name: "detach", share: 1, by: "daemon", run: detach },
+  { name: "rot", share: 1, by: "daemon", run: rot },
+  { name: "break records", share: 1, by: "engine", run: breakRecords },
+  { name: "change the quorum", share: 0.5, by: "engine", run: changeQuorum },
+  { name: "show an old map", share: 0.5, by: "engine", run: showOldMap },
+  { name: "lose power", share: 1, by: "engine", run: losePower },
+];
+
+/**
+ * One seeded life of a pool, a volume and its snapshots against the model: reads, writes, flushes and discards; devices that go
+ * down, fail and come back, two at a time as well; devices that are added and emptied, copies that move; volumes that grow, are
+ * snapshot, overwritten, detached and removed; rot; kills between any two file operations; power losses; daemons that die
+ * before everybody is told of a change; MDMs without a quorum. What must hold is looked at after every step (invariants.ts).
+ * Throws at the first thing that the model forbids. A step's choices depend on the seed and its number alone, so that
+ * steps can be left out.
+ */
+export class Simulation {
+  readonly #world: World;
+
+  /** `trace` is told of every step. */
+  constructor(
+    readonly seed: number,
+    trace: (line: string) => void = () => undefined,
+  ) {
+    this.#world = new World(seed, trace);
+  }
+
+  /** Lives through these steps, and looks at everything in the end. */
+  run(steps: Iterable<number>): void {
+    const world = this.#world;
+    for (const step of steps) {
+      world.random = randomOf(seedOf(this.seed, step));
+      world.trace(`${step}:`);
+      world.now += Math.floor(world.random() * 3000);
+      if (world.random() < 0.08) world.disk.killAfter = Math.floor(MOST_OPERATIONS ** world.random());
+      try {
+        this.#step();
+      } catch (error) {
+        if (!world.disk.dead && !(error instanceof Refused)) throw error;
+        world.trace(world.disk.dead ? "  killed" : "  refused");
+      }
+      world.disk.killAfter = undefined;
+      if (world.disk.dead) {
+        if (world.random() < 0.4) world.cutPower();
+        else world.disk.crash();
+        world.reopen();
+      }
+      world.judgeLosses();
+      world.invariants.check(world.standings());
+    }
+    finish(world);
+  }
+
+  #step(): void {
+    const world = this.#world;
+    const volume = world.pick(world.volumes);
+    const step = this.#thrown();
+    if (step.by === "daemon") {
+      if (!world.quorum) return;
+      mendRecords(world);
+      if (world.daemonIsDown) world.tellAll({ mayDie: false });
+      world.daemonIsDown = false;
+    }
+    world.trace(`  ${step.name}, volume ${volume.record.id}`);
+    step.run(world, volume);
+  }
+
+  /** One of the steps, by their shares. */
+  #thrown(): Step {
+    let dice = this.#world.random() * STEPS.reduce((sum, { share }) => sum + share, 0);
+    for (const step of STEPS) {
+      dice -= step.share;
+      if (dice < 0) return step;
+    }
+    return STEPS[0] as Step;
+  }
+}

@@ -1,0 +1,148 @@
+import { SimError } from "../../../../src/lib/errors.ts";
+import type { Layer } from "../../../../src/scaleio/layers.ts";
+import { BlockStore } from "../../../../src/scaleio/sdc/block-store.ts";
+import { BIT, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
+import { type Facts, MOST_CHUNKS } from "./pool.ts";
+import type { Mounted, World } from "./world.ts";
+
+/** As the repairer has an engine do it; then layers that nobody needs go. */
+export function work(world: World, volume: Mounted): void {
+  const budget = 1 + Math.floor(world.random() * 6);
+  world.do(volume, (store) => store.work(budget));
+  const { absorbed, layerId } = world.live(volume).status();
+  if (absorbed.length > 0 && world.quorum && !world.daemonIsDown) drop(world, layerId, absorbed);
+}
+
+/** A process of its own repairs a layer that nobody writes to. */
+export function repairFrozen(world: World): void {
+  const frozen = world.layers.frozen();
+  if (frozen.length > 0) repairAside(world, world.pick(frozen), 1 + Math.floor(world.random() * 6));
+}
+
+export function repairAside(world: World, layer: Layer, budget: number): void {
+  let absorbed: readonly string[] = [];
+  world.permit(
+    () => {
+      const store = new BlockStore(world.disk, world.layers.session(layer), () => world.now);
+      store.work(budget);
+      ({ absorbed } = store.status());
+      store.close();
+    },
+    () => world.layers.isOutOfReach([layer]),
+  );
+  if (absorbed.length > 0) drop(world, layer.id, absorbed);
+}
+
+export function drop(world: World, layerId: string, absorbed: readonly string[]): void {
+  world.disk.undisturbed(() => {
+    for (const { id } of world.layers.all().get(layerId)?.volumes ?? []) {
+      const { record } = world.volumes.find((volume) => volume.record.id === id) as Mounted;
+      record.lower = (record.lower ?? []).filter((layer) => !absorbed.includes(layer.id));
+    }
+  });
+  world.tellAll({ mayDie: false });
+  world.layers.sweep(absorbed);
+}
+
+export function moveCopies(world: World): void {
+  if (world.checksum && world.pool.away.length === 0) scanAll(world);
+  world.pool.move(() => world.random(), facts(world));
+  world.tellAll({ mayDie: true });
+}
+
+export function scanAll(world: World): void {
+  for (const volume of world.volumes) world.do(volume, (store) => store.scan(0, MOST_CHUNKS));
+  for (const layer of world.layers.frozen()) {
+    world.permit(
+      () => {
+        const store = new BlockStore(world.disk, world.layers.session(layer), () => world.now);
+        store.scan(0, MOST_CHUNKS);
+        store.close();
+      },
+      () => world.layers.isOutOfReach([layer]),
+    );
+  }
+  world.rotten.clear();
+}
+
+export function facts(world: World): Facts {
+  const garbage = world.volumes.some((volume) => world.live(volume).status().garbage > 0);
+  const told = world.volumes.every(({ followed }) => followed === world.pool.version);
+  const ledgers = world.disk.undisturbed(() =>
+    [...world.layers.all().values()].map((layer) => world.layers.ledger(layer)),
+  );
+  const failed = world.volumes.map(({ store }) => new Set(store?.status().failedDevices.map(({ name }) => name)));
+  return {
+    stale: world.layers.staleSlots(),
+    givenUp: (group) => {
+      const retired = (world.pool.groups[group] as number[])[3] as number;
+      return (
+        told &&
+        !garbage &&
+        ledgers.every((states) => group >= states.length || ((states[group] as number) & retired) === retired)
+      );
+    },
+    noticed: (device) => failed.every((names) => names.has(world.pool.directory(device))),
+  };
+}
+
+/** A device is harmed or mended. A second one is harmed as well now and then: some chunks cannot be had then. */
+export function changeDevice(world: World): void {
+  const { away } = world.pool;
+  if (away.length > 0 && (away.length > 1 || world.random() < 0.7)) {
+    const device = world.pick(away);
+    world.trace(`  device ${device} is mended`);
+    world.pool.mend(device, () => {
+      world.pool.version++;
+      world.tellAll({ mayDie: false });
+    });
+    return;
+  }
+  if (world.checksum) scanAll(world);
+  const device = world.pick(world.pool.present.filter((other) => !away.includes(other)));
+  if (away.length === 0) {
+    const stale = world.layers.staleSlots();
+    const enough = world.pool.groups.every((group, number) =>
+      SLOTS.some((slot) => group[slot] >= 0 && group[slot] !== device && ((stale[number] as number) & BIT[slot]) === 0),
+    );
+    if (!enough) return;
+  }
+  world.trace(`  device ${device}: ${world.pool.harm(() => world.random(), device)}`);
+  world.pool.version++;
+  world.tellAll({ mayDie: true });
+}
+
+/** Devices are added, are to leave, and go. */
+export function changeMembers(world: World): void {
+  const random = () => world.random();
+  const given = facts(world).givenUp;
+  const settled = world.pool.groups.every((_, group) => given(group));
+  const changed = (settled && world.pool.removeEmpty()) || (world.random() < 0.5 && world.pool.add(random));
+  if (!changed) world.pool.leave(random);
+  world.pool.version++;
+  world.tellAll({ mayDie: true });
+}
+
+/** Two MDM members are gone, or back. Without them nothing changes, and I/O goes on. */
+export function changeQuorum(world: World): void {
+  world.quorum = !world.quorum;
+}
+
+/** A map from before: nobody may go by it. */
+export function showOldMap(world: World, volume: Mounted): void {
+  const old = world.old.get(volume.record.id);
+  if (old === undefined || old.mapVersion >= volume.followed || old.layerId !== volume.session.layerId) return;
+  if (old.lower.some(({ id }) => !world.layers.all().has(id))) return;
+  const refuses = (what: () => void) => {
+    try {
+      what();
+    } catch (error) {
+      if (world.disk.dead || (error instanceof SimError && error.code === "unavailable")) return;
+      throw error;
+    }
+    if (!world.disk.dead) throw new Error(`volume ${volume.record.id} went by an old map`);
+  };
+  if (world.brokenRecords.size > 0) return;
+  refuses(() => world.live(volume).reload(old));
+  if (!world.disk.dead) refuses(() => new BlockStore(world.disk, old, () => world.now));
+}
