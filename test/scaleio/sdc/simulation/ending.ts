@@ -49,7 +49,7 @@ export function finish(world: World): void {
 }
 
 /** Whoever was told that a flush had failed writes anew what it was about. */
-export function rewriteSuspects(world: World, volume: Mounted): void {
+function rewriteSuspects(world: World, volume: Mounted): void {
   const perBlock = BLOCK_BYTES / SECTOR;
   for (const block of new Set(volume.model.suspects.map((sector) => Math.floor(sector / perBlock)))) {
     const sector = block * perBlock;
@@ -61,7 +61,7 @@ export function rewriteSuspects(world: World, volume: Mounted): void {
   }
 }
 
-export function checkNothingLeft(world: World): void {
+function checkNothingLeft(world: World): void {
   const needed = world.layers.all();
   for (const path of world.disk.paths()) {
     const id = /^\/(?:rec\/|sds\/[\d.]+\/)(\w+)/.exec(path)?.[1] ?? "";

@@ -50,7 +50,7 @@ export function flush(world: World, volume: Mounted): void {
   world.invariants.checkFlushed(world.standing(volume));
 }
 
-export function range(world: World, { record }: Mounted, most: number): { sector: number; count: number } {
+function range(world: World, { record }: Mounted, most: number): { sector: number; count: number } {
   const chunks = record.sizeBytes / MIB;
   const sectors = record.sizeBytes / SECTOR;
   // Near a chunk's border as often as not: that is where the arithmetic is.

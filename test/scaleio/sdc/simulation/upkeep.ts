@@ -65,7 +65,7 @@ export function scanAll(world: World): void {
   world.rotten.clear();
 }
 
-export function facts(world: World): Facts {
+function facts(world: World): Facts {
   const garbage = world.volumes.some((volume) => world.live(volume).status().garbage > 0);
   const told = world.volumes.every(({ followed }) => followed === world.pool.version);
   const ledgers = world.disk.undisturbed(() =>

@@ -20,7 +20,7 @@ export function snapshot(world: World, volume: Mounted): void {
   world.open(snapshot);
 }
 
-export function freeze(world: World, volume: Mounted): boolean {
+function freeze(world: World, volume: Mounted): boolean {
   // What cannot be read cannot be settled.
   if (world.layers.isOutOfReach(layersOf(volume.record as VolumeRecord)) || volume.model.suspects.length > 0)
     return false;
