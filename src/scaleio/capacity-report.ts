@@ -69,3 +69,9 @@ function copiesOf(stateDir: string, layer: Layer, layout: Layout): number[][] | 
   }
   return copies;
 }
+
+/** Whether the device at a place of the map can take new files. */
+export function livePlaces(state: SystemState): (place: number) => boolean {
+  const places = placesOf(state);
+  return (place) => isUp(places[place]);
+}

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { SimError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
+import { livePlaces } from "./capacity-report.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { Faults } from "./faults/faults.ts";
@@ -190,7 +191,8 @@ export class Cluster implements ClusterApi {
     const firstGroup = (number * 37) % this.state.pool.groups.length;
     try {
       const { groups, mapVersion } = this.state.pool;
-      createRecords(stateDir, id, new Layout({ sizeBytes, firstGroup }, groups.flat()), mapVersion);
+      const layout = new Layout({ sizeBytes, firstGroup }, groups.flat());
+      createRecords(stateDir, { id, layout, mapVersion, hasFile: livePlaces(this.state) });
       for (const { device } of devices) createVolumeFile(device, id, sizeBytes, { checksum });
       for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)])
         syncDirectory(directory);
@@ -421,7 +423,7 @@ export class Cluster implements ClusterApi {
     else {
       await this.#sdc.detach(id);
       const layout = new Layout(larger, this.state.pool.groups.flat());
-      growRecords(this.#options.stateDir, ownLayer(volume), layout);
+      growRecords(this.#options.stateDir, ownLayer(volume), { layout, hasFile: livePlaces(this.state) });
     }
     await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
     await this.#sdc.grow(id, sizeBytes);

@@ -1,5 +1,6 @@
 import path from "node:path";
 import { SimError } from "../lib/errors.ts";
+import { livePlaces } from "./capacity-report.ts";
 import { idOf } from "./founding.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
@@ -205,7 +206,15 @@ export class Snapshots {
     try {
       for (const { layer, volume, inheritedBytes } of layers) {
         const layout = this.#layout(volume, layer.sizeBytes);
-        createRecords(stateDir, layer.id, layout, this.#state.pool.mapVersion, inheritedBytes / CHUNK_BYTES);
+        const { mapVersion } = this.#state.pool;
+        const hasFile = livePlaces(this.#state);
+        createRecords(stateDir, {
+          id: layer.id,
+          layout,
+          mapVersion,
+          hasFile,
+          inherited: inheritedBytes / CHUNK_BYTES,
+        });
         for (const device of devices) createVolumeFile(device, layer.id, layer.sizeBytes, { checksum });
       }
       for (const directory of [path.join(stateDir, "sdc"), ...devices.map((device) => device.path)])

@@ -10,14 +10,23 @@ import { createLedger, Ledger } from "./ledger.ts";
 /** The records that the SDC keeps of one volume: ledger and write-intent record, in a directory of their own. */
 export const recordDir = (stateDir: string, volumeId: Id): string => path.join(stateDir, "sdc", volumeId);
 
-/**
- * Makes the records of a new layer: all copies that the map wants are good, since they are zeros. What an unfinished creation
- * left under this id is replaced.
- *
- * @param mapVersion the version of the map that the layout goes by
- * @param inherited how many chunks show through from the layer below
- */
-export function createRecords(stateDir: string, volumeId: Id, layout: Layout, mapVersion: number, inherited = 0): void {
+/** A layer that is about to be made, on the devices that are up now. */
+export interface NewLayer {
+  readonly id: Id;
+  readonly layout: Layout;
+  /** The version of the map that the layout goes by. */
+  readonly mapVersion: number;
+  /** Whether the device gets the layer's file. */
+  readonly hasFile: (device: number) => boolean;
+  /** How many chunks show through from the layer below. */
+  readonly inherited?: number;
+}
+
+/** Makes the records of a new layer, which is zeros. What an unfinished creation left under this id is replaced. */
+export function createRecords(
+  stateDir: string,
+  { id: volumeId, layout, mapVersion, hasFile, inherited = 0 }: NewLayer,
+): void {
   const dir = recordDir(stateDir, volumeId);
   fs.rmSync(dir, { recursive: true, force: true });
   fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -26,7 +35,7 @@ export function createRecords(stateDir: string, volumeId: Id, layout: Layout, ma
   const ledger = new Ledger(nodeFiles, dir, volumeId, layout.chunks);
   let usual = true;
   for (let chunk = 0; chunk < layout.chunks; chunk++) {
-    const state = (ALL_SLOTS & ~layout.active(chunk)) | (chunk < inherited ? INHERITED : 0);
+    const state = layout.untouched(chunk, hasFile) | (chunk < inherited ? INHERITED : 0);
     if (ledger.states[chunk] !== state) usual = false;
     ledger.states[chunk] = state;
   }
@@ -40,9 +49,13 @@ export function removeRecords(stateDir: string, volumeId: Id): void {
 }
 
 /** On record, for an unmounted layer: it has more chunks now, which are zeros. */
-export function growRecords(stateDir: string, { id, sizeBytes }: { id: Id; sizeBytes: number }, layout: Layout): void {
+export function growRecords(
+  stateDir: string,
+  { id, sizeBytes }: { id: Id; sizeBytes: number },
+  { layout, hasFile }: Pick<NewLayer, "layout" | "hasFile">,
+): void {
   const ledger = new Ledger(nodeFiles, recordDir(stateDir, id), id, sizeBytes / CHUNK_BYTES);
-  ledger.grow(sizeBytes / CHUNK_BYTES, layout.chunks, (chunk) => ALL_SLOTS & ~layout.active(chunk));
+  ledger.grow(sizeBytes / CHUNK_BYTES, layout.chunks, (chunk) => layout.untouched(chunk, hasFile));
   ledger.close();
 }
 

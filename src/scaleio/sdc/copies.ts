@@ -76,7 +76,11 @@ export class Copies {
   }
 
   healthy(chunk: number, slot: Slot): boolean {
-    const device = this.#layout.device(chunk, slot);
+    return this.isHealthy(this.#layout.device(chunk, slot));
+  }
+
+  /** Whether the device has the file, and no request to it has failed. -1: there is no device. */
+  isHealthy(device: number): boolean {
     return device >= 0 && this.#modes[device] === HEALTHY;
   }
 

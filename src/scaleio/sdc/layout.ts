@@ -44,6 +44,17 @@ export class Layout {
     return this.#groups[this.group(chunk) * 4 + 3] as number;
   }
 
+  /**
+   * The state of a chunk that is zeros and that nobody has written to: good wherever the map has a place for it on a device that
+   * has the layer's file now. An empty file that is made later is not told from one that was lost.
+   */
+  untouched(chunk: number, hasFile: (device: number) => boolean): number {
+    const active = this.active(chunk);
+    let good = 0;
+    for (const slot of SLOTS) if ((active & BIT[slot]) !== 0 && hasFile(this.device(chunk, slot))) good |= BIT[slot];
+    return ALL_SLOTS & ~(good || active);
+  }
+
   /** Mask of the slots whose copies are kept. */
   active(chunk: number): number {
     const at = this.group(chunk) * 4;

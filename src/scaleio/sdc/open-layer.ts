@@ -258,9 +258,10 @@ export class OpenLayer {
     }
   }
 
-  /** The volume has grown: its new chunks are zeros, and good wherever the map has a place for them. */
+  /** The volume has grown: its new chunks are zeros. */
   #grow(first: number, chunks: number): void {
-    this.#ledger.grow(first, chunks, (chunk) => ALL_SLOTS & ~this.copies.layout.active(chunk));
+    const { layout } = this.copies;
+    this.#ledger.grow(first, chunks, (chunk) => layout.untouched(chunk, (device) => this.copies.isHealthy(device)));
     this.#states = this.#ledger.states;
   }
 

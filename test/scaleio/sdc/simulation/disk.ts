@@ -128,6 +128,7 @@ export class SimulatedDisk implements Files {
       if (to > from) this.#put(path, file, from, Buffer.alloc(to - from));
     if (end <= first) return;
     file.seen.punch(first, end - first);
+    this.#isPending(file, first, end - first);
     file.pending.push({ position: first, length: end - first, data: undefined });
     this.#note(path, first, end - first);
   }
@@ -272,6 +273,7 @@ export class SimulatedDisk implements Files {
 
   #put(path: string, file: SimulatedFile, position: number, bytes: Uint8Array): void {
     file.seen.write(position, bytes);
+    this.#isPending(file, position, bytes.length);
     const first = Math.floor(position / PAGE) * PAGE;
     const length = Math.ceil((position + bytes.length) / PAGE) * PAGE - first;
     const data = Buffer.allocUnsafe(length);
@@ -284,11 +286,14 @@ export class SimulatedDisk implements Files {
     for (const { position, length, data } of file.pending) {
       if (data === undefined) file.durable.punch(position, length);
       else file.durable.write(position, data);
-      // What is written again is written.
-      if (file.stray.size > 0)
-        for (let page = position / PAGE; page * PAGE < position + length; page++) file.stray.delete(page);
     }
     file.pending = [];
+  }
+
+  /** What is written anew is to be written. */
+  #isPending({ stray }: SimulatedFile, position: number, length: number): void {
+    if (stray.size === 0) return;
+    for (let page = Math.floor(position / PAGE); page * PAGE < position + length; page++) stray.delete(page);
   }
 
   #note(path: string, position: number, length: number): void {

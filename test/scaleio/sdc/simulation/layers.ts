@@ -1,7 +1,7 @@
 import { allLayers, type Layer, ownLayer } from "../../../../src/scaleio/layers.ts";
 import type { LayerRef, VolumeRecord } from "../../../../src/scaleio/model.ts";
 import { Intent } from "../../../../src/scaleio/sdc/intent.ts";
-import { ALL_SLOTS, BIT, INHERITED, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
+import { ALL_SLOTS, BIT, INHERITED, Layout, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import { createLedger, Ledger } from "../../../../src/scaleio/sdc/ledger.ts";
 import type { Session } from "../../../../src/scaleio/sdc/session.ts";
 import type { SimulatedDisk } from "./disk.ts";
@@ -25,13 +25,15 @@ export class SimulatedLayers {
   create({ id, sizeBytes }: LayerRef, inherited: number): void {
     createLedger(this.disk, `/rec/${id}`, id, sizeBytes / MIB, this.pool.version);
     const ledger = new Ledger(this.disk, `/rec/${id}`, id, sizeBytes / MIB);
-    for (let chunk = 0; chunk < sizeBytes / MIB; chunk++)
-      ledger.states[chunk] = (ALL_SLOTS & ~this.pool.active(chunk)) | (chunk < inherited ? INHERITED : 0);
+    const layout = new Layout({ sizeBytes, firstGroup: 0 }, this.pool.groups.flat());
+    const isUp = (device: number) => this.pool.devices[device]?.state === "up";
+    for (let chunk = 0; chunk < layout.chunks; chunk++)
+      ledger.states[chunk] = layout.untouched(chunk, isUp) | (chunk < inherited ? INHERITED : 0);
     ledger.persist(0, sizeBytes / MIB - 1);
     ledger.close();
     Intent.create(this.disk, `/rec/${id}`);
     for (const device of this.pool.present) {
-      if (this.pool.devices[device]?.state !== "up") continue;
+      if (!isUp(device)) continue;
       const file = this.pool.file(device, id);
       this.disk.close(this.disk.open(file, { create: true }));
       if (this.checksum) this.disk.close(this.disk.open(`${file}.sum`, { create: true }));

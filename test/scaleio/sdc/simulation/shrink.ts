@@ -1,9 +1,13 @@
-/** How long a failure is made smaller (ms). */
-const LIMIT = 60_000;
-
-/** The fewest of these steps with which the life still fails: leaves out parts, smaller and smaller ones, while it does. */
-export function shrink(steps: readonly number[], live: (steps: readonly number[]) => void): readonly number[] {
-  const end = Date.now() + LIMIT;
+/**
+ * The fewest of these steps with which the life still fails: leaves out parts, smaller and smaller ones, while it does. Takes
+ * no longer than `limitMs`.
+ */
+export function shrink(
+  steps: readonly number[],
+  live: (steps: readonly number[]) => void,
+  limitMs = 60_000,
+): readonly number[] {
+  const end = Date.now() + limitMs;
   const fails = (some: readonly number[]) => {
     try {
       live(some);
