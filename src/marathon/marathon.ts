@@ -1,14 +1,23 @@
 import { randomUUID } from "node:crypto";
 import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { KeyedMutex } from "../lib/mutex.ts";
 import type { Agents } from "../mesos/master/agents.ts";
 import type { AppDefinition, AppUpdate } from "./definition/app.ts";
 import { absoluteId, defineApp } from "./definition/define.ts";
 import { checkVolumeNames } from "./definition/external-volume-rules.ts";
 import { MarathonError, refuse, Violations } from "./definition/violations.ts";
-import { type AppChange, type Deployment, isSame, onlyScaled, planDeployment } from "./scheduler/deployment.ts";
-import { Events, type Plan } from "./scheduler/events.ts";
-import { type Instance, isLive, isReady, taskIdOf } from "./scheduler/instance.ts";
+import {
+  type AppChange,
+  type Deployment,
+  hasCycle,
+  isSame,
+  onlyScaled,
+  planDeployment,
+} from "./scheduler/deployment.ts";
+import { Deployments } from "./scheduler/deployments.ts";
+import { Events } from "./scheduler/events.ts";
+import { type Instance, taskIdOf } from "./scheduler/instance.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { type AppRecord, addVersion, current, newRecord, Store } from "./scheduler/store.ts";
 
@@ -30,6 +39,18 @@ export interface Begun {
   readonly deploymentId: string;
 }
 
+/** How a write is made. */
+export interface ChangeOptions {
+  /** Take the place of deployments that are under way. */
+  readonly force: boolean;
+  /** Stage 10: throws when what is to be created is there. */
+  readonly absent?: () => void;
+  /** Instances that end with it. */
+  readonly kill?: readonly { readonly id: string; readonly instance: Instance }[];
+  /** It is on disk; nobody has been told yet. */
+  readonly made?: () => void;
+}
+
 /**
  * The stand-in for Marathon: applications, their versions, and the deployments that bring them about. Every write is checked
  * against all applications, put on disk, and then carried out by the scheduler.
@@ -39,10 +60,11 @@ export class Marathon {
   readonly agents: Agents;
   readonly store: Store;
   readonly scheduler: Scheduler;
+  readonly deployments: Deployments;
   readonly #options: MarathonOptions;
   readonly #writes = new KeyedMutex();
-  /** Service ports of the write under way. */
-  readonly #handedOut = new Set<number>();
+  /** Service ports that are taken, while a write is under way. */
+  #ports: Set<number> | undefined;
   #lastVersion = "";
 
   /** Throws when what is on disk cannot be understood. */
@@ -51,14 +73,20 @@ export class Marathon {
     this.#options = options;
     this.agents = agents;
     this.store = new Store(path.join(stateDir, "marathon"), `${randomUUID()}-0000`);
+    const { store, events } = this;
+    this.deployments = new Deployments({ store, events, look: (appId) => this.scheduler.look(appId), log });
+    const redone = this.#redo();
+    for (const record of store.apps.values())
+      if (current(record).version > this.#lastVersion) this.#lastVersion = current(record).version;
     this.scheduler = new Scheduler({
-      store: this.store,
+      store,
       agents,
-      events: this.events,
-      mayChange: (appId) => this.#mayChange(appId),
-      progressed: (appId) => queueMicrotask(() => this.#advance(appId)),
+      events,
+      mayChange: (appId) => this.deployments.mayChange(appId),
+      progressed: (appId) => queueMicrotask(() => this.deployments.advance(this.deployments.of(appId))),
       log,
     });
+    for (const id of redone) void store.saveApp(id).catch((error) => log(`${id}: ${String(error)}`));
   }
 
   async start(): Promise<void> {
@@ -67,13 +95,19 @@ export class Marathon {
       known: (agent, taskIds) => this.scheduler.known(agent, taskIds),
       left: (agent, state) => this.scheduler.left(agent, state),
     });
-    this.scheduler.onlyOn(new Set(this.agents.list().map(({ name }) => name)));
+    this.events.emit("scheduler_registered_event", { frameworkId: this.store.frameworkId, master: "" });
+    const agents = this.agents.list();
+    this.scheduler.onlyOn(new Set(agents.map(({ name }) => name)));
+    // They may have left while nobody listened.
+    for (const { name, state } of agents) if (state !== "running") this.scheduler.left(name, state);
     this.scheduler.lookAtAll();
+    this.deployments.advance(this.deployments.all);
   }
 
   async close(options: { drain: boolean }): Promise<void> {
     this.scheduler.close();
     await this.agents.close(options);
+    await this.store.idle();
   }
 
   /** Applications that are not being removed, by id. */
@@ -93,51 +127,60 @@ export class Marathon {
     return record;
   }
 
-  deploymentsOf(id: string): Deployment[] {
-    return this.store.deployments.filter(({ before }) => id in before);
-  }
-
   /** Stages 3 to 8 for one application. */
   define(id: string, update: AppUpdate, before: AppDefinition | undefined): AppDefinition {
-    const taken = new Set(this.apps().flatMap((record) => portsOf(current(record).app)));
+    const taken = this.#ports ?? this.#takenPorts();
+    let next = FIRST_PORT;
     const servicePort = () => {
-      let port = FIRST_PORT;
-      while (taken.has(port) || this.#handedOut.has(port)) port++;
-      this.#handedOut.add(port);
-      return port;
+      while (taken.has(next)) next++;
+      taken.add(next);
+      return next;
     };
     return defineApp(absoluteId(id), update, before, { externalVolumes: this.#options.externalVolumes, servicePort });
   }
 
   /**
    * Changes applications in one deployment; null removes one. `define` is called when no other write is under way. Throws
-   * MarathonError: 403, 409, 422 and what `define` throws; nothing has changed then.
+   * MarathonError: 403, 409, 422 and what `define` throws, and when it cannot be put on disk; nothing has changed then.
    */
-  change(define: () => Omit<AppChange, "before">[], { force }: { force: boolean }): Promise<Begun> {
+  change(define: () => Omit<AppChange, "before">[], options: ChangeOptions): Promise<Begun> {
+    const { force, absent, kill = [], made } = options;
     return this.#writes.run("", async () => {
-      if (this.store.deployments.length >= MOST_DEPLOYMENTS)
+      const changes = this.#withBefore(this.#defined(define));
+      if (this.deployments.all.length >= MOST_DEPLOYMENTS)
         throw new MarathonError(
           403,
           `Max number (${MOST_DEPLOYMENTS}) of running deployments is achieved. Wait for existing deployments to complete or cancel one using force=true parameter. You can increase max deployment number by using --max_running_deployments parameter`,
         );
-      this.#handedOut.clear();
-      const changes = this.withBefore(define());
+      absent?.();
       this.#checkTree(changes);
-      this.#lock(changes, force);
+      const locking = this.deployments.locking(changes);
       const version = this.#newVersion();
       const real = changes.filter(({ before, after, restart }) => restart === true || !isSame(before, after));
-      for (const change of real) this.#record(change, version);
       const deployment = planDeployment(real, version);
-      if (deployment.steps.length > 0) this.store.deployments.push(deployment);
-      await this.store.saveDeployments();
-      await Promise.all(real.map(({ id }) => this.store.saveApp(id)));
-      this.#announce(deployment, real);
+      if (locking.length > 0 && !force) this.#refuseLocked(deployment, locking);
+      await this.store.begin(deployment.steps.length > 0 ? [deployment] : [], locking);
+      for (const one of locking) this.deployments.announceFailure(one, "The deployment was cancelled by another one");
+      for (const change of real) this.#record(change, version);
+      for (const { id, instance } of kill) this.scheduler.kill(id, instance);
+      await Promise.all(real.map(({ id }) => this.#save(id)));
+      made?.();
+      this.deployments.announce(deployment);
+      for (const change of real) this.#announceChecks(change, version);
+      queueMicrotask(() => real.map(({ id }) => this.scheduler.look(id)));
       return { version: real.length > 0 ? version : this.#versionOf(changes), deploymentId: deployment.id };
     });
   }
 
+  /** The steps that a change would have, when nothing speaks against it. Throws 422. */
+  plan(define: () => Omit<AppChange, "before">[]): Deployment["steps"] {
+    const changes = this.#withBefore(this.#defined(define));
+    this.#checkTree(changes);
+    return planDeployment(changes, "").steps;
+  }
+
   /** Changes with what there is now. */
-  withBefore(changes: readonly Omit<AppChange, "before">[]): AppChange[] {
+  #withBefore(changes: readonly Omit<AppChange, "before">[]): AppChange[] {
     return changes.map((change) => {
       const record = this.find(change.id);
       return { ...change, before: record === undefined ? null : current(record).app };
@@ -146,16 +189,16 @@ export class Marathon {
 
   /** Goes back to what was before a deployment; `force` only drops it. Throws 404. */
   async cancel(id: string, { force }: { force: boolean }): Promise<Begun | undefined> {
-    const deployment = this.store.deployments.find((one) => one.id === id);
+    const deployment = this.deployments.all.find((one) => one.id === id);
     if (deployment === undefined) throw new MarathonError(404, `DeploymentPlan ${id} does not exist`);
-    if (force) {
-      this.#drop(deployment, "deployment_failed");
-      await this.store.saveDeployments();
-      return undefined;
-    }
-    return this.change(() => Object.entries(deployment.before).map(([app, after]) => ({ id: app, after })), {
-      force: true,
-    });
+    if (!force)
+      return this.change(() => Object.entries(deployment.before).map(([app, after]) => ({ id: app, after })), {
+        force: true,
+      });
+    await this.#writes.run("", () => this.store.begin([], [deployment]));
+    this.deployments.announceFailure(deployment, "The deployment was cancelled");
+    for (const app of Object.keys(deployment.before)) this.scheduler.look(app);
+    return undefined;
   }
 
   /** Ends tasks. With `scale` there are as many fewer from then on. */
@@ -163,26 +206,19 @@ export class Marathon {
     targets: readonly { id: string; instance: Instance }[],
     { scale, force }: { scale: boolean; force: boolean },
   ): Promise<Begun | undefined> {
-    const kill = () => {
+    if (!scale) {
       for (const { id, instance } of targets) this.scheduler.kill(id, instance);
       for (const { id } of targets) this.scheduler.look(id);
-    };
-    if (!scale) {
-      kill();
       return undefined;
     }
     const counts = new Map<string, number>();
     for (const { id } of targets) counts.set(id, (counts.get(id) ?? 0) + 1);
-    const begun = await this.change(
-      () =>
-        [...counts].map(([id, count]) => {
-          const { app } = current(this.app(id));
-          return { id, after: { ...app, instances: Math.max(0, app.instances - count) } };
-        }),
-      { force },
-    );
-    kill();
-    return begun;
+    const fewer = () =>
+      [...counts].map(([id, count]) => {
+        const { app } = current(this.app(id));
+        return { id, after: { ...app, instances: Math.max(0, app.instances - count) } };
+      });
+    return this.change(fewer, { force, kill: targets });
   }
 
   /** The instance of a task id; undefined when there is none. */
@@ -201,28 +237,69 @@ export class Marathon {
     }
     const found = new Violations();
     checkVolumeNames([...after.values()], found);
-    for (const { id } of changes) checkCycle(id, after, found);
+    if (
+      hasCycle(
+        changes.map(({ id }) => id),
+        after,
+      )
+    )
+      found.add("/", "Dependency graph has cyclic dependencies.");
     refuse(found, "rules");
   }
 
-  #lock(changes: readonly AppChange[], force: boolean): void {
-    const locking = this.store.deployments.filter(({ before }) => changes.some(({ id }) => id in before));
-    if (locking.length === 0) return;
-    if (!force) {
-      const reason = "App is locked by one or more deployments";
-      this.events.emit("group_change_failed", { groupId: "/", version: this.#newVersion(), reason });
-      throw new MarathonError(
-        409,
-        "App is locked by one or more deployments. Override with the option '?force=true'. View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
-        { deployments: locking.map(({ id }) => ({ id })) },
-      );
+  /** The service ports of all applications are looked up once for all that one write defines. */
+  #defined<T>(define: () => T): T {
+    this.#ports = this.#takenPorts();
+    try {
+      return define();
+    } finally {
+      this.#ports = undefined;
     }
-    for (const deployment of locking) this.#drop(deployment, "deployment_failed");
   }
 
-  #drop(deployment: Deployment, event: "deployment_failed" | "deployment_success"): void {
-    this.store.deployments = this.store.deployments.filter((one) => one !== deployment);
-    this.events.emit(event, { id: deployment.id, plan: planOf(deployment) });
+  #takenPorts(): Set<number> {
+    return new Set(this.apps().flatMap((record) => portsOf(current(record).app)));
+  }
+
+  #refuseLocked(refused: Deployment, locking: readonly Deployment[]): never {
+    const reason = "App is locked by one or more deployments";
+    this.events.emit("group_change_failed", { groupId: "/", version: refused.version, reason });
+    this.deployments.announceFailure({ ...refused, step: refused.steps.length }, reason);
+    throw new MarathonError(
+      409,
+      `${reason}. Override with the option '?force=true'. View details at '/v2/deployments/<DEPLOYMENT_ID>'.`,
+      { deployments: locking.map(({ id }) => ({ id })) },
+    );
+  }
+
+  /** Carries out what deployments say that a former process has begun and not put into its applications' records. */
+  #redo(): string[] {
+    return this.store.deployments.flatMap(({ version, before, after = {}, restart = false }) =>
+      Object.entries(after).flatMap(([id, app]) => {
+        const record = this.store.apps.get(id);
+        const isThere =
+          app === null
+            ? record === undefined || record.removed
+            : record !== undefined && !record.removed && current(record).version >= version;
+        if (isThere) return [];
+        this.#record({ id, before: before[id] ?? null, after: app, restart }, version);
+        return [id];
+      }),
+    );
+  }
+
+  /** The change is made: a record that cannot be written now is in its deployment. */
+  async #save(id: string): Promise<void> {
+    await this.store.saveApp(id).catch((error) => this.#options.log(`${id}: ${String(error)}`));
+  }
+
+  #announceChecks({ id, before, after }: AppChange, version: string): void {
+    const [old, checks] = [before?.healthChecks ?? [], after?.healthChecks ?? []];
+    const missing = (some: typeof old, others: typeof old) =>
+      some.filter((one) => !others.some((other) => isDeepStrictEqual(one, other)));
+    for (const _gone of missing(old, checks)) this.events.emit("remove_health_check_event", { appId: id });
+    for (const healthCheck of missing(checks, old))
+      this.events.emit("add_health_check_event", { appId: id, version, healthCheck });
   }
 
   #record({ id, before, after, restart }: AppChange, version: string): void {
@@ -239,64 +316,12 @@ export class Marathon {
       lastScalingAt: version,
       lastConfigChangeAt: scaled && last !== undefined ? last.lastConfigChangeAt : version,
     };
-    for (const healthCheck of before?.healthChecks.length === 0 || before === null ? after.healthChecks : [])
-      this.events.emit("add_health_check_event", { appId: id, version, healthCheck });
     if (record === undefined) this.store.apps.set(id, newRecord(next));
     else {
       addVersion(record, next);
       record.removed = false;
       if (!scaled) record.backoff = { delayMs: 0, until: 0 };
     }
-  }
-
-  #announce(deployment: Deployment, changes: readonly AppChange[]): void {
-    this.events.emit("group_change_success", { groupId: "/", version: deployment.version });
-    this.events.emit("deployment_info", {
-      plan: planOf(deployment),
-      currentStep: deployment.steps[0] ?? { actions: [] },
-    });
-    if (deployment.steps.length === 0)
-      this.events.emit("deployment_success", { id: deployment.id, plan: planOf(deployment) });
-    queueMicrotask(() => {
-      for (const { id } of changes) this.scheduler.look(id);
-    });
-  }
-
-  /** Whether no running deployment makes the application wait for others. */
-  #mayChange(appId: string): boolean {
-    return this.deploymentsOf(appId).every((deployment) => {
-      const own = deployment.steps.findIndex(({ actions }) =>
-        actions.some(({ app, action }) => app === appId && action !== "StartApplication"),
-      );
-      return own <= deployment.step;
-    });
-  }
-
-  /** Ends steps of deployments that have come true, and begins the next ones. */
-  #advance(appId: string): void {
-    for (const deployment of this.deploymentsOf(appId)) {
-      const step = deployment.steps[deployment.step];
-      if (step === undefined || !step.actions.every(({ action, app }) => this.#isDone(action, app))) continue;
-      this.events.emit("deployment_step_success", { plan: planOf(deployment), currentStep: step });
-      deployment.step++;
-      const next = deployment.steps[deployment.step];
-      if (next === undefined) this.#drop(deployment, "deployment_success");
-      void this.store.saveDeployments().catch((error) => this.#options.log(String(error)));
-      for (const { app } of next?.actions ?? []) this.scheduler.look(app);
-    }
-  }
-
-  #isDone(action: string, appId: string): boolean {
-    const record = this.store.apps.get(appId);
-    if (action === "StartApplication") return true;
-    if (action === "StopApplication" || record === undefined) return record === undefined;
-    const { app, lastConfigChangeAt } = current(record);
-    const live = record.instances.filter(isLive);
-    return (
-      record.instances.length === app.instances &&
-      live.length === app.instances &&
-      live.every((one) => !one.killing && one.version >= lastConfigChangeAt && isReady(one, app))
-    );
   }
 
   #versionOf(changes: readonly AppChange[]): string {
@@ -316,14 +341,3 @@ const portsOf = ({ portDefinitions = [], container }: AppDefinition): number[] =
   ...portDefinitions.map(({ port }) => port),
   ...(container?.portMappings ?? []).map(({ servicePort }) => servicePort),
 ];
-
-function checkCycle(id: string, apps: ReadonlyMap<string, AppDefinition>, found: Violations): void {
-  const visit = (at: string, path: readonly string[]): boolean =>
-    (apps.get(at)?.dependencies ?? []).some(
-      (next) => path.includes(next) || (path.length < apps.size && visit(next, [...path, next])),
-    );
-  if (visit(id, [id])) found.add("/", "Dependency graph has cyclic dependencies.");
-}
-
-/** A deployment as the events have it; how much of it is told is for each listener to say. */
-const planOf = ({ id, steps, version, before }: Deployment): Plan => ({ id, steps, version, before });

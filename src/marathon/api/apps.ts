@@ -21,20 +21,16 @@ export function appRoutes(app: Express, marathon: Marathon, address: string): vo
   app.post(/^\/v2\/apps\/?$/, async (request, response) => {
     const update = readUpdate(bodyOf(request));
     const id = absoluteId(update.id ?? "");
-    const begun = await marathon.change(
-      () => {
-        if (marathon.find(id) !== undefined) throw new MarathonError(409, `An app with id [${id}] already exists.`);
-        return [{ id, after: marathon.define(id, update, undefined) }];
-      },
-      { force: isTrue(request.query["force"]) },
-    );
+    const absent = () => {
+      if (marathon.find(id) !== undefined) throw new MarathonError(409, `An app with id [${id}] already exists.`);
+    };
+    const begun = await marathon.change(() => [{ id, after: marathon.define(id, update, undefined) }], {
+      force: isTrue(request.query["force"]),
+      absent,
+      made: () => tellPost(marathon, request, id),
+    });
     const record = marathon.app(id);
     const version = current(record);
-    marathon.events.emit("api_post_event", {
-      clientIp: request.ip ?? "",
-      uri: "/v2/apps",
-      appDefinition: renderApp(version),
-    });
     response.location(`http://${address}${id}`);
     answer(response, begun, 201, {
       ...renderApp(version),
@@ -90,20 +86,33 @@ async function one(marathon: Marathon, path: string, request: Request, response:
       const whole = !isTrue(request.query["partialUpdate"], true) && request.method === "PUT";
       const begun = await marathon.change(
         () => [{ id, after: updated(marathon, id, update, { must: request.method === "PATCH", whole }) }],
-        { force },
+        { force, made: () => tellPost(marathon, request, id) },
       );
       answer(response, begun, created ? 201 : 200, begun);
       return;
     }
     case "DELETE": {
       marathon.app(id);
-      const begun = await marathon.change(() => [{ id, after: null }], { force: isTrue(request.query["force"], true) });
+      const begun = await marathon.change(() => [{ id, after: null }], {
+        force: isTrue(request.query["force"], true),
+        made: () => tellPost(marathon, request, id),
+      });
       answer(response, begun, 200, begun);
       return;
     }
     default:
       throw new MarathonError(405, "Method Not Allowed");
   }
+}
+
+/** Somebody has written an application; of one that goes only its id is told. */
+function tellPost(marathon: Marathon, request: Request, id: string): void {
+  const record = marathon.find(id);
+  marathon.events.emit("api_post_event", {
+    clientIp: request.ip ?? "",
+    uri: request.path,
+    appDefinition: record === undefined ? { id } : renderApp(current(record)),
+  });
 }
 
 /** A version alone means: go back to that one. */

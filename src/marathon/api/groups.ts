@@ -3,7 +3,7 @@ import { absoluteId, readUpdate } from "../definition/define.ts";
 import { appsOf, type GroupUpdate, readGroup } from "../definition/group.ts";
 import { MarathonError } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
-import { type AppChange, planDeployment } from "../scheduler/deployment.ts";
+import type { AppChange } from "../scheduler/deployment.ts";
 import { current } from "../scheduler/store.ts";
 import { groupTree, isBelow, versionsAt, versionTimes } from "./group-tree.ts";
 import { answer, bodyOf, checkTime, isTrue } from "./http.ts";
@@ -40,14 +40,15 @@ async function whole(marathon: Marathon, path: string, request: Request, respons
     case "PUT": {
       const update = readGroup(bodyOf(request));
       const base = absoluteId(update.id ?? path, path);
-      if (request.method === "POST") checkNew(marathon, base);
       const define = () => changes(marathon, base, update);
+      const absent = () => {
+        if (request.method === "POST") checkNew(marathon, base);
+      };
       if (isTrue(request.query["dryRun"])) {
-        const { steps } = planDeployment(marathon.withBefore(define()), "");
-        response.json({ steps });
+        response.json({ steps: marathon.plan(define) });
         return;
       }
-      const begun = await marathon.change(define, { force });
+      const begun = await marathon.change(define, { force, absent });
       answer(response, begun, request.method === "POST" ? 201 : 200, begun);
       return;
     }

@@ -4,7 +4,7 @@ import type { Marathon } from "../marathon.ts";
 import type { Deployment } from "../scheduler/deployment.ts";
 import { type Instance, isHealthy, isRunning, taskIdOf } from "../scheduler/instance.ts";
 import { REASONS } from "../scheduler/offers.ts";
-import { type AppRecord, current, type Version } from "../scheduler/store.ts";
+import { type AppRecord, current, definitionOf, type Version } from "../scheduler/store.ts";
 
 /** JSON of the API, with exactly the keys that Marathon has: strict clients refuse others (spec/marathon.md 1, 6). */
 type Json = Record<string, unknown>;
@@ -34,13 +34,14 @@ function renderContainer({ volumes, ...rest }: NonNullable<AppDefinition["contai
 
 export function counts(record: AppRecord): Json {
   const { instances } = record;
-  const { app } = current(record);
   const count = (is: (instance: Instance) => boolean) => instances.filter(is).length;
   return {
     tasksStaged: count(({ state }) => state === "TASK_STAGING"),
     tasksRunning: count(({ state }) => state === "TASK_RUNNING"),
-    tasksHealthy:
-      app.healthChecks.length === 0 ? 0 : count((instance) => isRunning(instance) && isHealthy(instance, app)),
+    tasksHealthy: count((instance) => {
+      const app = definitionOf(record, instance);
+      return app.healthChecks.length > 0 && isRunning(instance) && isHealthy(instance, app);
+    }),
     tasksUnhealthy: count(({ health }) => Object.values(health ?? {}).some(({ alive }) => !alive)),
   };
 }
@@ -52,7 +53,7 @@ export function renderRunningApp(marathon: Marathon, record: AppRecord, embed: R
   return {
     ...renderApp(version),
     ...counts(record),
-    deployments: marathon.deploymentsOf(id).map((deployment) => ({ id: deployment.id })),
+    deployments: marathon.deployments.of(id).map((deployment) => ({ id: deployment.id })),
     ...(embed.has("tasks") ? { tasks: renderTasks(marathon, id, record) } : {}),
     ...(embed.has("readiness") ? { readinessCheckResults: marathon.scheduler.readinessOf(id) } : {}),
     ...(embed.has("lastTaskFailure") && record.lastTaskFailure !== undefined

@@ -1,5 +1,6 @@
 import type { AgentView } from "../../mesos/master/agents.ts";
 import type { AppDefinition } from "../definition/app.ts";
+import type { Usages } from "./usage.ts";
 
 /** Why an offer is declined, in Marathon's order (spec/marathon.md 6.5). */
 export const REASONS = [
@@ -30,23 +31,15 @@ export interface Placed {
   readonly agent: Pick<AgentView, "name" | "attributes">;
 }
 
-/** What an instance takes on its agent. */
-export interface Usage {
-  readonly agent: string;
-  readonly ports: readonly number[];
-  readonly app: Pick<AppDefinition, "cpus" | "mem" | "disk">;
-}
-
 /** What is free on the agents that run, those with the most room first. */
-export function freeOffers(agents: readonly AgentView[], usages: readonly Usage[]): Offer[] {
+export function freeOffers(agents: readonly AgentView[], usages: Pick<Usages, "on">): Offer[] {
   return agents
     .filter(({ state, pid }) => state === "running" && pid !== null)
     .map((agent) => {
-      const own = usages.filter((usage) => usage.agent === agent.name);
-      const free = (key: "cpus" | "mem" | "disk") =>
-        own.reduce((left, usage) => left - usage.app[key], agent.resources[key]);
-      const usedPorts = new Set(own.flatMap(({ ports }) => ports));
-      return { agent, cpus: free("cpus"), mem: free("mem"), disk: free("disk"), usedPorts };
+      const { cpus, mem, disk } = agent.resources;
+      const taken = usages.on(agent.name);
+      const free = { cpus: cpus - taken.cpus, mem: mem - taken.mem, disk: disk - taken.disk };
+      return { agent, ...free, usedPorts: taken.ports };
     })
     .toSorted((a, b) => b.cpus - a.cpus);
 }

@@ -1,22 +1,26 @@
 import type { Agents } from "../../mesos/master/agents.ts";
 import { type AgentTask, isTerminal, type TaskStatus } from "../../mesos/task.ts";
-import type { AppDefinition } from "../definition/app.ts";
 import { afterFailure, NO_BACKOFF } from "./backoff.ts";
 import type { Events } from "./events.ts";
 import { Health } from "./health.ts";
-import { type Instance, isEnded, isLive, isReady, newInstance, taskIdOf } from "./instance.ts";
-import { freeOffers, match, type Usage } from "./offers.ts";
+import { type Instance, isEnded, isLive, newInstance, taskIdOf } from "./instance.ts";
+import { Losses } from "./losses.ts";
+import { Placement } from "./placement.ts";
 import { Readiness, type ReadinessResult } from "./readiness.ts";
-import { firstToGo, isInactive } from "./selection.ts";
-import { type AppRecord, current, type Store } from "./store.ts";
+import { decide } from "./selection.ts";
+import { type AppRecord, current, definitionOf, type Store, type TaskFailure } from "./store.ts";
 import { TaskEvents } from "./task-events.ts";
 import { taskInfo } from "./task-info.ts";
-import { upgradeSteps } from "./upgrade.ts";
-import { Waiting } from "./waiting.ts";
+import { Tasks } from "./tasks.ts";
+import { Timers } from "./timers.ts";
+import type { Waiting } from "./waiting.ts";
 
 /** Ends that make the next start wait (spec/marathon.md 6.7), and those that are remembered as failures (6.3). */
 const BACKED_OFF = new Set(["TASK_FINISHED", "TASK_FAILED", "TASK_ERROR", "TASK_GONE"]);
 const FAILURES = new Set(["TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_GONE"]);
+
+/** After a record could not be written. */
+const SAVE_AGAIN_MS = 1000;
 
 export interface SchedulerOptions {
   readonly store: Store;
@@ -35,13 +39,13 @@ export interface SchedulerOptions {
  */
 export class Scheduler {
   readonly #options: SchedulerOptions;
-  readonly #waiting = new Map<string, Waiting>();
-  readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #tasks: Tasks;
+  readonly #timers = new Timers();
+  readonly #placement: Placement;
+  readonly #losses: Losses;
   readonly #tell: TaskEvents;
   readonly #health: Health;
   readonly #readiness: Readiness;
-  /** Task id to instance, for statuses. */
-  readonly #byTask = new Map<string, { appId: string; instance: Instance }>();
   /** Tasks whose end has been told of: agents tell it again after every start of theirs. */
   readonly #toldEnds = new Set<string>();
   readonly #startedAt = new Date().toISOString();
@@ -49,7 +53,25 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    this.#tell = new TaskEvents(options.events, options.agents);
+    const { agents, store } = options;
+    this.#tasks = new Tasks(store);
+    this.#tell = new TaskEvents(options.events, agents);
+    this.#placement = new Placement({
+      agents,
+      tasks: this.#tasks,
+      timers: this.#timers,
+      delayOver: (appId) => this.look(appId),
+      placed: (appId, instance) => void this.#placed(appId, instance),
+    });
+    this.#losses = new Losses({
+      timers: this.#timers,
+      record: (appId) => store.apps.get(appId),
+      inactive: (appId, instance) => {
+        this.#tell.condition(appId, instance, "UnreachableInactive");
+        this.look(appId);
+      },
+      expunge: (appId, instance) => this.#remove(appId, instance),
+    });
     this.#health = new Health({
       failed: (appId, instance, check) => this.#tell.healthCheckFailed(appId, instance, check),
       changed: (appId, instance, alive) => {
@@ -63,19 +85,17 @@ export class Scheduler {
       // On disk before a deployment ends by it: it is not asked again.
       void this.#save(appId).then(() => this.look(appId));
     });
-    for (const [appId, { instances }] of options.store.apps)
-      for (const instance of instances) this.#index(appId, instance);
   }
 
   close(): void {
     this.#closed = true;
-    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.close();
     this.#health.close();
     this.#readiness.close();
   }
 
   waiting(appId: string): Waiting | undefined {
-    return this.#waiting.get(appId);
+    return this.#placement.waiting(appId);
   }
 
   /** What the last readiness checks of an application's instances have shown. */
@@ -97,7 +117,8 @@ export class Scheduler {
     const record = this.#options.store.apps.get(appId);
     if (record === undefined) return;
     if (this.#options.mayChange(appId)) this.#reconcile(appId, record);
-    this.#place(appId, record);
+    this.#forgetRemoved(appId, record);
+    this.#placement.place(appId, record);
     this.#options.progressed(appId);
   }
 
@@ -110,11 +131,7 @@ export class Scheduler {
   /** Ends an instance; unless `goal` says otherwise another one takes its place. */
   kill(appId: string, instance: Instance, goal: Instance["goal"] = "Stopped"): void {
     instance.goal = goal;
-    if (!isLive(instance)) {
-      this.#remove(appId, instance);
-      return;
-    }
-    if (instance.state === "TASK_UNREACHABLE") {
+    if (!isLive(instance) || instance.state === "TASK_UNREACHABLE") {
       this.#remove(appId, instance);
       return;
     }
@@ -125,7 +142,7 @@ export class Scheduler {
 
   /** An agent tells of a task. */
   status(agent: string, { info, status }: AgentTask): void {
-    const found = this.#byTask.get(info.taskId);
+    const found = this.#tasks.find(info.taskId);
     if (found === undefined) {
       if (isTerminal(status.state)) {
         this.#unknownEnded(info, status);
@@ -146,8 +163,8 @@ export class Scheduler {
 
   /** All that an agent knows: instances that are thought to be there and are not are gone. */
   known(agent: string, taskIds: ReadonlySet<string>): void {
-    for (const [taskId, { appId, instance }] of this.#byTask) {
-      if (instance.agent !== agent || !isLive(instance) || taskIds.has(taskId)) continue;
+    for (const { taskId, appId, instance } of this.#tasks.on(agent)) {
+      if (taskIds.has(taskId)) continue;
       if (instance.state === "TASK_STAGING" && instance.stagedAt === undefined) {
         // The daemon died before the agent heard of it.
         this.#launch(appId, instance);
@@ -160,38 +177,23 @@ export class Scheduler {
 
   /** There are no others any more: the configuration has changed, and their tasks ended with them. */
   onlyOn(agents: ReadonlySet<string>): void {
-    for (const [taskId, { appId, instance }] of [...this.#byTask]) {
-      if (instance.agent === undefined || agents.has(instance.agent) || !isLive(instance)) continue;
+    for (const { taskId, appId, instance } of this.#tasks.living()) {
+      if (instance.agent === undefined || agents.has(instance.agent)) continue;
       const message = `agent ${instance.agent} is not in the configuration any more`;
       this.#update(appId, instance, statusNow(taskId, "TASK_GONE", message));
     }
   }
 
-  /** An agent has left: in order, or for good as far as anybody knows. */
+  /** An agent has left: in order, or for good as far as anybody knows. What was lost before a start is waited for anew. */
   left(agent: string, state: "stopped" | "lost" | "running"): void {
-    for (const [taskId, { appId, instance }] of [...this.#byTask]) {
-      if (instance.agent !== agent || !isLive(instance)) continue;
-      const message = state === "lost" ? `Agent ${agent} is unreachable` : `Agent ${agent} removed: it was stopped`;
-      this.#update(appId, instance, statusNow(taskId, "TASK_UNREACHABLE", message));
-      this.#unreachable(appId, instance);
+    const message = state === "lost" ? `Agent ${agent} is unreachable` : `Agent ${agent} removed: it was stopped`;
+    for (const { taskId, appId, instance } of this.#tasks.on(agent)) {
+      if (instance.state !== "TASK_UNREACHABLE")
+        this.#update(appId, instance, statusNow(taskId, "TASK_UNREACHABLE", message));
+      // It may have been replaced by now.
+      if (this.#tasks.find(taskId)?.instance === instance) this.#losses.follow(appId, instance);
     }
     this.lookAtAll();
-  }
-
-  /** What the strategy says of an instance on a lost agent (spec/marathon.md 8). */
-  #unreachable(appId: string, instance: Instance): void {
-    const record = this.#options.store.apps.get(appId);
-    const strategy = record === undefined ? "disabled" : current(record).app.unreachableStrategy;
-    if (strategy === "disabled") return;
-    instance.unreachableSince = new Date().toISOString();
-    if (strategy.expungeAfterSeconds === 0) {
-      this.#remove(appId, instance);
-      return;
-    }
-    this.#later(`${instance.id} expunge`, strategy.expungeAfterSeconds * 1000, () => {
-      if (instance.state === "TASK_UNREACHABLE") this.#remove(appId, instance);
-    });
-    this.#later(`${instance.id} inactive`, strategy.inactiveAfterSeconds * 1000, () => this.look(appId));
   }
 
   #update(appId: string, instance: Instance, status: TaskStatus): void {
@@ -201,9 +203,14 @@ export class Scheduler {
     instance.message = status.message;
     if (status.state === "TASK_STAGING") instance.stagedAt ??= status.timestamp;
     if (status.state === "TASK_RUNNING") instance.startedAt ??= status.timestamp;
+    if (status.state === "TASK_UNREACHABLE") instance.unreachableSince = status.timestamp;
+    else {
+      delete instance.unreachableSince;
+      this.#losses.forget(instance);
+    }
+    this.#tasks.set(appId, instance);
     this.#tell.status(appId, instance, status);
-    const { app } = current(record);
-    this.#follow(appId, app, instance);
+    this.#follow(appId, record, instance);
     if (isTerminal(status.state)) {
       this.#toldEnds.add(status.taskId);
       this.#ended(appId, record, instance, status);
@@ -213,161 +220,112 @@ export class Scheduler {
   }
 
   #ended(appId: string, record: AppRecord, instance: Instance, status: TaskStatus): void {
-    const { app } = current(record);
-    if (FAILURES.has(status.state))
-      record.lastTaskFailure = {
-        appId,
-        host: instance.agent ?? "",
-        message: status.message,
-        slaveId: this.#tell.agentId(instance.agent),
-        state: status.state,
-        taskId: taskIdOf(instance),
-        timestamp: status.timestamp,
-        version: instance.version,
-      };
-    if (BACKED_OFF.has(status.state) && !instance.killing)
+    const { app, version, lastConfigChangeAt } = current(record);
+    if (FAILURES.has(status.state)) record.lastTaskFailure = this.#failure(appId, instance, status);
+    // What a former definition does is nothing against the present one.
+    if (BACKED_OFF.has(status.state) && !instance.killing && instance.version >= lastConfigChangeAt)
       record.backoff = afterFailure(record.backoff, app, Date.now());
     if (instance.killing || instance.goal === "Stopped") {
       this.#remove(appId, instance);
       return;
     }
     // The instance stays, its next task has the next number.
-    this.#byTask.delete(taskIdOf(instance));
-    record.instances = record.instances.map((other) =>
-      other === instance
-        ? { ...newInstance(appId, current(record).version), id: instance.id, attempt: instance.attempt + 1 }
-        : other,
-    );
-    for (const one of record.instances) this.#index(appId, one);
+    const next = { ...newInstance(appId, version), id: instance.id, attempt: instance.attempt + 1 };
+    this.#tasks.delete(instance);
+    record.instances = record.instances.map((other) => (other === instance ? next : other));
+    this.#tasks.set(appId, next);
+  }
+
+  #failure(appId: string, instance: Instance, { state, message, timestamp }: Omit<TaskStatus, "taskId">): TaskFailure {
+    const { agent: host = "", version } = instance;
+    const slaveId = this.#tell.agentId(host);
+    return { appId, host, message, slaveId, state, taskId: taskIdOf(instance), timestamp, version };
   }
 
   #remove(appId: string, instance: Instance): void {
     const record = this.#options.store.apps.get(appId);
     if (record === undefined) return;
     record.instances = record.instances.filter((other) => other !== instance);
-    this.#byTask.delete(taskIdOf(instance));
+    this.#tasks.delete(instance);
+    this.#losses.forget(instance);
     this.#health.forget(instance);
     this.#readiness.forget(instance);
-    if (record.removed && record.instances.length === 0) {
-      this.#options.store.apps.delete(appId);
-      this.#waiting.delete(appId);
-      this.#tell.appEnded(appId);
-      this.#options.progressed(appId);
-    }
     this.#save(appId);
     queueMicrotask(() => this.look(appId));
   }
 
-  /** Decides which instances there shall be. */
-  #reconcile(appId: string, record: AppRecord): void {
-    const { app, version, lastConfigChangeAt } = current(record);
-    const wanted = record.removed ? 0 : app.instances;
-    for (const instance of record.instances)
-      if (instance.state === "Scheduled" && instance.version < lastConfigChangeAt) instance.version = version;
-    const going = record.instances.filter(({ killing, goal }) => !killing && goal === "Running");
-    const isOld = ({ version: own }: Instance) => own < lastConfigChangeAt;
-    const fresh = going.filter((instance) => !isOld(instance) && !isInactive(app, instance));
-    const old = record.instances.filter((instance) => isOld(instance) && isLive(instance));
-    const { kill, start } = upgradeSteps(
-      {
-        wanted,
-        old: old.length,
-        oldReady: old.filter((instance) => !instance.killing && isReady(instance, app)).length,
-        fresh: fresh.length,
-        newReady: fresh.filter((instance) => isReady(instance, app)).length,
-      },
-      app.upgradeStrategy,
-    );
-    const victims = [
-      ...firstToGo(
-        old.filter(({ killing }) => !killing),
-        wanted === 0 ? old.length : kill,
-        app,
-      ),
-      ...firstToGo(fresh, fresh.length - wanted, app),
-    ];
-    for (const instance of victims) this.kill(appId, instance);
-    const stillThere = record.instances.filter((one) => isLive(one) && (one.killing || isOld(one))).length;
-    const room = old.length > 0 ? start : wanted - fresh.length;
-    // What is being killed has its resources, and perhaps its volume, for a moment yet: kill first means wait for it.
-    const exclusive = app.upgradeStrategy.minimumHealthCapacity === 0 && app.upgradeStrategy.maximumOverCapacity === 0;
-    const free = exclusive ? Math.max(0, wanted - fresh.length - stillThere) : room;
-    for (let i = 0; i < Math.min(room, free); i++) {
-      const instance = newInstance(appId, version);
-      record.instances.push(instance);
-      this.#index(appId, instance);
-      this.#save(appId);
-    }
+  /** An application that is being removed is gone when nothing of it is left. */
+  #forgetRemoved(appId: string, record: AppRecord): void {
+    if (!record.removed || record.instances.length > 0) return;
+    this.#options.store.apps.delete(appId);
+    this.#placement.forget(appId);
+    this.#tell.appEnded(appId);
+    this.#save(appId);
   }
 
-  /** Finds places for instances that wait for one. */
-  #place(appId: string, record: AppRecord): void {
-    const scheduled = record.instances.filter(({ state }) => state === "Scheduled");
-    if (scheduled.length === 0) {
-      this.#waiting.delete(appId);
-      return;
+  /** Decides which instances there shall be. */
+  #reconcile(appId: string, record: AppRecord): void {
+    const { version, lastConfigChangeAt } = current(record);
+    for (const instance of record.instances)
+      if (instance.state === "Scheduled" && instance.version < lastConfigChangeAt) instance.version = version;
+    const { kill, start } = decide(record);
+    for (const instance of kill) this.kill(appId, instance);
+    for (let i = 0; i < start; i++) {
+      const instance = newInstance(appId, version);
+      record.instances.push(instance);
+      this.#tasks.set(appId, instance);
     }
-    const waiting = this.#waiting.get(appId) ?? new Waiting();
-    this.#waiting.set(appId, waiting);
-    const left = record.backoff.until - Date.now();
-    if (left > 0) {
-      this.#later(`${appId} delay`, left, () => this.look(appId));
-      return;
+    if (start > 0) this.#save(appId);
+  }
+
+  /** A task is on record before its agent hears of it. */
+  async #placed(appId: string, instance: Instance): Promise<void> {
+    this.#tell.condition(appId, instance, "Provisioned");
+    try {
+      await this.#options.store.saveApp(appId);
+      this.#launch(appId, instance);
+    } catch (error) {
+      this.#options.log(`${appId} is not started: ${String(error)}`);
+      if (instance.killing) return this.#remove(appId, instance);
+      Object.assign(instance, { state: "Scheduled", ports: [] } satisfies Partial<Instance>);
+      delete instance.agent;
+      this.#tasks.set(appId, instance);
+      this.#timers.later(`${appId} delay`, SAVE_AGAIN_MS, () => this.look(appId));
     }
-    const { app } = current(record);
-    const agents = this.#options.agents.list();
-    for (const instance of scheduled) {
-      const placed = record.instances
-        .flatMap(({ agent }) => agents.find(({ name }) => name === agent) ?? [])
-        .map((agent) => ({ agent }));
-      const offers = freeOffers(agents, this.#usages());
-      const taken = waiting.choose(offers, (offer) => match(app, offer, placed));
-      if (taken === undefined) return;
-      instance.agent = taken.offer.agent.name;
-      instance.ports = taken.ports;
-      instance.state = "TASK_STAGING";
-      this.#tell.provisioned(appId, instance);
-      void this.#save(appId).then(() => this.#launch(appId, instance));
-    }
-    this.#waiting.delete(appId);
   }
 
   #launch(appId: string, instance: Instance): void {
     const record = this.#options.store.apps.get(appId);
-    const version = record?.versions.find((one) => one.version === instance.version) ?? record?.versions[0];
-    if (version === undefined || instance.agent === undefined || this.#closed) return;
-    const info = taskInfo(version.app, version.version, instance, this.#options.store.frameworkId);
+    if (record === undefined || instance.agent === undefined || this.#closed) return;
+    const { version } = instance;
+    const info = taskInfo(definitionOf(record, instance), version, instance, this.#options.store.frameworkId);
     // One that does not answer is asked again when it does (known).
     this.#options.agents
       .launch(instance.agent, info)
       .catch((error) => this.#options.log(`${appId}: agent ${instance.agent}: ${String(error)}`));
   }
 
-  /** What live instances take on their agents. */
-  #usages(): Usage[] {
-    return [...this.#byTask.values()].flatMap(({ appId, instance }) => {
-      const record = this.#options.store.apps.get(appId);
-      if (record === undefined || instance.agent === undefined || !isLive(instance)) return [];
-      return [{ agent: instance.agent, ports: instance.ports, app: current(record).app }];
-    });
-  }
-
   /** Nothing new but perhaps its health; or the daemon has been away. */
   #same(appId: string, instance: Instance, { healthy, message }: TaskStatus): void {
     const record = this.#options.store.apps.get(appId);
     if (record === undefined) return;
-    const { app } = current(record);
-    if (healthy !== undefined) this.#health.told(appId, app, instance, healthy, message);
-    this.#follow(appId, app, instance);
+    if (healthy !== undefined) this.#health.told(appId, definitionOf(record, instance), instance, healthy, message);
+    this.#follow(appId, record, instance);
   }
 
   /** Looks after a task that runs, also after a start of the daemon; ends that for one that does not. */
-  #follow(appId: string, app: AppDefinition, instance: Instance): void {
+  #follow(appId: string, record: AppRecord, instance: Instance): void {
+    const app = definitionOf(record, instance);
     this.#health.follow(appId, app, instance);
     this.#readiness.follow(appId, app, instance);
   }
 
   #killUnhealthy(appId: string, instance: Instance, why: string): void {
+    const record = this.#options.store.apps.get(appId);
+    const message = `Task was killed since health check failed. Reason: ${why}`;
+    const timestamp = new Date().toISOString();
+    if (record !== undefined)
+      record.lastTaskFailure = this.#failure(appId, instance, { state: "TASK_KILLED", message, timestamp });
     this.#tell.killedUnhealthy(appId, instance, why);
     this.kill(appId, instance);
     this.look(appId);
@@ -385,21 +343,8 @@ export class Scheduler {
     this.#options.agents.kill(instance.agent, taskIdOf(instance)).catch(() => undefined);
   }
 
-  #index(appId: string, instance: Instance): void {
-    this.#byTask.set(taskIdOf(instance), { appId, instance });
-  }
-
   async #save(appId: string): Promise<void> {
     await this.#options.store.saveApp(appId).catch((error) => this.#options.log(`${appId}: ${String(error)}`));
-  }
-
-  #later(key: string, ms: number, task: () => void): void {
-    clearTimeout(this.#timers.get(key));
-    const run = () => {
-      this.#timers.delete(key);
-      if (!this.#closed) task();
-    };
-    this.#timers.set(key, setTimeout(run, ms));
   }
 }
 

@@ -18,8 +18,9 @@ export class TaskEvents {
     return this.#agents.list().find((agent) => agent.name === name)?.id ?? "";
   }
 
-  provisioned(appId: string, instance: Instance): void {
-    this.#changed(appId, instance, "Provisioned");
+  /** A condition that is no task's state. */
+  condition(appId: string, instance: Instance, condition: "Provisioned" | "UnreachableInactive"): void {
+    this.#changed(appId, instance, condition);
   }
 
   status(appId: string, instance: Instance, { taskId, state, message }: TaskStatus): void {

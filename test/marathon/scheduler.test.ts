@@ -1,0 +1,147 @@
+import { setTimeout as pause } from "node:timers/promises";
+import t from "tap";
+import { waitFor } from "../helpers/wait.ts";
+import { fakeWorld, plain } from "./fake-agents.ts";
+import { stateful } from "./world.ts";
+
+// What the scheduler decides, with the real Marathon over agents that are not: no process, no volume, no second is spent.
+
+t.test("an application without instances is removed at once, and its id is free again", async (t) => {
+  const world = await fakeWorld(t);
+  await world.post(plain("/none", { instances: 0 }));
+  t.equal((await world.call("DELETE", "/v2/apps/none")).status, 200);
+  await world.settled();
+  t.equal((await world.call("POST", "/v2/apps", plain("/none"))).status, 201);
+});
+
+const CHECKS: [string, object][] = [
+  ["a health check", { healthChecks: [{ protocol: "COMMAND", command: { value: "true" } }] }],
+  ["a readiness check", { readinessChecks: [{}] }],
+];
+for (const [what, more] of CHECKS)
+  t.test(`${what} is added under 0/0: the old instance, which has none, is well and goes first`, async (t) => {
+    const world = await fakeWorld(t);
+    await world.post(stateful("/m", "v1"));
+    const [old] = world.agents.living();
+    t.equal((await world.call("PUT", "/v2/apps/m", more)).status, 200);
+    await waitFor(() => world.agents.living().some(({ info }) => info.taskId !== old?.info.taskId), {
+      what: "the new one",
+    });
+    t.match(
+      world.agents.log.map((line) => line.replace(/ .*/, "")),
+      ["TASK_STAGING", "TASK_RUNNING", "TASK_KILLING", "TASK_KILLED", "TASK_STAGING", "TASK_RUNNING"],
+    );
+  });
+
+t.test("an old instance without checks is well whatever its state: one that hangs is replaced", async (t) => {
+  const world = await fakeWorld(t);
+  world.agents.held.add("m");
+  await world.call("POST", "/v2/apps", stateful("/m", "v1"));
+  await waitFor(() => world.agents.living().length === 1, { what: "it to be staged" });
+  world.agents.held.clear();
+  t.equal((await world.call("PUT", "/v2/apps/m?force=true", { env: { A: "1" } })).status, 200);
+  await world.settled();
+  t.equal(world.agents.living().length, 1);
+});
+
+t.test("fewer instances and another configuration at once: as many as shall be run all the time", async (t) => {
+  const world = await fakeWorld(t);
+  await world.post(plain("/up", { instances: 6 }));
+  Object.assign(world.agents, { startMs: 60, killMs: 20 });
+  await world.call("PUT", "/v2/apps/up", { instances: 4, env: { A: "1" } });
+  let least = 6;
+  await waitFor(
+    () => {
+      const running = world.agents.living().filter(({ status }) => status.state === "TASK_RUNNING").length;
+      least = Math.min(least, running);
+      return world.marathon.store.deployments.length === 0;
+    },
+    { what: "the end of it", every: 1 },
+  );
+  t.equal(least, 4);
+});
+
+t.test("a task that is killed with scale=true is the only one that goes", async (t) => {
+  const world = await fakeWorld(t);
+  await world.post(plain("/s", { instances: 3 }));
+  const [oldest, ...others] = world.agents.living().map(({ info }) => info.taskId);
+  t.equal((await world.call("DELETE", `/v2/apps/s/tasks/${oldest}?scale=true`)).status, 200);
+  await world.settled();
+  await pause(20);
+  t.same(
+    world.agents.living().map(({ info }) => info.taskId),
+    others,
+  );
+});
+
+const LOSS = { inactiveAfterSeconds: 1, expungeAfterSeconds: 600 };
+
+t.test("an agent is lost, then the application is changed: it comes up elsewhere at once", async (t) => {
+  const world = await fakeWorld(t);
+  const check = { healthChecks: [{ protocol: "COMMAND", command: { value: "true" } }] };
+  for (const [id, more] of [
+    ["/bare", {}],
+    ["/ill", check],
+  ] as const) {
+    await world.call("POST", "/v2/apps", stateful(id, id.slice(1), { unreachableStrategy: LOSS, ...more }));
+    await waitFor(() => world.agents.living(id.slice(1)).some(({ status }) => status.state === "TASK_RUNNING"), {
+      what: `${id} to run`,
+    });
+  }
+  const old = world.agents.living().map(({ info }) => info.taskId);
+  const hosts = new Set([...world.agents.tasks.values()].map(({ agent }) => agent));
+  for (const host of hosts) world.agents.lose(host);
+  for (const id of ["bare", "ill"])
+    t.equal((await world.call("PUT", `/v2/apps/${id}?force=true`, { env: { A: "1" } })).status, 200);
+  const next = await waitFor(
+    () => {
+      const later = world.agents.living().filter(({ info }) => !old.includes(info.taskId));
+      return later.length === 2 && later.every(({ status }) => status.state === "TASK_RUNNING") ? later : undefined;
+    },
+    { what: "both elsewhere" },
+  );
+  t.equal(next.length, 2, "also the one that was never well, when it is inactive");
+  await waitFor(() => world.marathon.deployments.of("/bare").length === 0, { what: "the end of the deployment" });
+});
+
+t.test("an agent is lost in the middle of a deployment: it ends on the others", async (t) => {
+  const world = await fakeWorld(t);
+  await world.post(plain("/d", { instances: 3, unreachableStrategy: LOSS }));
+  const old = new Set(world.agents.tasks.keys());
+  world.agents.held.add("d");
+  await world.call("PUT", "/v2/apps/d", { env: { A: "1" } });
+  const staged = await waitFor(() => [...world.agents.tasks.values()].find(({ info }) => !old.has(info.taskId)), {
+    what: "a new task",
+  });
+  world.agents.lose(staged.agent);
+  world.agents.held.clear();
+  for (const { info } of world.agents.living("d"))
+    if (!old.has(info.taskId)) world.agents.say(info.taskId, "TASK_RUNNING");
+  await world.settled();
+  const tasks: { host: string; state: string }[] = (await world.app("/d")).tasks;
+  t.equal(tasks.filter(({ host, state }) => host !== staged.agent && state === "TASK_RUNNING").length, 3);
+  t.ok(
+    tasks.some(({ state }) => state === "TASK_UNREACHABLE"),
+    "what is not given up yet is shown",
+  );
+});
+
+t.test("times after a loss go on over a start of the daemon", async (t) => {
+  const world = await fakeWorld(t);
+  const on = (agent: string) => ({ constraints: [["hostname", "CLUSTER", agent]] });
+  await world.post(
+    plain("/x", { ...on("agent-1"), unreachableStrategy: { inactiveAfterSeconds: 1, expungeAfterSeconds: 1 } }),
+  );
+  await world.post(plain("/y", { unreachableStrategy: LOSS, ...on("agent-1") }));
+  await world.post(plain("/z", on("agent-2")));
+  world.agents.lose("agent-1");
+  await world.close();
+  // It dies between the record of the loss and the word of it.
+  world.agents.lose("agent-2", { tell: false });
+  const next = await fakeWorld(t, world);
+  t.match((await next.app("/x")).tasks, [{ state: "TASK_UNREACHABLE" }]);
+  t.same((await next.app("/z")).tasks, [], "nobody was told of it, and it is expunged");
+  await waitFor(async () => (await next.app("/x")).tasks.length === 0, { what: "the expunge" });
+  await waitFor(async () => (await next.call("GET", "/v2/queue")).body.queue.length === 3, { what: "three that wait" });
+  t.match((await next.app("/y")).tasks, [{ state: "TASK_UNREACHABLE" }], "it waits for its agent yet");
+});
