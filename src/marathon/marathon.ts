@@ -6,6 +6,7 @@ import type { Agents } from "../mesos/master/agents.ts";
 import type { AppDefinition, AppUpdate } from "./definition/app.ts";
 import { absoluteId, defineApp } from "./definition/define.ts";
 import { checkVolumeNames } from "./definition/external-volume-rules.ts";
+import { MOST_DEPLOYMENTS, TEXTS } from "./definition/texts.ts";
 import { MarathonError, refuse, Violations } from "./definition/violations.ts";
 import {
   type AppChange,
@@ -21,7 +22,6 @@ import { type Instance, taskIdOf } from "./scheduler/instance.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { type AppRecord, addVersion, current, newRecord, Store } from "./scheduler/store.ts";
 
-const MOST_DEPLOYMENTS = 100;
 /** Service ports are taken from here on (`local_port_min`). */
 const FIRST_PORT = 10_000;
 
@@ -147,11 +147,7 @@ export class Marathon {
     const { force, absent, kill = [], made } = options;
     return this.#writes.run("", async () => {
       const changes = this.#withBefore(this.#defined(define));
-      if (this.deployments.all.length >= MOST_DEPLOYMENTS)
-        throw new MarathonError(
-          403,
-          `Max number (${MOST_DEPLOYMENTS}) of running deployments is achieved. Wait for existing deployments to complete or cancel one using force=true parameter. You can increase max deployment number by using --max_running_deployments parameter`,
-        );
+      if (this.deployments.all.length >= MOST_DEPLOYMENTS) throw new MarathonError(403, TEXTS.tree.tooMany);
       absent?.();
       this.#checkTree(changes);
       const locking = this.deployments.locking(changes);
@@ -243,7 +239,7 @@ export class Marathon {
         after,
       )
     )
-      found.add("/", "Dependency graph has cyclic dependencies.");
+      found.add("/", TEXTS.tree.cycle);
     refuse(found, "rules");
   }
 
@@ -262,14 +258,10 @@ export class Marathon {
   }
 
   #refuseLocked(refused: Deployment, locking: readonly Deployment[]): never {
-    const reason = "App is locked by one or more deployments";
+    const reason = TEXTS.tree.locked;
     this.events.emit("group_change_failed", { groupId: "/", version: refused.version, reason });
     this.deployments.announceFailure({ ...refused, step: refused.steps.length }, reason);
-    throw new MarathonError(
-      409,
-      `${reason}. Override with the option '?force=true'. View details at '/v2/deployments/<DEPLOYMENT_ID>'.`,
-      { deployments: locking.map(({ id }) => ({ id })) },
-    );
+    throw new MarathonError(409, TEXTS.tree.lockedHelp, { deployments: locking.map(({ id }) => ({ id })) });
   }
 
   /** Carries out what deployments say that a former process has begun and not put into its applications' records. */

@@ -294,3 +294,77 @@ t.test("59 to 63 one name in two applications", async (t) => {
   t.match(conflicts(M(), M(shared, { id: "/m2" })), [/\/m2 conflicts/], "62");
   t.match(conflicts(M(V(), { id: "/a/m" }), M(V(), { id: "/b/m" })), [/^\/groups\(/, /^\/groups\(/], "63");
 });
+
+t.test("deprecated fields: rules, rewriting, and what may not be mixed", async (t) => {
+  const image = { docker: { image: "alpine" } };
+  const docker = (more: Json, container: Json = {}) =>
+    M(V(), { container: { docker: { image: "x", ...more }, ...container } });
+  const cases: [Json, string, string][] = [
+    [docker({ portMappings: [] }, { type: "MESOS" }), "422", "/container/docker/portMappings: must be empty"],
+    [docker({ network: "HOST" }, { type: "MESOS" }), "422", "/container/docker/network: must be empty"],
+    [
+      docker({ credential: { principal: "a" } }, { type: "MESOS" }),
+      "422",
+      "/container/docker/credential: must be empty",
+    ],
+    [
+      docker({ parameters: [{ key: "a", value: "b" }] }, { type: "MESOS" }),
+      "422",
+      "/container/docker/parameters: must be empty",
+    ],
+    [{ ...M(), ports: [1], portDefinitions: [] }, "422", "/: cannot specify both ports and port definitions"],
+    [
+      { ...docker({ network: "HOST" }), networks: [] },
+      "422",
+      "/: must not specify both container.docker.network and networks",
+    ],
+  ];
+  for (const [body, status, text] of cases) {
+    const answer = errorsOf(body);
+    t.match(answer?.message, status);
+    t.ok(answer?.errors.includes(text), `${text} among ${answer?.errors}`);
+  }
+  const rewriting: [Json, string][] = [
+    [
+      { ...docker({ portMappings: [{ containerPort: 80 }] }), networks: [{ mode: "container/bridge" }] },
+      "cannot mix deprecated and canonical network APIs",
+    ],
+    [
+      { ...M(), ipAddress: { networkName: "x" }, networks: [{ mode: "host" }] },
+      "cannot mix deprecated and canonical network APIs",
+    ],
+    [{ ...M(), uris: ["/a"], fetch: [{ uri: "/b" }] }, "cannot specify both uris and fetch fields"],
+    [{ ...M(), constraints: [["hostname", "unique"]] }, "illegal constraint specification hostname,unique"],
+  ];
+  for (const [body, message] of rewriting) t.throws(() => define(body), { status: 500, message }, message);
+  const named = define({ id: "/m", cmd: "sleep 1", container: image, ipAddress: { networkName: "weave" } });
+  t.match(named.networks, [{ mode: "container", name: "weave" }]);
+  const user = define({
+    id: "/m",
+    container: { docker: { image: "x", network: "USER" } },
+    ipAddress: { networkName: "weave" },
+  });
+  t.match(user.networks, [{ mode: "container", name: "weave" }]);
+});
+
+t.test("other rules of section 5, and what is filled in", async (t) => {
+  const single = { id: "/m", cmd: "sleep 1", labels: { MARATHON_SINGLE_INSTANCE_APP: "true" } };
+  t.same(
+    errorsOf({ ...single, instances: 2, upgradeStrategy: { minimumHealthCapacity: 0.5, maximumOverCapacity: 0 } })
+      ?.errors,
+    [
+      "/: Single instance app may only have one instance",
+      "/upgradeStrategy/minimumHealthCapacity: got 0.5, expected 0.0",
+    ],
+  );
+  t.equal(errorsOf({ ...single, upgradeStrategy: NONE }), undefined);
+  const healthChecks = [
+    { protocol: "HTTP" },
+    { protocol: "TCP", port: 5 },
+    { protocol: "COMMAND", command: { value: "true" } },
+  ];
+  t.same(
+    define({ id: "/m", cmd: "sleep 1", healthChecks }).healthChecks.map(({ portIndex }) => portIndex),
+    [0, undefined, undefined],
+  );
+});

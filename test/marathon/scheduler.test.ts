@@ -145,3 +145,25 @@ t.test("times after a loss go on over a start of the daemon", async (t) => {
   await waitFor(async () => (await next.call("GET", "/v2/queue")).body.queue.length === 3, { what: "three that wait" });
   t.match((await next.app("/y")).tasks, [{ state: "TASK_UNREACHABLE" }], "it waits for its agent yet");
 });
+
+t.test("what cannot be done waits, with the reason, rather than being run as something else", async (t) => {
+  const world = await fakeWorld(t);
+  const volume = (more: object) => ({ container: { type: "MESOS", volumes: [{ containerPath: "d", ...more }] } });
+  const bridge = [{ mode: "container/bridge" }];
+  const cases: [string, object, RegExp][] = [
+    ["/persistent", volume({ mode: "RW", persistent: { size: 10 } }), /persistent local volumes are not supported/],
+    ["/secret", volume({ secret: "password" }), /secrets are not supported/],
+    ["/env", { env: { A: { secret: "password" } } }, /secrets are not supported/],
+    ["/bridge", { networks: bridge, container: { type: "MESOS" } }, /MESOS containers have no networks of their own/],
+    ["/none", { networks: bridge }, /MESOS containers have no networks of their own/],
+    ["/executor", { executor: "/opt/executor" }, /executors of one's own are not supported/],
+    ["/image", { container: { type: "MESOS", docker: { image: "x" } } }, /images for MESOS containers/],
+  ];
+  for (const [id, more, why] of cases) {
+    t.equal((await world.call("POST", "/v2/apps", plain(id, more))).status, 201, id);
+    await waitFor(() => world.marathon.scheduler.waiting(id)?.texts.some((text) => why.test(text)), {
+      what: `${id}: ${why}`,
+    });
+  }
+  t.equal(world.agents.tasks.size, 0);
+});

@@ -1,6 +1,7 @@
 import type { Express, Request, Response } from "express";
 import type { AppUpdate } from "../definition/app.ts";
 import { absoluteId, readUpdate } from "../definition/define.ts";
+import { TEXTS } from "../definition/texts.ts";
 import { MarathonError } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
 import { type AppRecord, current } from "../scheduler/store.ts";
@@ -22,7 +23,7 @@ export function appRoutes(app: Express, marathon: Marathon, address: string): vo
     const update = readUpdate(bodyOf(request));
     const id = absoluteId(update.id ?? "");
     const absent = () => {
-      if (marathon.find(id) !== undefined) throw new MarathonError(409, `An app with id [${id}] already exists.`);
+      if (marathon.find(id) !== undefined) throw new MarathonError(409, TEXTS.tree.appExists(id));
     };
     const begun = await marathon.change(() => [{ id, after: marathon.define(id, update, undefined) }], {
       force: isTrue(request.query["force"]),
@@ -42,7 +43,7 @@ export function appRoutes(app: Express, marathon: Marathon, address: string): vo
     if (!["PUT", "PATCH"].includes(request.method)) throw new MarathonError(405, "Method Not Allowed");
     const updates = bodyOf(request);
     if (!Array.isArray(updates))
-      throw new MarathonError(422, "Invalid JSON", { details: [{ path: "/", errors: ["error.expected.jsarray"] }] });
+      throw new MarathonError(422, TEXTS.shape.message, { details: [{ path: "/", errors: [TEXTS.shape.array] }] });
     const read = updates.map((one) => readUpdate(one));
     const begun = await marathon.change(
       () =>
@@ -127,9 +128,7 @@ function updated(
   void named;
   if (version !== undefined && record !== undefined) {
     if (Object.keys(others).length > 0)
-      throw new MarathonError(422, "Object is not valid", {
-        details: [{ path: "/", errors: ["The 'version' field may only be combined with the 'id' field."] }],
-      });
+      throw new MarathonError(422, TEXTS.app.message, { details: [{ path: "/", errors: [TEXTS.app.version] }] });
     const old = record.versions.find((one) => one.version === version);
     if (old === undefined) throw new MarathonError(404, `App '${id}' does not exist in version ${version}`);
     return old.app;

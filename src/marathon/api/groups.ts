@@ -1,6 +1,7 @@
 import type { Express, Request, Response } from "express";
 import { absoluteId, readUpdate } from "../definition/define.ts";
 import { appsOf, type GroupUpdate, readGroup } from "../definition/group.ts";
+import { TEXTS } from "../definition/texts.ts";
 import { MarathonError } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
 import type { AppChange } from "../scheduler/deployment.ts";
@@ -92,9 +93,8 @@ function checkThere(marathon: Marathon, path: string): void {
 }
 
 function checkNew(marathon: Marathon, path: string): void {
-  if (marathon.find(path) !== undefined) throw new MarathonError(409, `An app with the path ${path} already exists.`);
-  if (path !== "/" && below(marathon, path).length > 0)
-    throw new MarathonError(409, `Group ${path} is already created. Use PUT to change this group.`);
+  if (marathon.find(path) !== undefined) throw new MarathonError(409, TEXTS.tree.pathExists(path));
+  if (path !== "/" && below(marathon, path).length > 0) throw new MarathonError(409, TEXTS.tree.groupExists(path));
 }
 
 type Change = Omit<AppChange, "before">;

@@ -1,4 +1,5 @@
 import type { Request, Response } from "express";
+import { TEXTS } from "../definition/texts.ts";
 import { MarathonError } from "../definition/violations.ts";
 
 /** Query booleans: "true" in any case, everything else is false. */
@@ -12,14 +13,13 @@ export const pathOf = (parts: unknown): string =>
 /** The body as JSON. Throws 400 in Marathon's words. */
 export function bodyOf(request: Request): unknown {
   const text = typeof request.body === "string" ? request.body : "";
-  if (text.trim() === "")
-    throw new MarathonError(400, "Please specify data in JSON format", {
-      details: "No content to map due to end-of-input",
-    });
+  if (text.trim() === "") throw new MarathonError(400, TEXTS.text.empty, { details: TEXTS.text.noContent });
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    throw new MarathonError(400, "Invalid JSON", { details: error instanceof Error ? error.message : String(error) });
+    throw new MarathonError(400, TEXTS.text.invalid, {
+      details: error instanceof Error ? error.message : String(error),
+    });
   }
 }
 

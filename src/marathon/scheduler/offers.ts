@@ -63,10 +63,21 @@ export function match(app: AppDefinition, offer: Offer, placed: readonly Placed[
 }
 
 /** What no agent can do; such an application waits rather than being run as something else. */
-function notDone({ container }: AppDefinition, docker: boolean): string | undefined {
+function notDone({ container, networks, env, executor }: AppDefinition, docker: boolean): string | undefined {
+  const volumes = container?.volumes ?? [];
   if (container?.type === "DOCKER" && !docker) return "there is no Docker engine on this machine: start it";
   if (container?.type === "MESOS" && container.docker !== undefined)
     return "images for MESOS containers are not supported yet: use type DOCKER";
+  if (container?.type !== "DOCKER" && networks.some(({ mode }) => mode !== "host"))
+    return "MESOS containers have no networks of their own: use mode host, or type DOCKER";
+  if (volumes.some(({ persistent }) => persistent !== undefined))
+    return "persistent local volumes are not supported: use an external one";
+  if (
+    volumes.some(({ secret }) => secret !== undefined) ||
+    Object.values(env).some((value) => typeof value !== "string")
+  )
+    return "secrets are not supported: use env, or a host volume";
+  if (!["", "//cmd"].includes(executor)) return "executors of one's own are not supported: leave executor out";
   return undefined;
 }
 
