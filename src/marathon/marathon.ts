@@ -20,7 +20,7 @@ import { Deployments } from "./scheduler/deployments.ts";
 import { Events } from "./scheduler/events.ts";
 import { type Instance, taskIdOf } from "./scheduler/instance.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
-import { type AppRecord, addVersion, current, newRecord, Store } from "./scheduler/store.ts";
+import { type AppRecord, addVersion, current, type Groups, newRecord, Store } from "./scheduler/store.ts";
 
 /** Service ports are taken from here on (`local_port_min`). */
 const FIRST_PORT = 10_000;
@@ -30,6 +30,8 @@ export interface MarathonOptions {
   readonly agents: Agents;
   /** The feature `external_volumes`. */
   readonly externalVolumes: boolean;
+  /** host:port of Mesos' master. */
+  readonly master?: string;
   readonly log: (message: string) => void;
 }
 
@@ -47,6 +49,8 @@ export interface ChangeOptions {
   readonly absent?: () => void;
   /** Instances that end with it. */
   readonly kill?: readonly { readonly id: string; readonly instance: Instance }[];
+  /** The groups that there shall be. */
+  readonly groups?: (now: Groups, version: string) => Groups;
   /** It is on disk; nobody has been told yet. */
   readonly made?: () => void;
 }
@@ -95,13 +99,26 @@ export class Marathon {
       known: (agent, taskIds) => this.scheduler.known(agent, taskIds),
       left: (agent, state) => this.scheduler.left(agent, state),
     });
-    this.events.emit("scheduler_registered_event", { frameworkId: this.store.frameworkId, master: "" });
+    this.#register();
     const agents = this.agents.list();
     this.scheduler.onlyOn(new Set(agents.map(({ name }) => name)));
     // They may have left while nobody listened.
     for (const { name, state } of agents) if (state !== "running") this.scheduler.left(name, state);
     this.scheduler.lookAtAll();
     this.deployments.advance(this.deployments.all);
+  }
+
+  /** Somebody has asked for another leader; there is none but us. */
+  abdicate(): void {
+    this.events.emit("scheduler_disconnected_event", {});
+    this.events.emit("scheduler_reregistered_event", { master: this.#options.master ?? "" });
+  }
+
+  #register(): void {
+    const { master = "" } = this.#options;
+    const { frameworkId, isNew } = this.store;
+    if (isNew) this.events.emit("scheduler_registered_event", { frameworkId, master });
+    else this.events.emit("scheduler_reregistered_event", { master });
   }
 
   async close(options: { drain: boolean }): Promise<void> {
@@ -149,13 +166,14 @@ export class Marathon {
       const changes = this.#withBefore(this.#defined(define));
       if (this.deployments.all.length >= MOST_DEPLOYMENTS) throw new MarathonError(403, TEXTS.tree.tooMany);
       absent?.();
-      this.#checkTree(changes);
-      const locking = this.deployments.locking(changes);
       const version = this.#newVersion();
+      const groups = options.groups?.(this.store.groups, version) ?? this.store.groups;
+      this.#checkTree(changes, groups);
+      const locking = this.deployments.locking(changes);
       const real = changes.filter(({ before, after, restart }) => restart === true || !isSame(before, after));
-      const deployment = planDeployment(real, version);
+      const deployment = planDeployment(real, version, groups);
       if (locking.length > 0 && !force) this.#refuseLocked(deployment, locking);
-      await this.store.begin(deployment.steps.length > 0 ? [deployment] : [], locking);
+      await this.store.begin({ begun: deployment.steps.length > 0 ? [deployment] : [], replaced: locking, groups });
       for (const one of locking) this.deployments.announceFailure(one, "The deployment was cancelled by another one");
       for (const change of real) this.#record(change, version);
       for (const { id, instance } of kill) this.scheduler.kill(id, instance);
@@ -164,15 +182,15 @@ export class Marathon {
       this.deployments.announce(deployment);
       for (const change of real) this.#announceChecks(change, version);
       queueMicrotask(() => real.map(({ id }) => this.scheduler.look(id)));
-      return { version: real.length > 0 ? version : this.#versionOf(changes), deploymentId: deployment.id };
+      return { version: real.length > 0 ? version : this.#versionOf(changes, version), deploymentId: deployment.id };
     });
   }
 
   /** The steps that a change would have, when nothing speaks against it. Throws 422. */
-  plan(define: () => Omit<AppChange, "before">[]): Deployment["steps"] {
+  plan(define: () => Omit<AppChange, "before">[], groups: Groups): Deployment["steps"] {
     const changes = this.#withBefore(this.#defined(define));
-    this.#checkTree(changes);
-    return planDeployment(changes, "").steps;
+    this.#checkTree(changes, groups);
+    return planDeployment(changes, "", groups).steps;
   }
 
   /** Changes with what there is now. */
@@ -191,7 +209,7 @@ export class Marathon {
       return this.change(() => Object.entries(deployment.before).map(([app, after]) => ({ id: app, after })), {
         force: true,
       });
-    await this.#writes.run("", () => this.store.begin([], [deployment]));
+    await this.#writes.run("", () => this.store.begin({ replaced: [deployment] }));
     this.deployments.announceFailure(deployment, "The deployment was cancelled");
     for (const app of Object.keys(deployment.before)) this.scheduler.look(app);
     return undefined;
@@ -225,7 +243,7 @@ export class Marathon {
     return undefined;
   }
 
-  #checkTree(changes: readonly AppChange[]): void {
+  #checkTree(changes: readonly AppChange[], groups: Groups): void {
     const after = new Map(this.apps().map((record) => [current(record).app.id, current(record).app]));
     for (const { id, after: app } of changes) {
       if (app === null) after.delete(id);
@@ -237,6 +255,7 @@ export class Marathon {
       hasCycle(
         changes.map(({ id }) => id),
         after,
+        groups,
       )
     )
       found.add("/", TEXTS.tree.cycle);
@@ -316,9 +335,10 @@ export class Marathon {
     }
   }
 
-  #versionOf(changes: readonly AppChange[]): string {
+  /** Of what was there already. */
+  #versionOf(changes: readonly AppChange[], fresh: string): string {
     const record = this.store.apps.get(changes[0]?.id ?? "");
-    return record === undefined ? this.#newVersion() : current(record).version;
+    return record === undefined ? fresh : current(record).version;
   }
 
   /** Now, and never twice. */

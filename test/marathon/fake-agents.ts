@@ -58,6 +58,7 @@ export class FakeAgents {
     this.say(taskId, "TASK_STAGING");
     if (this.held.has(name)) return;
     await pause(this.startMs);
+    this.say(taskId, "TASK_STARTING");
     this.say(taskId, "TASK_RUNNING");
   }
 
@@ -149,7 +150,7 @@ export async function fakeWorld(t: Test, before?: FakeWorld): Promise<FakeWorld>
   const log = (message: string) => t.comment(message);
   const marathon = new Marathon({ stateDir: dir, agents: agents as unknown as Agents, externalVolumes: true, log });
   await marathon.start();
-  const server = http.createServer(marathonApi({ marathon, address: "127.0.0.1:8080", log }));
+  const server = http.createServer(marathonApi({ marathon, address: "[::1]:8080", mesos: "[::1]:5051", log }));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   let closed = false;
   const close = async () => {

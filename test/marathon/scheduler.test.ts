@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import t from "tap";
+import { afterFailure, NO_BACKOFF } from "../../src/marathon/scheduler/backoff.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { fakeWorld, plain } from "./fake-agents.ts";
 import { stateful } from "./world.ts";
@@ -24,12 +25,19 @@ for (const [what, more] of CHECKS)
     await world.post(stateful("/m", "v1"));
     const [old] = world.agents.living();
     t.equal((await world.call("PUT", "/v2/apps/m", more)).status, 200);
-    await waitFor(() => world.agents.living().some(({ info }) => info.taskId !== old?.info.taskId), {
-      what: "the new one",
-    });
+    await waitFor(
+      () =>
+        world.agents
+          .living()
+          .some(({ info, status }) => info.taskId !== old?.info.taskId && status.state === "TASK_RUNNING"),
+      { what: "the new one" },
+    );
     t.match(
       world.agents.log.map((line) => line.replace(/ .*/, "")),
-      ["TASK_STAGING", "TASK_RUNNING", "TASK_KILLING", "TASK_KILLED", "TASK_STAGING", "TASK_RUNNING"],
+      [
+        ...["TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_KILLED"],
+        ...["TASK_STAGING", "TASK_STARTING", "TASK_RUNNING"],
+      ],
     );
   });
 
@@ -166,4 +174,72 @@ t.test("what cannot be done waits, with the reason, rather than being run as som
     });
   }
   t.equal(world.agents.tasks.size, 0);
+});
+
+t.test("delays after failures: how they grow, what resets them", async (t) => {
+  const settings = { backoffSeconds: 1, backoffFactor: 2, maxLaunchDelaySeconds: 5 };
+  let backoff = NO_BACKOFF;
+  const delays = [];
+  let now = 1_000_000;
+  for (let i = 0; i < 5; i++) {
+    backoff = afterFailure(backoff, settings, now);
+    delays.push(backoff.delayMs / 1000);
+    now = backoff.until;
+  }
+  t.same(delays, [1, 2, 4, 5, 5], "112 and never longer than maxLaunchDelaySeconds");
+  t.equal(afterFailure(backoff, settings, now + 6000).delayMs, 1000, "a quiet period resets it");
+
+  const world = await fakeWorld(t);
+  const fail = async (state: "TASK_FAILED" | "TASK_FINISHED" = "TASK_FAILED") => {
+    const task = await waitFor(() => world.agents.living().find(({ status }) => status.state === "TASK_RUNNING"), {
+      what: "a task",
+    });
+    world.agents.say(task.info.taskId, state, "Command exited");
+  };
+  const delay = () => (world.marathon.app("/f").backoff.delayMs / 1000).toString();
+  const app = plain("/f", { backoffSeconds: 1, backoffFactor: 2 });
+  await world.post(app);
+  await fail();
+  t.equal(delay(), "1");
+  await world.call("DELETE", "/v2/queue/f/delay");
+  t.equal(delay(), "0", "taken away");
+  await fail("TASK_FINISHED");
+  t.equal(delay(), "1", "110 an end without an error counts too");
+  t.match((await world.app("/f")).lastTaskFailure, { state: "TASK_FAILED" }, "110 and is remembered by nobody");
+  await world.call("PUT", "/v2/apps/f?force=true", { instances: 2 });
+  t.equal(delay(), "1", "112 scaling does not reset it");
+  await world.call("PUT", "/v2/apps/f?force=true", { env: { A: "1" } });
+  t.equal(delay(), "0", "112 another configuration does");
+});
+
+t.test("a task that its health check kills is the last failure, in Marathon's words", async (t) => {
+  const world = await fakeWorld(t);
+  const check = { protocol: "TCP", gracePeriodSeconds: 0, intervalSeconds: 1, maxConsecutiveFailures: 1 };
+  await world.call("POST", "/v2/apps", plain("/ill", { healthChecks: [check] }));
+  const failure = await waitFor(async () => (await world.app("/ill")).lastTaskFailure, { what: "the kill" });
+  t.match(failure, {
+    state: "TASK_KILLED",
+    message: /^Task was killed since health check failed\. Reason: .*ECONNREFUSED/,
+  });
+});
+
+t.test("old instances are charged what they were started with", async (t) => {
+  const world = await fakeWorld(t);
+  world.agents.resources = { cpus: 4, mem: 65_536, disk: 0 };
+  await world.post(plain("/a", { instances: 3, cpus: 1, constraints: [["hostname", "UNIQUE"]] }));
+  world.agents.held.add("a");
+  const slow = { cpus: 2, upgradeStrategy: { minimumHealthCapacity: 1, maximumOverCapacity: 0 }, constraints: [] };
+  await world.call("PUT", "/v2/apps/a", slow);
+  // 3 of 12 are taken, and one new one takes 2.
+  await waitFor(() => world.agents.tasks.size === 4, { what: "a new one" });
+  await world.call("POST", "/v2/apps", plain("/b", { cpus: 3, instances: 2 }));
+  await waitFor(() => world.agents.living("b").length === 2, { what: "both to fit beside the old ones" });
+});
+
+t.test("DOCKER tasks have five seconds to end, MESOS tasks three", async (t) => {
+  const world = await fakeWorld(t);
+  await world.post(plain("/m"));
+  await world.post(plain("/d", { container: { type: "DOCKER", docker: { image: "x" } } }));
+  const grace = ["m", "d"].map((name) => world.agents.living(name)[0]?.info.killGraceSeconds);
+  t.same(grace, [3, 5]);
 });

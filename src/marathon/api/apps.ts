@@ -5,8 +5,8 @@ import { TEXTS } from "../definition/texts.ts";
 import { MarathonError } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
 import { type AppRecord, current } from "../scheduler/store.ts";
-import { answer, bodyOf, checkTime, isTrue } from "./http.ts";
-import { counts, renderApp, renderRunningApp, renderTask, renderTasks } from "./render.ts";
+import { answer, appEmbeds, bodyOf, checkTime, isTrue, methodNotAllowed, wantsText } from "./http.ts";
+import { counts, renderApp, renderEndpoints, renderRunningApp, renderTask, renderTasks } from "./render.ts";
 
 const ALL = new Set(["tasks", "counts", "deployments", "lastTaskFailure"]);
 /** What may follow an application's id in a path; the id itself has as many parts as it likes. */
@@ -40,7 +40,7 @@ export function appRoutes(app: Express, marathon: Marathon, address: string): vo
     });
   });
   app.all(/^\/v2\/apps\/?$/, async (request, response) => {
-    if (!["PUT", "PATCH"].includes(request.method)) throw new MarathonError(405, "Method Not Allowed");
+    if (!["PUT", "PATCH"].includes(request.method)) throw methodNotAllowed();
     const updates = bodyOf(request);
     if (!Array.isArray(updates))
       throw new MarathonError(422, TEXTS.shape.message, { details: [{ path: "/", errors: [TEXTS.shape.array] }] });
@@ -102,7 +102,7 @@ async function one(marathon: Marathon, path: string, request: Request, response:
       return;
     }
     default:
-      throw new MarathonError(405, "Method Not Allowed");
+      throw methodNotAllowed();
   }
 }
 
@@ -137,7 +137,7 @@ function updated(
 }
 
 async function restart(marathon: Marathon, path: string, request: Request, response: Response): Promise<void> {
-  if (request.method !== "POST") throw new MarathonError(405, "Method Not Allowed");
+  if (request.method !== "POST") throw methodNotAllowed();
   const id = absoluteId(path);
   const begun = await marathon.change(() => [{ id, after: current(marathon.app(id)).app, restart: true }], {
     force: isTrue(request.query["force"]),
@@ -155,10 +155,11 @@ async function tasks(
   const id = absoluteId(path);
   const record = marathon.app(id);
   if (request.method === "GET") {
-    response.json({ tasks: renderTasks(marathon, id, record) });
+    if (wantsText(request)) response.type("text/plain").send(renderEndpoints([record]));
+    else response.json({ tasks: renderTasks(marathon, id, record) });
     return;
   }
-  if (request.method !== "DELETE") throw new MarathonError(405, "Method Not Allowed");
+  if (request.method !== "DELETE") throw methodNotAllowed();
   const [scale, wipe, force] = (["scale", "wipe", "force"] as const).map((key) => isTrue(request.query[key]));
   if (scale === true && wipe === true) throw new MarathonError(400, "You cannot use scale and wipe at the same time.");
   const host = request.query["host"];
@@ -191,10 +192,7 @@ function versions(marathon: Marathon, path: string, wanted: string | undefined, 
 
 /** `embed=apps.tasks` and its like; counts and deployments are always there. */
 function embedOf(request: Request): ReadonlySet<string> {
-  const words = [request.query["embed"] ?? []]
-    .flat()
-    .map((word) => String(word).replace(/^(?:group\.)?(?:apps?\.)/, ""));
-  return new Set(words.flatMap((word) => (word === "failures" ? ["tasks", "lastTaskFailure"] : [word])));
+  return appEmbeds([request.query["embed"] ?? []].flat().map(String));
 }
 
 function isWanted(record: AppRecord, request: Request): boolean {

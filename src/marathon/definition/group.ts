@@ -52,21 +52,28 @@ export function readGroup(body: unknown): GroupUpdate {
   return update;
 }
 
-/** All applications in it, with absolute ids; what a group depends on, its applications do. */
+/** All applications in it, with absolute ids. */
 export function appsOf(
   base: string,
-  { apps = [], groups = [], dependencies = [] }: GroupUpdate,
-  inherited: readonly string[] = [],
+  { apps = [], groups = [] }: GroupUpdate,
 ): { readonly id: string; readonly json: Record<string, unknown> }[] {
-  const parent = base.replace(/\/[^/]*$/, "");
-  const needed = [...inherited, ...dependencies.map((other) => absoluteId(other, parent))];
   return [
     ...apps.map((json) => {
       const id = absoluteId(String(json["id"] ?? ""), base);
-      if (needed.length === 0) return { id, json: { ...json, id } };
-      const own = Array.isArray(json["dependencies"]) ? json["dependencies"] : [];
-      return { id, json: { ...json, id, dependencies: [...own, ...needed] } };
+      return { id, json: { ...json, id } };
     }),
-    ...groups.flatMap((group) => appsOf(absoluteId(group.id ?? "", base), group, needed)),
+    ...groups.flatMap((group) => appsOf(absoluteId(group.id ?? "", base), group)),
+  ];
+}
+
+/** It and all groups in it, with absolute paths, and what they depend on. */
+export function groupsOf(
+  base: string,
+  { groups = [], dependencies = [] }: GroupUpdate,
+): { readonly path: string; readonly dependencies: readonly string[] }[] {
+  const parent = base.replace(/\/[^/]*$/, "");
+  return [
+    { path: base, dependencies: dependencies.map((other) => absoluteId(other, parent)) },
+    ...groups.flatMap((group) => groupsOf(absoluteId(group.id ?? "", base), group)),
   ];
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { AppDefinition } from "../definition/app.ts";
+import type { Groups } from "./store.ts";
 
 export type ActionType = "StartApplication" | "StopApplication" | "ScaleApplication" | "RestartApplication";
 
@@ -33,7 +34,7 @@ export interface AppChange {
 }
 
 /** The steps: what goes first, then the new ones, then one step for each level of dependencies. */
-export function planDeployment(changes: readonly AppChange[], version: string): Deployment {
+export function planDeployment(changes: readonly AppChange[], version: string, groups: Groups): Deployment {
   const stops = changes
     .filter(({ after }) => after === null)
     .map(({ id }) => ({ action: "StopApplication", app: id }) as const);
@@ -41,7 +42,7 @@ export function planDeployment(changes: readonly AppChange[], version: string): 
     .filter(({ before }) => before === null)
     .map(({ id }) => ({ action: "StartApplication", app: id }) as const);
   const levels = new Map<number, Action[]>();
-  const levelOf = levelsOf(changes);
+  const levelOf = levelsOf(changes, groups);
   for (const change of changes) {
     if (change.after === null) continue;
     const level = levelOf(change.id);
@@ -82,14 +83,14 @@ function canonical(value: unknown): string {
 }
 
 /** Of each application, how many others of the same change have to be there first. */
-function levelsOf(changes: readonly AppChange[]): (id: string) => number {
+function levelsOf(changes: readonly AppChange[], groups: Groups): (id: string) => number {
   const apps = new Map(changes.map(({ id, after }) => [id, after]));
   const known = new Map<string, number>();
   const levelOf = (id: string): number => {
     const level = known.get(id);
     if (level !== undefined) return level;
     known.set(id, 0);
-    const needed = neededBy(apps.get(id) ?? undefined, apps.keys());
+    const needed = neededBy(apps.get(id) ?? undefined, apps.keys(), groups);
     known.set(
       id,
       needed.reduce((most, other) => Math.max(most, 1 + levelOf(other)), 0),
@@ -99,16 +100,18 @@ function levelsOf(changes: readonly AppChange[]): (id: string) => number {
   return levelOf;
 }
 
-/** Which of these applications one depends on: a dependency on a group is one on all that is in it. */
-export function neededBy(app: AppDefinition | undefined, ids: Iterable<string>): string[] {
-  if (app === undefined || app.dependencies.length === 0) return [];
-  return [...ids].filter(
-    (id) => id !== app.id && app.dependencies.some((other) => id === other || id.startsWith(`${other}/`)),
-  );
+/** Which of these applications one depends on, by itself or by a group it is in: on a group means on all that is in it. */
+function neededBy(app: AppDefinition | undefined, ids: Iterable<string>, groups: Groups): string[] {
+  if (app === undefined) return [];
+  const parts = app.id.split("/");
+  const around = parts.map((_part, index) => parts.slice(0, index + 1).join("/"));
+  const needed = [...app.dependencies, ...around.flatMap((path) => groups[path]?.dependencies ?? [])];
+  if (needed.length === 0) return [];
+  return [...ids].filter((id) => id !== app.id && needed.some((other) => id === other || id.startsWith(`${other}/`)));
 }
 
 /** Whether an application needs itself by way of others. */
-export function hasCycle(ids: readonly string[], apps: ReadonlyMap<string, AppDefinition>): boolean {
+export function hasCycle(ids: readonly string[], apps: ReadonlyMap<string, AppDefinition>, groups: Groups): boolean {
   const open = new Set<string>();
   const done = new Set<string>();
   const visit = (id: string): boolean => {
@@ -116,7 +119,7 @@ export function hasCycle(ids: readonly string[], apps: ReadonlyMap<string, AppDe
     if (done.has(id)) return false;
     open.add(id);
     const app = apps.get(id);
-    const found = app?.dependencies.includes(id) === true || neededBy(app, apps.keys()).some(visit);
+    const found = app?.dependencies.includes(id) === true || neededBy(app, apps.keys(), groups).some(visit);
     open.delete(id);
     done.add(id);
     return found;

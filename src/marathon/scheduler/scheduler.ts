@@ -201,7 +201,7 @@ export class Scheduler {
     if (record === undefined) return;
     instance.state = status.state;
     instance.message = status.message;
-    if (status.state === "TASK_STAGING") instance.stagedAt ??= status.timestamp;
+    if (!isTerminal(status.state)) instance.stagedAt ??= status.timestamp;
     if (status.state === "TASK_RUNNING") instance.startedAt ??= status.timestamp;
     if (status.state === "TASK_UNREACHABLE") instance.unreachableSince = status.timestamp;
     else {

@@ -38,6 +38,14 @@ export interface AppRecord {
   removed: boolean;
 }
 
+/** What a group is beyond the applications in it. */
+export interface GroupRecord {
+  readonly dependencies: readonly string[];
+  readonly version: string;
+}
+/** By absolute path; those that only applications' ids speak of are not there. */
+export type Groups = Readonly<Record<string, GroupRecord>>;
+
 /** Versions that are kept (`zk_max_versions`). */
 const MOST_VERSIONS = 50;
 
@@ -63,6 +71,13 @@ export function definitionOf(record: AppRecord, { version }: Pick<Instance, "ver
   return (record.versions.find((one) => one.version === version) ?? current(record)).app;
 }
 
+/** A change that is being put on disk. */
+interface Beginning {
+  readonly begun?: readonly Deployment[];
+  readonly replaced?: readonly Deployment[];
+  readonly groups?: Groups;
+}
+
 /**
  * Marathon's memory: a file for each application and one for the deployments, each replaced in one step. What an answer has
  * said is on disk before it is said; a task is on record before its agent hears of it.
@@ -70,6 +85,9 @@ export function definitionOf(record: AppRecord, { version }: Pick<Instance, "ver
 export class Store {
   readonly apps = new Map<string, AppRecord>();
   deployments: Deployment[] = [];
+  groups: Groups = {};
+  /** There was no record yet. */
+  readonly isNew: boolean;
   readonly frameworkId: string;
   readonly #dir: string;
   /** Writes of one file follow each other; several changes may share one. */
@@ -78,7 +96,7 @@ export class Store {
   /** Of applications whose last write has failed. */
   readonly #unsaved = new Set<string>();
   /** What {@link begin} is writing: on disk before it is in memory. */
-  #beginning: { readonly begun: readonly Deployment[]; readonly replaced: readonly Deployment[] } | undefined;
+  #beginning: Beginning | undefined;
 
   /** @param fresh the framework's id when there is none yet. Throws state_corrupt when a file cannot be understood. */
   constructor(dir: string, fresh: string) {
@@ -90,11 +108,14 @@ export class Store {
       this.apps.set(current(record).app.id, record);
     }
     const file = path.join(dir, "marathon.json");
-    const known = fs.existsSync(file)
-      ? readJson<{ frameworkId: string; deployments: Deployment[] }>(file)
-      : { frameworkId: fresh, deployments: [] };
+    this.isNew = !fs.existsSync(file);
+    // Former versions did not keep groups.
+    const known = this.isNew
+      ? { frameworkId: fresh, deployments: [] }
+      : readJson<{ frameworkId: string; deployments: Deployment[]; groups?: Groups }>(file);
     this.frameworkId = known.frameworkId;
     this.deployments = known.deployments;
+    this.groups = known.groups ?? {};
   }
 
   saveApp(id: string): Promise<void> {
@@ -117,9 +138,9 @@ export class Store {
     await Promise.all([...this.#unsaved].map((id) => this.saveApp(id)));
     const { frameworkId } = this;
     await this.#write(path.join(this.#dir, "marathon.json"), () => {
-      const { begun, replaced } = this.#beginning ?? { begun: [], replaced: [] };
+      const { begun = [], replaced = [], groups = this.groups } = this.#beginning ?? {};
       const deployments = [...this.deployments.filter((one) => !replaced.includes(one)), ...begun];
-      return { frameworkId, deployments };
+      return { frameworkId, deployments, groups };
     });
   }
 
@@ -127,12 +148,13 @@ export class Store {
    * The moment from which on a change is made: a deployment says what its applications shall be, so that a death before they are
    * on disk costs nothing. Throws when it cannot be written; nothing has changed then. One at a time.
    */
-  async begin(begun: readonly Deployment[], replaced: readonly Deployment[]): Promise<void> {
-    if (begun.length + replaced.length === 0) return;
-    this.#beginning = { begun, replaced };
+  async begin({ begun = [], replaced = [], groups = this.groups }: Beginning): Promise<void> {
+    if (begun.length + replaced.length === 0 && groups === this.groups) return;
+    this.#beginning = { begun, replaced, groups };
     try {
       await this.saveDeployments();
       this.deployments = [...this.deployments.filter((one) => !replaced.includes(one)), ...begun];
+      this.groups = groups;
     } finally {
       this.#beginning = undefined;
     }
