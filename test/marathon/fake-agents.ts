@@ -144,11 +144,11 @@ export class FakeWorld {
 }
 
 /** @param before a world that is no more, whose state directory and agents go on */
-export async function fakeWorld(t: Test, before?: FakeWorld): Promise<FakeWorld> {
+export async function fakeWorld(t: Test, before?: FakeWorld, { externalVolumes = true } = {}): Promise<FakeWorld> {
   const dir = before?.dir ?? tempDir("marathon");
   const agents = before?.agents ?? new FakeAgents();
   const log = (message: string) => t.comment(message);
-  const marathon = new Marathon({ stateDir: dir, agents: agents as unknown as Agents, externalVolumes: true, log });
+  const marathon = new Marathon({ stateDir: dir, agents: agents as unknown as Agents, externalVolumes, log });
   await marathon.start();
   const server = http.createServer(marathonApi({ marathon, address: "[::1]:8080", mesos: "[::1]:5051", log }));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
