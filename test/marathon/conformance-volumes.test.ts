@@ -1,6 +1,6 @@
 import t from "tap";
-import { D, type Json, M, NONE, option, V, without } from "./conformance-apps.ts";
-import { type FakeWorld, fakeWorld } from "./fake-agents.ts";
+import { D, type Json, M, option, V, without } from "./conformance-apps.ts";
+import { fakeWorld } from "./fake-agents.ts";
 
 // spec/marathon.md 10.1 by its numbers, over HTTP: what is posted to an empty system, and what is answered.
 const VOL = "/container/volumes(0)";
@@ -221,11 +221,6 @@ const rows: readonly [number, string, Json | readonly Json[], Errors | typeof OK
   ],
 ];
 
-async function clear(world: FakeWorld): Promise<void> {
-  for (const { versions } of world.marathon.apps()) await world.call("DELETE", `/v2/apps${versions[0]?.app.id}`);
-  await world.settled();
-}
-
 t.test("rows 1 to 58", async (t) => {
   const [on, off] = [await fakeWorld(t), await fakeWorld(t, undefined, { externalVolumes: false })];
   for (const [number, name, bodies, expected, extras = {}] of rows)
@@ -242,8 +237,7 @@ t.test("rows 1 to 58", async (t) => {
             t.match(world.agents.living("m")[0]?.info, extras.task);
           }
           if (extras.idle) t.equal(world.agents.tasks.size, 0);
-          await clear(world);
-          world.agents.tasks.clear();
+          await world.clear();
           continue;
         }
         t.match(answer, { status: 422, body: { message: extras.shape ? "Invalid JSON" : "Object is not valid" } });
@@ -263,69 +257,4 @@ t.test("rows 1 to 58", async (t) => {
           );
       }
     });
-});
-
-t.test("rows 59 to 67", async (t) => {
-  const world = await fakeWorld(t);
-  t.afterEach(() => clear(world));
-  const second = M(V(), { id: "/m2" });
-  const shared = V({}, { shared: true });
-  const post = (body: Json) => world.call("POST", "/v2/apps", body);
-  const conflict = (name: string, other: string) =>
-    `Volume name 'v1' in ${name} conflicts with volume(s) of same name in app(s): ${other}`;
-  const errors = (answer: { body: { details: { errors: string[] }[] } }) =>
-    answer.body.details.flatMap((one) => one.errors).toSorted();
-
-  t.test("59 one name in two applications", async (t) => {
-    await post(M());
-    t.same(errors(await post(second)), [conflict("/m", "/m2"), conflict("/m2", "/m")]);
-  });
-  t.test("60 also when one has no instances", async (t) => {
-    await post(M(V(), { instances: 0 }));
-    t.same(errors(await post(second)), [conflict("/m", "/m2"), conflict("/m2", "/m")]);
-  });
-  t.test("61 both share it", async (t) => {
-    await post(M(shared));
-    t.equal((await post(M(shared, { id: "/m2" }))).status, 201);
-  });
-  t.test("62 only one shares it", async (t) => {
-    await post(M());
-    t.same(errors(await post(M(shared, { id: "/m2" }))), [conflict("/m2", "/m")]);
-  });
-  t.test("63 in two groups of one group", async (t) => {
-    const groups = ["a", "b"].map((id) => ({ id, apps: [M(V(), { id: "m" })] }));
-    const { status, body } = await world.call("POST", "/v2/groups", { id: "/g", groups });
-    t.equal(status, 422);
-    for (const { path } of body.details) t.match(path, /^\/groups\(/);
-  });
-  t.test("64 two instances by an update", async (t) => {
-    await post(M());
-    await world.settled();
-    const { status, body } = await world.call("PATCH", "/v2/apps/m", { instances: 2 });
-    t.match({ status, details: body.details }, { status: 422, details: [{ path: "/", errors: [LIMITED["/"]] }] });
-    t.equal((await world.app("/m")).instances, 1, "what is stored is unchanged");
-  });
-  t.test("65 a volume that comes later brings its rules", async (t) => {
-    const { container } = M();
-    await post({ id: "/m", cmd: "sleep 100", cpus: 0.1, mem: 32 });
-    await world.settled();
-    const refused = await world.call("PUT", "/v2/apps/m", { container });
-    t.match(refused, { status: 422, body: { details: [{ path: "/upgradeStrategy/maximumOverCapacity" }] } });
-    t.equal((await world.call("PUT", "/v2/apps/m", { container, upgradeStrategy: NONE })).status, 200);
-  });
-  t.test("66 another size starts it anew", async (t) => {
-    await post(M());
-    await world.settled();
-    const { container } = M(V({}, { size: 2 }));
-    const { status } = await world.call("PUT", "/v2/apps/m", { container });
-    t.equal(status, 200);
-    const [deployment] = (await world.call("GET", "/v2/deployments")).body;
-    t.match(deployment, { steps: [{ actions: [{ action: "RestartApplication", app: "/m" }] }] });
-  });
-  t.test("67 a group is scaled", async (t) => {
-    await post(M());
-    await world.settled();
-    const scaled = await world.call("PUT", "/v2/groups/", { scaleBy: 2 });
-    t.match(scaled, { status: 422, body: { details: [{ errors: [LIMITED["/"]] }] } });
-  });
 });

@@ -3,8 +3,8 @@ import path from "node:path";
 import t from "tap";
 import { DIFFERENT, ROWS } from "./conformance-rows.ts";
 
-/** The numbers of tests: `t.test("12 …` and entries of tables of tests, `[12, "…`. */
-const NUMBERS = /(?:\.test\(\s*["'`]|^\s*\[\s*)(?<number>\d{1,3})(?: |,\s*["'])/gm;
+/** The numbers of tests: `t.test("12 …` and entries of tables of tests, `[12, "…` or `["12 …`. */
+const NUMBERS = /(?:\.test\(\s*["'`]|^\s*\[\s*["'`]?)(?<number>\d{1,3})(?: [^"'`]*["'`]|,\s*["'])/gm;
 
 const dir = import.meta.dirname;
 const found = fs

@@ -127,11 +127,20 @@ export class FakeWorld {
     await waitFor(() => this.marathon.store.deployments.length === 0, { what: "all deployments to end", every: 5 });
   }
 
-  /** Posts an application and waits for its tasks. */
+  /** Posts an application and waits for its deployment to end. */
   async post(app: object): Promise<void> {
     const { status, body } = await this.call("POST", "/v2/apps", app);
     if (status !== 201) throw new Error(JSON.stringify(body));
+    const { deployments } = this.marathon;
+    await waitFor(() => deployments.of(body.id).length === 0, { what: `${body.id} to be deployed`, every: 2 });
+  }
+
+  /** As if nothing had ever been there. */
+  async clear(): Promise<void> {
+    for (const { versions } of this.marathon.apps()) await this.call("DELETE", `/v2/apps${versions[0]?.app.id}`);
     await this.settled();
+    this.agents.tasks.clear();
+    this.events.length = 0;
   }
 
   /** What API and scheduler say of an application. */

@@ -17,7 +17,7 @@ export interface App {
   readonly tasks: readonly Task[];
   readonly tasksRunning: number;
   readonly deployments: readonly { readonly id: string }[];
-  readonly lastTaskFailure?: { readonly message: string; readonly state: string };
+  readonly lastTaskFailure?: { readonly message: string; readonly state: string; readonly taskId: string };
   readonly version: string;
   readonly instances: number;
 }
