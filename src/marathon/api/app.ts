@@ -69,7 +69,7 @@ export function marathonApi({ marathon, address, mesos, log }: ApiOptions): Expr
     response.json(marathon.store.deployments.map((one) => renderDeployment(marathon, one)));
   });
   app.delete("/v2/deployments/:id", async (request, response) => {
-    const begun = await marathon.cancel(request.params.id, { force: isTrue(request.query["force"]) });
+    const begun = await marathon.changes.cancel(request.params.id, { force: isTrue(request.query["force"]) });
     if (begun === undefined) response.status(202).end();
     else response.json(begun);
   });

@@ -25,7 +25,7 @@ export function appRoutes(app: Express, marathon: Marathon, address: string): vo
     const absent = () => {
       if (marathon.find(id) !== undefined) throw new MarathonError(409, TEXTS.tree.appExists(id));
     };
-    const begun = await marathon.change(() => [{ id, after: marathon.define(id, update, undefined) }], {
+    const begun = await marathon.changes.make(() => [{ id, after: marathon.changes.define(id, update, undefined) }], {
       force: isTrue(request.query["force"]),
       absent,
       made: () => tellPost(marathon, request, id),
@@ -45,12 +45,12 @@ export function appRoutes(app: Express, marathon: Marathon, address: string): vo
     if (!Array.isArray(updates))
       throw new MarathonError(422, TEXTS.shape.message, { details: [{ path: "/", errors: [TEXTS.shape.array] }] });
     const read = updates.map((one) => readUpdate(one));
-    const begun = await marathon.change(
+    const begun = await marathon.changes.make(
       () =>
         read.map((update) => {
           const id = absoluteId(update.id ?? "");
           const before = request.method === "PATCH" ? marathon.app(id) : marathon.find(id);
-          return { id, after: marathon.define(id, update, before && current(before).app) };
+          return { id, after: marathon.changes.define(id, update, before && current(before).app) };
         }),
       { force: isTrue(request.query["force"]) },
     );
@@ -85,7 +85,7 @@ async function one(marathon: Marathon, path: string, request: Request, response:
       const update = readUpdate(bodyOf(request));
       const created = marathon.find(id) === undefined;
       const whole = !isTrue(request.query["partialUpdate"], true) && request.method === "PUT";
-      const begun = await marathon.change(
+      const begun = await marathon.changes.make(
         () => [{ id, after: updated(marathon, id, update, { must: request.method === "PATCH", whole }) }],
         { force, made: () => tellPost(marathon, request, id) },
       );
@@ -94,7 +94,7 @@ async function one(marathon: Marathon, path: string, request: Request, response:
     }
     case "DELETE": {
       marathon.app(id);
-      const begun = await marathon.change(() => [{ id, after: null }], {
+      const begun = await marathon.changes.make(() => [{ id, after: null }], {
         force: isTrue(request.query["force"], true),
         made: () => tellPost(marathon, request, id),
       });
@@ -133,13 +133,13 @@ function updated(
     if (old === undefined) throw new MarathonError(404, `App '${id}' does not exist in version ${version}`);
     return old.app;
   }
-  return marathon.define(id, others, whole ? undefined : record && current(record).app);
+  return marathon.changes.define(id, others, whole ? undefined : record && current(record).app);
 }
 
 async function restart(marathon: Marathon, path: string, request: Request, response: Response): Promise<void> {
   if (request.method !== "POST") throw methodNotAllowed();
   const id = absoluteId(path);
-  const begun = await marathon.change(() => [{ id, after: current(marathon.app(id)).app, restart: true }], {
+  const begun = await marathon.changes.make(() => [{ id, after: current(marathon.app(id)).app, restart: true }], {
     force: isTrue(request.query["force"]),
   });
   answer(response, begun, 200, begun);

@@ -47,11 +47,11 @@ async function whole(marathon: Marathon, path: string, request: Request, respons
         if (request.method === "POST") checkNew(marathon, base);
       };
       if (isTrue(request.query["dryRun"])) {
-        response.json({ steps: marathon.plan(define, grouped(marathon.store.groups, base, update, "")) });
+        response.json({ steps: marathon.changes.plan(define, grouped(marathon.store.groups, base, update, "")) });
         return;
       }
       const groups = (now: Groups, version: string) => grouped(now, base, update, version);
-      const begun = await marathon.change(define, { force, absent, groups });
+      const begun = await marathon.changes.make(define, { force, absent, groups });
       answer(response, begun, request.method === "POST" ? 201 : 200, begun);
       return;
     }
@@ -59,7 +59,7 @@ async function whole(marathon: Marathon, path: string, request: Request, respons
       checkThere(marathon, path);
       const going = below(marathon, path);
       const groups = (now: Groups) => without(now, (group) => group === path || isBelow(group, path));
-      const begun = await marathon.change(() => going.map((id) => ({ id, after: null })), { force, groups });
+      const begun = await marathon.changes.make(() => going.map((id) => ({ id, after: null })), { force, groups });
       answer(response, begun, 200, begun);
       return;
     }
@@ -140,7 +140,7 @@ function changes(marathon: Marathon, base: string, update: GroupUpdate): Change[
 function replaced(marathon: Marathon, base: string, update: GroupUpdate): Change[] {
   const wanted = appsOf(base, update).map(({ id, json }) => {
     const record = marathon.find(id);
-    return { id, after: marathon.define(id, readUpdate(json), record && current(record).app) };
+    return { id, after: marathon.changes.define(id, readUpdate(json), record && current(record).app) };
   });
   const named = new Set(wanted.map(({ id }) => id));
   const gone = update.apps === undefined && update.groups === undefined ? [] : below(marathon, base);
@@ -150,7 +150,7 @@ function replaced(marathon: Marathon, base: string, update: GroupUpdate): Change
 function scaled(marathon: Marathon, base: string, factor: number): Change[] {
   return below(marathon, base).map((id) => {
     const { app } = current(marathon.app(id));
-    return { id, after: marathon.define(id, { instances: Math.ceil(app.instances * factor) }, app) };
+    return { id, after: marathon.changes.define(id, { instances: Math.ceil(app.instances * factor) }, app) };
   });
 }
 

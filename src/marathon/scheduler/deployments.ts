@@ -106,4 +106,4 @@ export class Deployments {
 }
 
 /** A deployment as the events have it; how much of it is told is for each listener to say. */
-export const planOf = ({ id, steps, version, before }: Deployment): Plan => ({ id, steps, version, before });
+const planOf = ({ id, steps, version, before }: Deployment): Plan => ({ id, steps, version, before });

@@ -1,23 +1,20 @@
 import type { Agents } from "../../mesos/master/agents.ts";
 import { type AgentTask, isTerminal, type TaskStatus } from "../../mesos/task.ts";
-import { afterFailure, NO_BACKOFF } from "./backoff.ts";
+import { NO_BACKOFF } from "./backoff.ts";
+import { Checks } from "./checks.ts";
+import { noteEnd, noteHealthKill } from "./ends.ts";
 import type { Events } from "./events.ts";
-import { Health } from "./health.ts";
-import { type Instance, isEnded, isLive, newInstance, taskIdOf } from "./instance.ts";
+import { type Instance, isEnded, isLive, newInstance } from "./instance.ts";
+import { Launcher } from "./launcher.ts";
 import { Losses } from "./losses.ts";
 import { Placement } from "./placement.ts";
-import { Readiness, type ReadinessResult } from "./readiness.ts";
+import type { ReadinessResult } from "./readiness.ts";
 import { decide } from "./selection.ts";
-import { type AppRecord, current, definitionOf, type Store, type TaskFailure } from "./store.ts";
+import { type AppRecord, current, type Store } from "./store.ts";
 import { TaskEvents } from "./task-events.ts";
-import { taskInfo } from "./task-info.ts";
 import { Tasks } from "./tasks.ts";
 import { Timers } from "./timers.ts";
 import type { Waiting } from "./waiting.ts";
-
-/** Ends that make the next start wait (spec/marathon.md 6.7), and those that are remembered as failures (6.3). */
-const BACKED_OFF = new Set(["TASK_FINISHED", "TASK_FAILED", "TASK_ERROR", "TASK_GONE"]);
-const FAILURES = new Set(["TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_GONE"]);
 
 /** After a record could not be written. */
 const SAVE_AGAIN_MS = 1000;
@@ -44,11 +41,8 @@ export class Scheduler {
   readonly #placement: Placement;
   readonly #losses: Losses;
   readonly #tell: TaskEvents;
-  readonly #health: Health;
-  readonly #readiness: Readiness;
-  /** Tasks whose end has been told of: agents tell it again after every start of theirs. */
-  readonly #toldEnds = new Set<string>();
-  readonly #startedAt = new Date().toISOString();
+  readonly #launcher: Launcher;
+  readonly #checks: Checks;
   #closed = false;
 
   constructor(options: SchedulerOptions) {
@@ -61,7 +55,10 @@ export class Scheduler {
       tasks: this.#tasks,
       timers: this.#timers,
       delayOver: (appId) => this.look(appId),
-      placed: (appId, instance) => void this.#placed(appId, instance),
+      placed: (appId, instance) => {
+        this.#tell.condition(appId, instance, "Provisioned");
+        void this.#launcher.placed(appId, instance);
+      },
     });
     this.#losses = new Losses({
       timers: this.#timers,
@@ -72,7 +69,14 @@ export class Scheduler {
       },
       expunge: (appId, instance) => this.#remove(appId, instance),
     });
-    this.#health = new Health({
+    this.#launcher = new Launcher({
+      store,
+      agents,
+      unplaced: (appId, instance) => this.#unplaced(appId, instance),
+      log: options.log,
+    });
+    this.#checks = new Checks({
+      store,
       failed: (appId, instance, check) => this.#tell.healthCheckFailed(appId, instance, check),
       changed: (appId, instance, alive) => {
         this.#tell.healthChanged(appId, instance, alive);
@@ -80,30 +84,24 @@ export class Scheduler {
         queueMicrotask(() => this.look(appId));
       },
       kill: (appId, instance, why) => this.#killUnhealthy(appId, instance, why),
-    });
-    this.#readiness = new Readiness((appId) => {
       // On disk before a deployment ends by it: it is not asked again.
-      void this.#save(appId).then(() => this.look(appId));
+      ready: (appId) => void this.#save(appId).then(() => this.look(appId)),
     });
   }
 
   close(): void {
     this.#closed = true;
     this.#timers.close();
-    this.#health.close();
-    this.#readiness.close();
+    this.#launcher.close();
+    this.#checks.close();
   }
 
   waiting(appId: string): Waiting | undefined {
     return this.#placement.waiting(appId);
   }
 
-  /** What the last readiness checks of an application's instances have shown. */
   readinessOf(appId: string): ReadinessResult[] {
-    return (this.#options.store.apps.get(appId)?.instances ?? []).flatMap((instance) => {
-      const result = this.#readiness.result(instance);
-      return result === undefined ? [] : [{ ...result, taskId: taskIdOf(instance) }];
-    });
+    return this.#checks.readinessOf(appId);
   }
 
   /** Looks at everything again: at the start, and when agents have come. */
@@ -136,7 +134,7 @@ export class Scheduler {
       return;
     }
     instance.killing = true;
-    this.#tellAgent(instance);
+    this.#launcher.kill(instance);
     this.#save(appId);
   }
 
@@ -145,7 +143,7 @@ export class Scheduler {
     const found = this.#tasks.find(info.taskId);
     if (found === undefined) {
       if (isTerminal(status.state)) {
-        this.#unknownEnded(info, status);
+        this.#tell.unknownEnded(status);
         return;
       }
       // Nobody waits for it any more: it was replaced while its agent was away.
@@ -155,10 +153,14 @@ export class Scheduler {
     const { appId, instance } = found;
     if (instance.agent !== agent || isEnded(instance)) return;
     // It may not have heard of it: nobody answered, or the daemon died in between.
-    if (instance.killing && status.state !== "TASK_KILLING" && !isTerminal(status.state)) this.#tellAgent(instance);
+    if (instance.killing && status.state !== "TASK_KILLING" && !isTerminal(status.state)) this.#launcher.kill(instance);
     const staged = status.state === "TASK_STAGING" && instance.stagedAt === undefined;
     if (instance.state !== status.state || staged) this.#update(appId, instance, status);
-    else this.#same(appId, instance, status);
+    else {
+      // Nothing new but perhaps its health; or the daemon has been away.
+      if (status.healthy !== undefined) this.#checks.told(appId, instance, status.healthy, status.message);
+      this.#checks.follow(appId, instance);
+    }
   }
 
   /** All that an agent knows: instances that are thought to be there and are not are gone. */
@@ -167,7 +169,7 @@ export class Scheduler {
       if (taskIds.has(taskId)) continue;
       if (instance.state === "TASK_STAGING" && instance.stagedAt === undefined) {
         // The daemon died before the agent heard of it.
-        this.#launch(appId, instance);
+        this.#launcher.launch(appId, instance);
         continue;
       }
       this.#update(appId, instance, statusNow(taskId, "TASK_GONE", `agent ${agent} does not know the task`));
@@ -210,36 +212,24 @@ export class Scheduler {
     }
     this.#tasks.set(appId, instance);
     this.#tell.status(appId, instance, status);
-    this.#follow(appId, record, instance);
-    if (isTerminal(status.state)) {
-      this.#toldEnds.add(status.taskId);
-      this.#ended(appId, record, instance, status);
-    }
+    this.#checks.follow(appId, instance);
+    if (isTerminal(status.state)) this.#ended(appId, record, instance, status);
     this.#save(appId);
     this.look(appId);
   }
 
   #ended(appId: string, record: AppRecord, instance: Instance, status: TaskStatus): void {
-    const { app, version, lastConfigChangeAt } = current(record);
-    if (FAILURES.has(status.state)) record.lastTaskFailure = this.#failure(appId, instance, status);
-    // What a former definition does is nothing against the present one.
-    if (BACKED_OFF.has(status.state) && !instance.killing && instance.version >= lastConfigChangeAt)
-      record.backoff = afterFailure(record.backoff, app, Date.now());
+    noteEnd(record, instance, status, this.#tell.agentId(instance.agent));
     if (instance.killing || instance.goal === "Stopped") {
       this.#remove(appId, instance);
       return;
     }
     // The instance stays, its next task has the next number.
+    const { version } = current(record);
     const next = { ...newInstance(appId, version), id: instance.id, attempt: instance.attempt + 1 };
     this.#tasks.delete(instance);
     record.instances = record.instances.map((other) => (other === instance ? next : other));
     this.#tasks.set(appId, next);
-  }
-
-  #failure(appId: string, instance: Instance, { state, message, timestamp }: Omit<TaskStatus, "taskId">): TaskFailure {
-    const { agent: host = "", version } = instance;
-    const slaveId = this.#tell.agentId(host);
-    return { appId, host, message, slaveId, state, taskId: taskIdOf(instance), timestamp, version };
   }
 
   #remove(appId: string, instance: Instance): void {
@@ -248,8 +238,7 @@ export class Scheduler {
     record.instances = record.instances.filter((other) => other !== instance);
     this.#tasks.delete(instance);
     this.#losses.forget(instance);
-    this.#health.forget(instance);
-    this.#readiness.forget(instance);
+    this.#checks.forget(instance);
     this.#save(appId);
     queueMicrotask(() => this.look(appId));
   }
@@ -278,69 +267,24 @@ export class Scheduler {
     if (start > 0) this.#save(appId);
   }
 
-  /** A task is on record before its agent hears of it. */
-  async #placed(appId: string, instance: Instance): Promise<void> {
-    this.#tell.condition(appId, instance, "Provisioned");
-    try {
-      await this.#options.store.saveApp(appId);
-      this.#launch(appId, instance);
-    } catch (error) {
-      this.#options.log(`${appId} is not started: ${String(error)}`);
-      if (instance.killing) return this.#remove(appId, instance);
-      Object.assign(instance, { state: "Scheduled", ports: [] } satisfies Partial<Instance>);
-      delete instance.agent;
-      this.#tasks.set(appId, instance);
-      this.#timers.later(`${appId} delay`, SAVE_AGAIN_MS, () => this.look(appId));
+  /** It waits again, and is looked at when there may be room for its record. */
+  #unplaced(appId: string, instance: Instance): void {
+    if (instance.killing) {
+      this.#remove(appId, instance);
+      return;
     }
-  }
-
-  #launch(appId: string, instance: Instance): void {
-    const record = this.#options.store.apps.get(appId);
-    if (record === undefined || instance.agent === undefined || this.#closed) return;
-    const { version } = instance;
-    const info = taskInfo(definitionOf(record, instance), version, instance, this.#options.store.frameworkId);
-    // One that does not answer is asked again when it does (known).
-    this.#options.agents
-      .launch(instance.agent, info)
-      .catch((error) => this.#options.log(`${appId}: agent ${instance.agent}: ${String(error)}`));
-  }
-
-  /** Nothing new but perhaps its health; or the daemon has been away. */
-  #same(appId: string, instance: Instance, { healthy, message }: TaskStatus): void {
-    const record = this.#options.store.apps.get(appId);
-    if (record === undefined) return;
-    if (healthy !== undefined) this.#health.told(appId, definitionOf(record, instance), instance, healthy, message);
-    this.#follow(appId, record, instance);
-  }
-
-  /** Looks after a task that runs, also after a start of the daemon; ends that for one that does not. */
-  #follow(appId: string, record: AppRecord, instance: Instance): void {
-    const app = definitionOf(record, instance);
-    this.#health.follow(appId, app, instance);
-    this.#readiness.follow(appId, app, instance);
+    Object.assign(instance, { state: "Scheduled", ports: [] } satisfies Partial<Instance>);
+    delete instance.agent;
+    this.#tasks.set(appId, instance);
+    this.#timers.later(`${appId} delay`, SAVE_AGAIN_MS, () => this.look(appId));
   }
 
   #killUnhealthy(appId: string, instance: Instance, why: string): void {
     const record = this.#options.store.apps.get(appId);
-    const message = `Task was killed since health check failed. Reason: ${why}`;
-    const timestamp = new Date().toISOString();
-    if (record !== undefined)
-      record.lastTaskFailure = this.#failure(appId, instance, { state: "TASK_KILLED", message, timestamp });
+    if (record !== undefined) noteHealthKill(record, instance, why, this.#tell.agentId(instance.agent));
     this.#tell.killedUnhealthy(appId, instance, why);
     this.kill(appId, instance);
     this.look(appId);
-  }
-
-  /** One that was replaced while its agent was away has ended. */
-  #unknownEnded({ taskId }: AgentTask["info"], { state, timestamp }: TaskStatus): void {
-    if (this.#toldEnds.has(taskId) || timestamp < this.#startedAt) return;
-    this.#toldEnds.add(taskId);
-    this.#tell.unknownEnded(taskId, state);
-  }
-
-  #tellAgent(instance: Instance): void {
-    if (instance.agent === undefined) return;
-    this.#options.agents.kill(instance.agent, taskIdOf(instance)).catch(() => undefined);
   }
 
   async #save(appId: string): Promise<void> {
