@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import t from "tap";
 import { afterFailure, NO_BACKOFF } from "../../src/marathon/scheduler/backoff.ts";
+import { Usages } from "../../src/marathon/scheduler/usage.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { fakeWorld, plain } from "./fake-agents.ts";
 import { stateful } from "./world.ts";
@@ -242,4 +243,17 @@ t.test("DOCKER tasks have five seconds to end, MESOS tasks three", async (t) => 
   await world.post(plain("/d", { container: { type: "DOCKER", docker: { image: "x" } } }));
   const grace = ["m", "d"].map((name) => world.agents.living(name)[0]?.info.killGraceSeconds);
   t.same(grace, [3, 5]);
+});
+
+t.test("sums of what is taken do not drift, and a port that two use is taken until both are gone", async (t) => {
+  const usages = new Usages();
+  const use = (ports: number[]) => ({ agent: "a", ports, cpus: 0.1, mem: 0.7, disk: 0 });
+  for (let i = 0; i < 1000; i++) usages.set(`${i}`, use([i % 2]));
+  for (let i = 0; i < 998; i++) usages.set(`${i}`, undefined);
+  usages.set("998", use([1]));
+  t.same(usages.on("a"), { cpus: 0.2, mem: 1.4, disk: 0, ports: new Set([1]) });
+  usages.set("998", undefined);
+  t.same(usages.on("a").ports, new Set([1]));
+  usages.set("999", undefined);
+  t.same(usages.on("a"), { cpus: 0, mem: 0, disk: 0, ports: new Set() });
 });
