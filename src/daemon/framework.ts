@@ -66,7 +66,8 @@ export class Framework implements FrameworkPart {
       loseHost,
       log,
     });
-    this.#marathon = new Marathon({ stateDir, agents: this.agents, externalVolumes: true, log });
+    const master = this.#address(options.mesosPort);
+    this.#marathon = new Marathon({ stateDir, agents: this.agents, externalVolumes: true, master, log });
   }
 
   apps(): AppOverview[] {
@@ -82,7 +83,12 @@ export class Framework implements FrameworkPart {
     }
     await this.#marathon.start();
     await this.#options.joinFaults(this.agents);
-    const marathon = marathonApi({ marathon: this.#marathon, address: this.#address(marathonPort), log });
+    const marathon = marathonApi({
+      marathon: this.#marathon,
+      address: this.#address(marathonPort),
+      mesos: this.#address(mesosPort),
+      log,
+    });
     const mesos = mesosApi({
       agents: this.agents,
       tasks: (agent) => this.agents.tasks(agent),

@@ -61,60 +61,64 @@ t.test(
       what: "the container to be gone",
     });
 
-    const relative = definition("/relative", driver, {
-      cmd: "echo here > /mnt/mesos/sandbox/data/f; cat /mnt/mesos/sandbox/data/f; exec tail -f /dev/null",
-    });
-    Object.assign(relative.container.volumes[0] as object, { containerPath: "data" });
-    t.equal((await world.call("POST", "/v2/apps", relative)).status, 201);
-    await world.said(await world.runs("/relative", 60_000), /^here$/m);
-    t.pass("75 a relative path is below the sandbox");
-    await world.call("DELETE", "/v2/apps/relative");
-
-    const parameters = [
-      { key: "volume-driver", value: driver },
-      { key: "volume", value: "by-parameter:/data" },
-      { key: "env", value: "SAID=81" },
-    ];
-    const plain = {
-      id: "/parameters",
-      cmd: 'echo "$SAID $MESOS_TASK_ID" >> /data/f; exec tail -f /dev/null',
-      instances: 2,
-      cpus: 0.1,
-      mem: 32,
-      container: { type: "DOCKER", docker: { image: IMAGE, network: "HOST", parameters } },
-      healthChecks: [
-        {
-          protocol: "COMMAND",
-          command: { value: "test $(wc -l < /data/f) -ge 2" },
-          intervalSeconds: 1,
-          delaySeconds: 0,
-        },
-      ],
-    };
-    t.equal((await world.call("POST", "/v2/apps", plain)).status, 201, "81 no rules of external volumes");
-    await world.running("/parameters", 2, 60_000);
-    t.pass("81 both have the volume, and are well by a check inside");
-    await world.call("DELETE", "/v2/apps/parameters");
-    await waitFor(async () => (await engine.docker("ps", "--all", "--quiet")) === "", {
-      what: "the containers to be gone",
-      deadline: 30_000,
+    await t.test("75 a relative path is below the sandbox", async (t) => {
+      const relative = definition("/relative", driver, {
+        cmd: "echo here > /mnt/mesos/sandbox/data/f; cat /mnt/mesos/sandbox/data/f; exec tail -f /dev/null",
+      });
+      Object.assign(relative.container.volumes[0] as object, { containerPath: "data" });
+      t.equal((await world.call("POST", "/v2/apps", relative)).status, 201);
+      await world.said(await world.runs("/relative", 60_000), /^here$/m);
+      await world.call("DELETE", "/v2/apps/relative");
     });
 
-    const two = definition("/two", driver);
-    two.container.volumes.push({
-      ...two.container.volumes[0],
-      containerPath: "/other",
-      external: { name: "other", provider: "dvdi", options: { "dvdi/driver": "another" } },
-    } as never);
-    t.equal((await world.call("POST", "/v2/apps", two)).status, 201);
-    const failure = await waitFor(async () => (await world.app("/two")).lastTaskFailure, {
-      what: "a failure",
-      deadline: 30_000,
+    await t.test("81 volumes by parameters: both instances have them, and are well by a check inside", async (t) => {
+      const parameters = [
+        { key: "volume-driver", value: driver },
+        { key: "volume", value: "by-parameter:/data" },
+        { key: "env", value: "SAID=81" },
+      ];
+      const plain = {
+        id: "/parameters",
+        cmd: 'echo "$SAID $MESOS_TASK_ID" >> /data/f; exec tail -f /dev/null',
+        instances: 2,
+        cpus: 0.1,
+        mem: 32,
+        container: { type: "DOCKER", docker: { image: IMAGE, network: "HOST", parameters } },
+        healthChecks: [
+          {
+            protocol: "COMMAND",
+            command: { value: "test $(wc -l < /data/f) -ge 2" },
+            intervalSeconds: 1,
+            delaySeconds: 0,
+          },
+        ],
+      };
+      t.equal((await world.call("POST", "/v2/apps", plain)).status, 201, "no rules of external volumes");
+      await world.running("/parameters", 2, 60_000);
+      await world.call("DELETE", "/v2/apps/parameters");
+      await waitFor(async () => (await engine.docker("ps", "--all", "--quiet")) === "", {
+        what: "the containers to be gone",
+        deadline: 30_000,
+      });
     });
-    t.match(failure.message, /Only one volume driver is supported$/, "76");
-    await world.call("DELETE", "/v2/apps/two");
-    await waitFor(async () => (await world.call("GET", "/v2/deployments")).body.length === 0, {
-      what: "the end of it",
+
+    await t.test("76 two drivers in one container", async (t) => {
+      const two = definition("/two", driver);
+      two.container.volumes.push({
+        ...two.container.volumes[0],
+        containerPath: "/other",
+        external: { name: "other", provider: "dvdi", options: { "dvdi/driver": "another" } },
+      } as never);
+      t.equal((await world.call("POST", "/v2/apps", two)).status, 201);
+      const failure = await waitFor(async () => (await world.app("/two")).lastTaskFailure, {
+        what: "a failure",
+        deadline: 30_000,
+      });
+      t.match(failure.message, /Only one volume driver is supported$/);
+      await world.call("DELETE", "/v2/apps/two");
+      await waitFor(async () => (await world.call("GET", "/v2/deployments")).body.length === 0, {
+        what: "the end of it",
+      });
     });
   },
 );

@@ -2,8 +2,10 @@ import fs from "node:fs";
 import path from "node:path";
 import { mock } from "node:test";
 import t from "tap";
+import { Agent } from "../../src/mesos/agent/agent.ts";
 import { Dvdcli } from "../../src/mesos/agent/dvdcli.ts";
 import type { Namespace } from "../../src/mesos/agent/namespace.ts";
+import { requiresFuse } from "../helpers/requires.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
@@ -45,4 +47,53 @@ t.test("78 a mount that hangs is killed with all that it has started, and named 
   mock.timers.tick(120_000);
   mock.timers.reset();
   await result;
+});
+
+t.test("78 and it is the failure of the task, in the agent's words", { skip: requiresFuse() }, async (t) => {
+  const dir = tempDir("call");
+  t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const dvdcli = path.join(dir, "dvdcli");
+  fs.writeFileSync(dvdcli, '#!/bin/sh\n[ "$1" = unmount ] || exec sleep 1000\n', { mode: 0o755 });
+  const [pluginDir, volumesDir] = [path.join(dir, "plugins"), path.join(dir, "volumes")];
+  for (const one of [pluginDir, volumesDir]) fs.mkdirSync(one);
+  const agent = new Agent(
+    {
+      name: "agent-1",
+      id: "S1",
+      workDir: dir,
+      socket: "",
+      pluginDir,
+      volumesDir,
+      dvdcli,
+      executor: path.resolve(import.meta.dirname, "../../dist/bin/mesos-executor.sh"),
+      faultsFile: path.join(dir, "faults.json"),
+      mountTimeoutSeconds: 1,
+      unmountTimeoutSeconds: 600,
+    },
+    (message) => t.comment(message),
+  );
+  agent.recover();
+  const source = { driver: "rexray", name: "v", options: {} };
+  agent.launch({
+    taskId: "m.1",
+    name: "m",
+    frameworkId: "f",
+    command: { shell: "sleep 1000" },
+    env: {},
+    fetch: [],
+    resources: { cpus: 0.1, mem: 32, disk: 0 },
+    ports: [],
+    volumes: [{ containerPath: "data", mode: "RW", source }],
+    killGraceSeconds: 1,
+    labels: {},
+  });
+  const failed = await waitFor(
+    async () => (await agent.after(0, 0)).tasks.find(({ status }) => status.state === "TASK_FAILED"),
+    { what: "the failure" },
+  );
+  t.match(failed.status, {
+    message: "Failed to launch container: 'mount' timed out in 1secs",
+    reason: "REASON_CONTAINER_LAUNCH_FAILED",
+  });
+  await agent.drain();
 });

@@ -55,7 +55,7 @@ t.test("dvdcli is called as Mesos does", { skip, timeout: 120_000 }, async (t) =
     ["69 a size", {}, { size: 1 }, `mount ${foo} --volumeopts=size=1`],
     ["70 a size and an option of that name", { "dvdi/size": "2" }, { size: 1 }, `mount ${foo} --volumeopts=size=1`],
     [
-      "16, 72 options of others, blanks",
+      "16 options of others are left out",
       { "foo/x": "1", "dvdi/iops": "100" },
       {},
       `mount ${foo} --volumeopts=iops=100`,
@@ -80,6 +80,19 @@ t.test("dvdcli is called as Mesos does", { skip, timeout: 120_000 }, async (t) =
     t.same(calls(), [`mount ${foo} --volumeopts=size=abc`, `unmount ${foo}`]);
   });
 
+  await t.test("72 blanks around a value, and a driver that is not ours", async (t) => {
+    fs.writeFileSync(log, "");
+    // Nobody looks for its socket: that takes a while.
+    fs.writeFileSync(path.join(dir, "fail-mount"), "");
+    const other = options({ "dvdi/driver": "bar", "dvdi/iops": " 100 " });
+    t.equal((await world.call("POST", "/v2/apps", stateful("/w", "", other))).status, 201);
+    await waitFor(() => calls().length > 0, { what: "a call" });
+    t.equal(calls()[0], "mount --volumedriver=bar --volumename=foo --volumeopts=iops=100");
+    fs.writeFileSync(path.join(dir, "fail-unmount"), "");
+    await stop(world, "/w");
+    for (const name of ["fail-mount", "fail-unmount"]) fs.rmSync(path.join(dir, name));
+  });
+
   await t.test("73 what a task writes lands in the volume, and the next instance sees it", async (t) => {
     const external = { name: "bar", provider: "dvdi", options: { "dvdi/driver": "rexray" } };
     const volumes = [{ containerPath: "data", mode: "RW", external }];
@@ -102,18 +115,21 @@ t.test("dvdcli is called as Mesos does", { skip, timeout: 120_000 }, async (t) =
     await stop(world, "/x");
   });
 
-  await t.test("31 two tasks share a volume: a mount each, one unmount after the second", async (t) => {
-    fs.writeFileSync(log, "");
-    const shared = options({}, { shared: true });
-    const pinned = { constraints: [["hostname", "CLUSTER", "agent-2"]] };
-    for (const id of ["/a", "/b"]) await world.call("POST", "/v2/apps", stateful(id, "", { ...shared, ...pinned }));
-    for (const id of ["/a", "/b"]) await world.runs(id);
-    await world.call("DELETE", "/v2/apps/a");
-    await waitFor(async () => (await world.call("GET", "/v2/deployments")).body.length === 0, { what: "a to end" });
-    t.equal(world.mounted().length, 1, "the second one has it");
-    await stop(world, "/b");
-    t.same(calls(), [`mount ${foo}`, `mount ${foo}`, `unmount ${foo}`]);
-  });
+  await t.test(
+    "two tasks share a volume: a mount each, one unmount after the second (31 of spec/dvdcli.md)",
+    async (t) => {
+      fs.writeFileSync(log, "");
+      const shared = options({}, { shared: true });
+      const pinned = { constraints: [["hostname", "CLUSTER", "agent-2"]] };
+      for (const id of ["/a", "/b"]) await world.call("POST", "/v2/apps", stateful(id, "", { ...shared, ...pinned }));
+      for (const id of ["/a", "/b"]) await world.runs(id);
+      await world.call("DELETE", "/v2/apps/a");
+      await waitFor(async () => (await world.call("GET", "/v2/deployments")).body.length === 0, { what: "a to end" });
+      t.equal(world.mounted().length, 1, "the second one has it");
+      await stop(world, "/b");
+      t.same(calls(), [`mount ${foo}`, `mount ${foo}`, `unmount ${foo}`]);
+    },
+  );
 
   await t.test("77 a mount that fails is the task's failure; unmount is called all the same", async (t) => {
     fs.writeFileSync(log, "");
@@ -132,10 +148,12 @@ t.test("dvdcli is called as Mesos does", { skip, timeout: 120_000 }, async (t) =
     fs.writeFileSync(log, "");
     const absolute = options({});
     (absolute.container.volumes[0] as { containerPath: string }).containerPath = "/nothere";
-    await world.call("POST", "/v2/apps", stateful("/w", "", absolute));
+    await world.call("POST", "/v2/apps", stateful("/w", "", { ...absolute, backoffFactor: 3 }));
     const { message } = await waitFor(async () => (await world.app("/w")).lastTaskFailure, { what: "a failure" });
     t.equal(message, "Failed to launch container: Absolute container path '/nothere' does not exist");
     t.same(calls(), []);
+    const left = async () => (await world.call("GET", "/v2/queue")).body.queue[0]?.delay.timeLeftSeconds;
+    await waitFor(async () => (await left()) > 1, { what: "a delay that has grown" });
     await world.call("DELETE", "/v2/apps/w");
   });
 });

@@ -37,19 +37,23 @@ t.test(
     await world.said(second, new RegExp(`start ${first.id}\nend\nstart ${second.id}`));
     await world.runs("/w");
 
-    t.equal((await world.call("PUT", "/v2/apps/w", { instances: 0 })).status, 200);
-    await waitFor(() => world.mounted().length === 1, { what: "the volume to be given back" });
-    t.match((await world.sim.cli("volume", "ls")).stdout, /v1 +ok/, "79 the volume stays");
-    await world.call("PUT", "/v2/apps/w", { instances: 1 });
-    const third = await world.runs("/w");
-    await world.said(third, new RegExp(`start ${second.id}\nend\nstart ${third.id}`));
-
-    t.equal((await world.call("DELETE", "/v2/apps/w")).status, 200);
-    await waitFor(async () => (await world.call("GET", "/v2/apps/w")).status === 404, {
-      what: "the application to go",
+    await t.test("79 scaled to 0 and back: the volume is given back and kept, with its data", async (t) => {
+      t.equal((await world.call("PUT", "/v2/apps/w", { instances: 0 })).status, 200);
+      await waitFor(() => world.mounted().length === 1, { what: "the volume to be given back" });
+      t.match((await world.sim.cli("volume", "ls")).stdout, /v1 +ok/);
+      await world.call("PUT", "/v2/apps/w", { instances: 1 });
+      const third = await world.runs("/w");
+      await world.said(third, new RegExp(`start ${second.id}\nend\nstart ${third.id}`));
     });
-    await waitFor(() => world.mounted().length === 1, { what: "the volume to be given back" });
-    t.match((await world.sim.cli("volume", "ls")).stdout, /v1 +ok/, "80 the volume stays");
+
+    await t.test("80 removed: the task is killed, the volume given back and kept", async (t) => {
+      t.equal((await world.call("DELETE", "/v2/apps/w")).status, 200);
+      await waitFor(async () => (await world.call("GET", "/v2/apps/w")).status === 404, {
+        what: "the application to go",
+      });
+      await waitFor(() => world.mounted().length === 1, { what: "the volume to be given back" });
+      t.match((await world.sim.cli("volume", "ls")).stdout, /v1 +ok/);
+    });
     t.equal((await world.sim.cli("down")).code, 0);
     t.same(world.mounted(), []);
   },

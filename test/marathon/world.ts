@@ -17,7 +17,7 @@ export interface App {
   readonly tasks: readonly Task[];
   readonly tasksRunning: number;
   readonly deployments: readonly { readonly id: string }[];
-  readonly lastTaskFailure?: { readonly message: string; readonly state: string };
+  readonly lastTaskFailure?: { readonly message: string; readonly state: string; readonly taskId: string };
   readonly version: string;
   readonly instances: number;
 }
@@ -29,6 +29,33 @@ export interface Answer {
   readonly body: any;
 }
 
+export type Caller = (
+  method: string,
+  url: string,
+  body?: unknown,
+  headers?: Readonly<Record<string, string>>,
+) => Promise<Answer>;
+
+/** Asks an API. A body that is text is sent as it is, any other as JSON. */
+export async function ask(
+  url: string,
+  method: string,
+  body?: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
+  const text = body === undefined ? null : typeof body === "string" ? body : JSON.stringify(body);
+  const type = body === undefined ? {} : { "content-type": "application/json" };
+  const response = await fetch(url, { method, body: text, headers: { ...type, ...headers } });
+  const answer = await response.text();
+  let json: unknown = answer;
+  try {
+    json = JSON.parse(answer);
+  } catch {
+    // Text, or nothing.
+  }
+  return { status: response.status, headers: response.headers, body: json };
+}
+
 /** An instance with agents, and what its users do. */
 export class World {
   constructor(
@@ -37,18 +64,7 @@ export class World {
     readonly mesos: string,
   ) {}
 
-  async call(method: string, url: string, body?: unknown): Promise<Answer> {
-    const text = body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body);
-    const response = await fetch(`${this.marathon}${url}`, { method, body: text ?? null });
-    const answer = await response.text();
-    let json: unknown = answer;
-    try {
-      json = JSON.parse(answer);
-    } catch {
-      // Text, or nothing.
-    }
-    return { status: response.status, headers: response.headers, body: json };
-  }
+  readonly call: Caller = (method, url, body, headers) => ask(`${this.marathon}${url}`, method, body, headers);
 
   async app(id: string): Promise<App> {
     return (await this.call("GET", `/v2/apps${id}`)).body.app;

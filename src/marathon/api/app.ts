@@ -5,20 +5,22 @@ import type { Marathon } from "../marathon.ts";
 import { appRoutes } from "./apps.ts";
 import { eventStream } from "./event-stream.ts";
 import { groupRoutes } from "./groups.ts";
-import { answer, bodyOf, isTrue, pathOf } from "./http.ts";
+import { answer, bodyOf, isTrue, mediaTypes, methodNotAllowed, pathOf, wantsText } from "./http.ts";
 import { info } from "./info.ts";
 import { metrics, prometheus } from "./metrics.ts";
-import { renderDeployment, renderQueue, renderTask } from "./render.ts";
+import { renderDeployment, renderEndpoints, renderQueue, renderTask } from "./render.ts";
 
 export interface ApiOptions {
   readonly marathon: Marathon;
   /** host:port under which the API is reached. */
   readonly address: string;
+  /** host:port of Mesos' endpoints. */
+  readonly mesos: string;
   readonly log: (message: string) => void;
 }
 
 /** The `/v2` API (spec/marathon.md 6). */
-export function marathonApi({ marathon, address, log }: ApiOptions): Express {
+export function marathonApi({ marathon, address, mesos, log }: ApiOptions): Express {
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -38,7 +40,12 @@ export function marathonApi({ marathon, address, log }: ApiOptions): Express {
   });
   app.use(express.text({ type: () => true, limit: "5mb" }));
 
-  app.get("/ping", (_request, response) => void response.type("text/plain").send("pong"));
+  app.use(mediaTypes);
+
+  app.get("/ping", (request, response) => {
+    if (request.accepts(["text/plain", "json"]) === "json") response.json("pong");
+    else response.type("text/plain").send("pong");
+  });
   app.get("/", (_request, response) => response.redirect(302, "/ui/"));
   app.get("/metrics", (_request, response) => void response.json(metrics(marathon)));
   app.get("/metrics/prometheus", (_request, response) => {
@@ -46,12 +53,13 @@ export function marathonApi({ marathon, address, log }: ApiOptions): Express {
   });
   app.get("/v2/events", (request, response) => eventStream(marathon, request, response));
   app.get("/v2/info", (_request, response) => {
-    response.json(info(marathon, address));
+    response.json(info(marathon, address, mesos));
   });
   app.get("/v2/leader", (_request, response) => {
     response.json({ leader: address });
   });
   app.delete("/v2/leader", (_request, response) => {
+    marathon.abdicate();
     response.json({ message: "Leadership abdicated" });
   });
   app.get("/v2/pods", (_request, response) => {
@@ -61,7 +69,7 @@ export function marathonApi({ marathon, address, log }: ApiOptions): Express {
     response.json(marathon.store.deployments.map((one) => renderDeployment(marathon, one)));
   });
   app.delete("/v2/deployments/:id", async (request, response) => {
-    const begun = await marathon.cancel(request.params.id, { force: isTrue(request.query["force"]) });
+    const begun = await marathon.changes.cancel(request.params.id, { force: isTrue(request.query["force"]) });
     if (begun === undefined) response.status(202).end();
     else response.json(begun);
   });
@@ -79,18 +87,24 @@ export function marathonApi({ marathon, address, log }: ApiOptions): Express {
   taskRoutes(app, marathon);
   appRoutes(app, marathon, address);
   groupRoutes(app, marathon);
-  app.use(() => {
+  app.use((request) => {
+    if (OTHER_ROUTES.test(request.path)) throw methodNotAllowed();
     throw new MarathonError(500, "URI not found");
   });
   app.use(render(log));
   return app;
 }
 
+/** Those that do not look at the method themselves. */
+const OTHER_ROUTES =
+  /^\/(?:ping|metrics(?:\/prometheus)?|v2\/(?:info|leader|pods|events|deployments(?:\/[^/]+)?|queue|queue\/.+\/delay|tasks(?:\/delete)?))\/?$/;
+
 const TASK_ID = /\.(?:instance-|marathon-)?[0-9a-f-]{36}/;
 const toDelete = object<{ readonly ids: string[] }>({ ids: optional(arrayOf(string()), []) });
 
 function taskRoutes(app: Express, marathon: Marathon): void {
   app.get("/v2/tasks", (request, response) => {
+    if (wantsText(request)) return void response.type("text/plain").send(renderEndpoints(marathon.apps()));
     const wanted = [request.query["status"] ?? []].flat().map(String);
     const agents = marathon.agents.list();
     const tasks = marathon.apps().flatMap((record) =>
@@ -99,7 +113,7 @@ function taskRoutes(app: Express, marathon: Marathon): void {
         .filter(({ state }) => wanted.length === 0 || wanted.some((word) => state === `TASK_${word.toUpperCase()}`))
         .map((instance) => renderTask(record.versions[0]?.app.id ?? "", record, instance, agents)),
     );
-    response.json({ tasks });
+    return void response.json({ tasks });
   });
   app.post("/v2/tasks/delete", async (request, response) => {
     const violations = new Violations();

@@ -1,11 +1,12 @@
 import type { Express, Request, Response } from "express";
 import type { AppUpdate } from "../definition/app.ts";
 import { absoluteId, readUpdate } from "../definition/define.ts";
+import { TEXTS } from "../definition/texts.ts";
 import { MarathonError } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
 import { type AppRecord, current } from "../scheduler/store.ts";
-import { answer, bodyOf, checkTime, isTrue } from "./http.ts";
-import { counts, renderApp, renderRunningApp, renderTask, renderTasks } from "./render.ts";
+import { answer, appEmbeds, bodyOf, checkTime, isTrue, methodNotAllowed, wantsText } from "./http.ts";
+import { counts, renderApp, renderEndpoints, renderRunningApp, renderTask, renderTasks } from "./render.ts";
 
 const ALL = new Set(["tasks", "counts", "deployments", "lastTaskFailure"]);
 /** What may follow an application's id in a path; the id itself has as many parts as it likes. */
@@ -21,20 +22,16 @@ export function appRoutes(app: Express, marathon: Marathon, address: string): vo
   app.post(/^\/v2\/apps\/?$/, async (request, response) => {
     const update = readUpdate(bodyOf(request));
     const id = absoluteId(update.id ?? "");
-    const begun = await marathon.change(
-      () => {
-        if (marathon.find(id) !== undefined) throw new MarathonError(409, `An app with id [${id}] already exists.`);
-        return [{ id, after: marathon.define(id, update, undefined) }];
-      },
-      { force: isTrue(request.query["force"]) },
-    );
+    const absent = () => {
+      if (marathon.find(id) !== undefined) throw new MarathonError(409, TEXTS.tree.appExists(id));
+    };
+    const begun = await marathon.changes.make(() => [{ id, after: marathon.changes.define(id, update, undefined) }], {
+      force: isTrue(request.query["force"]),
+      absent,
+      made: () => tellPost(marathon, request, id),
+    });
     const record = marathon.app(id);
     const version = current(record);
-    marathon.events.emit("api_post_event", {
-      clientIp: request.ip ?? "",
-      uri: "/v2/apps",
-      appDefinition: renderApp(version),
-    });
     response.location(`http://${address}${id}`);
     answer(response, begun, 201, {
       ...renderApp(version),
@@ -43,17 +40,17 @@ export function appRoutes(app: Express, marathon: Marathon, address: string): vo
     });
   });
   app.all(/^\/v2\/apps\/?$/, async (request, response) => {
-    if (!["PUT", "PATCH"].includes(request.method)) throw new MarathonError(405, "Method Not Allowed");
+    if (!["PUT", "PATCH"].includes(request.method)) throw methodNotAllowed();
     const updates = bodyOf(request);
     if (!Array.isArray(updates))
-      throw new MarathonError(422, "Invalid JSON", { details: [{ path: "/", errors: ["error.expected.jsarray"] }] });
+      throw new MarathonError(422, TEXTS.shape.message, { details: [{ path: "/", errors: [TEXTS.shape.array] }] });
     const read = updates.map((one) => readUpdate(one));
-    const begun = await marathon.change(
+    const begun = await marathon.changes.make(
       () =>
         read.map((update) => {
           const id = absoluteId(update.id ?? "");
           const before = request.method === "PATCH" ? marathon.app(id) : marathon.find(id);
-          return { id, after: marathon.define(id, update, before && current(before).app) };
+          return { id, after: marathon.changes.define(id, update, before && current(before).app) };
         }),
       { force: isTrue(request.query["force"]) },
     );
@@ -88,22 +85,35 @@ async function one(marathon: Marathon, path: string, request: Request, response:
       const update = readUpdate(bodyOf(request));
       const created = marathon.find(id) === undefined;
       const whole = !isTrue(request.query["partialUpdate"], true) && request.method === "PUT";
-      const begun = await marathon.change(
+      const begun = await marathon.changes.make(
         () => [{ id, after: updated(marathon, id, update, { must: request.method === "PATCH", whole }) }],
-        { force },
+        { force, made: () => tellPost(marathon, request, id) },
       );
       answer(response, begun, created ? 201 : 200, begun);
       return;
     }
     case "DELETE": {
       marathon.app(id);
-      const begun = await marathon.change(() => [{ id, after: null }], { force: isTrue(request.query["force"], true) });
+      const begun = await marathon.changes.make(() => [{ id, after: null }], {
+        force: isTrue(request.query["force"], true),
+        made: () => tellPost(marathon, request, id),
+      });
       answer(response, begun, 200, begun);
       return;
     }
     default:
-      throw new MarathonError(405, "Method Not Allowed");
+      throw methodNotAllowed();
   }
+}
+
+/** Somebody has written an application; of one that goes only its id is told. */
+function tellPost(marathon: Marathon, request: Request, id: string): void {
+  const record = marathon.find(id);
+  marathon.events.emit("api_post_event", {
+    clientIp: request.ip ?? "",
+    uri: request.path,
+    appDefinition: record === undefined ? { id } : renderApp(current(record)),
+  });
 }
 
 /** A version alone means: go back to that one. */
@@ -118,20 +128,18 @@ function updated(
   void named;
   if (version !== undefined && record !== undefined) {
     if (Object.keys(others).length > 0)
-      throw new MarathonError(422, "Object is not valid", {
-        details: [{ path: "/", errors: ["The 'version' field may only be combined with the 'id' field."] }],
-      });
+      throw new MarathonError(422, TEXTS.app.message, { details: [{ path: "/", errors: [TEXTS.app.version] }] });
     const old = record.versions.find((one) => one.version === version);
     if (old === undefined) throw new MarathonError(404, `App '${id}' does not exist in version ${version}`);
     return old.app;
   }
-  return marathon.define(id, others, whole ? undefined : record && current(record).app);
+  return marathon.changes.define(id, others, whole ? undefined : record && current(record).app);
 }
 
 async function restart(marathon: Marathon, path: string, request: Request, response: Response): Promise<void> {
-  if (request.method !== "POST") throw new MarathonError(405, "Method Not Allowed");
+  if (request.method !== "POST") throw methodNotAllowed();
   const id = absoluteId(path);
-  const begun = await marathon.change(() => [{ id, after: current(marathon.app(id)).app, restart: true }], {
+  const begun = await marathon.changes.make(() => [{ id, after: current(marathon.app(id)).app, restart: true }], {
     force: isTrue(request.query["force"]),
   });
   answer(response, begun, 200, begun);
@@ -147,10 +155,11 @@ async function tasks(
   const id = absoluteId(path);
   const record = marathon.app(id);
   if (request.method === "GET") {
-    response.json({ tasks: renderTasks(marathon, id, record) });
+    if (wantsText(request)) response.type("text/plain").send(renderEndpoints([record]));
+    else response.json({ tasks: renderTasks(marathon, id, record) });
     return;
   }
-  if (request.method !== "DELETE") throw new MarathonError(405, "Method Not Allowed");
+  if (request.method !== "DELETE") throw methodNotAllowed();
   const [scale, wipe, force] = (["scale", "wipe", "force"] as const).map((key) => isTrue(request.query[key]));
   if (scale === true && wipe === true) throw new MarathonError(400, "You cannot use scale and wipe at the same time.");
   const host = request.query["host"];
@@ -183,10 +192,7 @@ function versions(marathon: Marathon, path: string, wanted: string | undefined, 
 
 /** `embed=apps.tasks` and its like; counts and deployments are always there. */
 function embedOf(request: Request): ReadonlySet<string> {
-  const words = [request.query["embed"] ?? []]
-    .flat()
-    .map((word) => String(word).replace(/^(?:group\.)?(?:apps?\.)/, ""));
-  return new Set(words.flatMap((word) => (word === "failures" ? ["tasks", "lastTaskFailure"] : [word])));
+  return appEmbeds([request.query["embed"] ?? []].flat().map(String));
 }
 
 function isWanted(record: AppRecord, request: Request): boolean {

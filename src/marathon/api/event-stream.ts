@@ -1,11 +1,12 @@
 import type { Request, Response } from "express";
-import { MarathonError } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
 import type { MarathonEvent, Plan } from "../scheduler/events.ts";
 import { current, type Version } from "../scheduler/store.ts";
 import { groupTree, type TreeApp } from "./group-tree.ts";
+import { methodNotAllowed } from "./http.ts";
 import { renderApp } from "./render.ts";
 
+const DETACHED_MS = 100;
 const KEEP_ALIVE_MS = 10_000;
 /** A listener that does not read is let go when so much waits for it. */
 const MOST_WAITING = 1024 * 1024;
@@ -16,7 +17,7 @@ const MOST_WAITING = 1024 * 1024;
  * stream.
  */
 export function eventStream(marathon: Marathon, request: Request, response: Response): void {
-  if (request.get("accept") !== "text/event-stream") throw new MarathonError(405, "Method Not Allowed");
+  if (request.get("accept") !== "text/event-stream") throw methodNotAllowed();
   const wanted = new Set([request.query["event_type"] ?? []].flat().map(String));
   const light = request.query["plan-format"] === "light";
   response.status(200).set({ "Content-Type": "text/event-stream", Connection: "close" });
@@ -28,13 +29,16 @@ export function eventStream(marathon: Marathon, request: Request, response: Resp
   };
   const stop = marathon.events.listen(send);
   const timer = setInterval(() => response.write("\n"), KEEP_ALIVE_MS);
+  const remoteAddress = request.ip ?? "";
   response.once("close", () => {
     stop();
     clearInterval(timer);
+    // When thousands leave at once, they need not hear of each other.
+    setTimeout(() => marathon.events.emit("event_stream_detached", { remoteAddress }), DETACHED_MS).unref();
   });
   send({
     eventType: "event_stream_attached",
-    remoteAddress: request.ip ?? "",
+    remoteAddress,
     timestamp: new Date().toISOString(),
   });
 }
@@ -69,5 +73,9 @@ function heavyPlan(marathon: Marathon, plan: Plan) {
     const last = versions.find(({ version }) => version < plan.version)?.version ?? plan.version;
     return [treeApp({ app, version: last, lastScalingAt: last, lastConfigChangeAt: last })];
   });
-  return { ...lightPlan(plan), original: groupTree("/", [...kept, ...old]), target: groupTree("/", target) };
+  return {
+    ...lightPlan(plan),
+    original: groupTree("/", [...kept, ...old], marathon.store.groups),
+    target: groupTree("/", target, marathon.store.groups),
+  };
 }

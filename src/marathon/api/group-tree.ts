@@ -1,4 +1,4 @@
-import { type AppRecord, current, type Version } from "../scheduler/store.ts";
+import { type AppRecord, current, type Groups, type Version } from "../scheduler/store.ts";
 
 type Json = Record<string, unknown>;
 
@@ -12,27 +12,35 @@ export interface TreeApp {
 /** Whether an application is in a group. */
 export const isBelow = (id: string, group: string): boolean => group === "/" || id.startsWith(`${group}/`);
 
+/** What of a group is shown. */
+export interface Shown {
+  readonly apps: boolean;
+  readonly groups: boolean;
+  readonly pods: boolean;
+}
+
+export const ALL_SHOWN: Shown = { apps: true, groups: true, pods: true };
+
 /**
- * A group with all below it. A group is nothing of its own: it is what the ids of applications have in common. Without
+ * A group with all below it: those that were made, and those that the ids of applications have in common. Without
  * `enforceRole`, which newer ones have too: Debian's python3-marathon refuses a group that has it.
  */
-export function groupTree(path: string, apps: readonly TreeApp[]): Json {
+export function groupTree(path: string, apps: readonly TreeApp[], groups: Groups, shown = ALL_SHOWN): Json {
   const prefix = path === "/" ? "/" : `${path}/`;
   const all = apps.filter(({ id }) => isBelow(id, path));
   const own = all.filter(({ id }) => !id.slice(prefix.length).includes("/"));
   const deeper = all.filter((app) => !own.includes(app));
-  const children = new Set(deeper.map(({ id }) => prefix + (id.slice(prefix.length).split("/")[0] as string)));
+  const inside = Object.keys(groups).filter((group) => group !== path && isBelow(group, path));
+  const names = [...deeper.map(({ id }) => id), ...inside].map((id) => id.slice(prefix.length).split("/")[0] as string);
+  const children = new Set(names.filter(Boolean).map((name) => prefix + name));
+  const versions = [...all, ...[path, ...inside].flatMap((group) => groups[group] ?? [])].map(({ version }) => version);
   return {
     id: path,
-    apps: own.map(({ json }) => json),
-    pods: [],
-    groups: [...children].map((child) => groupTree(child, deeper)),
-    dependencies: [],
-    version:
-      all
-        .map(({ version }) => version)
-        .toSorted()
-        .at(-1) ?? new Date(0).toISOString(),
+    ...(shown.apps ? { apps: own.map(({ json }) => json) } : {}),
+    ...(shown.pods ? { pods: [] } : {}),
+    ...(shown.groups ? { groups: [...children].map((child) => groupTree(child, deeper, groups, shown)) } : {}),
+    dependencies: groups[path]?.dependencies ?? [],
+    version: versions.toSorted().at(-1) ?? new Date(0).toISOString(),
   };
 }
 

@@ -1,4 +1,6 @@
-import type { Request, Response } from "express";
+import { constants, gzipSync } from "node:zlib";
+import type { Request, RequestHandler, Response } from "express";
+import { TEXTS } from "../definition/texts.ts";
 import { MarathonError } from "../definition/violations.ts";
 
 /** Query booleans: "true" in any case, everything else is false. */
@@ -12,14 +14,13 @@ export const pathOf = (parts: unknown): string =>
 /** The body as JSON. Throws 400 in Marathon's words. */
 export function bodyOf(request: Request): unknown {
   const text = typeof request.body === "string" ? request.body : "";
-  if (text.trim() === "")
-    throw new MarathonError(400, "Please specify data in JSON format", {
-      details: "No content to map due to end-of-input",
-    });
+  if (text.trim() === "") throw new MarathonError(400, TEXTS.text.empty, { details: TEXTS.text.noContent });
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    throw new MarathonError(400, "Invalid JSON", { details: error instanceof Error ? error.message : String(error) });
+    throw new MarathonError(400, TEXTS.text.invalid, {
+      details: error instanceof Error ? error.message : String(error),
+    });
   }
 }
 
@@ -33,3 +34,34 @@ export function checkTime(text: string): void {
 export function answer(response: Response, begun: { deploymentId: string }, status: number, body: unknown): void {
   response.status(status).set("Marathon-Deployment-Id", begun.deploymentId).json(body);
 }
+
+export const methodNotAllowed = () => new MarathonError(405, "Method Not Allowed");
+
+/** Old scripts ask for task lists as text. */
+export const wantsText = (request: Request): boolean => request.accepts(["json", "text/plain"]) === "text/plain";
+
+/** What is shown of applications besides: `embed=apps.tasks` and its like, with or without the words before it. */
+export function appEmbeds(words: readonly string[]): ReadonlySet<string> {
+  const parts = words.map((word) => word.replace(/^(?:group\.)?(?:apps?\.)/, ""));
+  return new Set(parts.flatMap((word) => (word === "failures" ? ["tasks", "lastTaskFailure"] : [word])));
+}
+
+/** Shorter answers are not worth it (characters). */
+const SHORT = 500;
+
+/** JSON in, JSON out, compressed for those who take that. Throws 415 and 406 (spec/marathon.md 6.1). */
+export const mediaTypes: RequestHandler = (request, response, next) => {
+  const isEmpty = (request.get("content-length") ?? "0") === "0" && request.get("transfer-encoding") === undefined;
+  if (!isEmpty && request.get("content-type") !== undefined && request.is("json") === false)
+    throw new MarathonError(415, "Unsupported Media Type");
+  if (request.accepts(["json", "text/plain", "text/event-stream"]) === false)
+    throw new MarathonError(406, "Not Acceptable");
+  const send = response.send.bind(response);
+  response.send = (body) => {
+    const short = typeof body !== "string" || body.length < SHORT;
+    if (short || request.acceptsEncodings("gzip") === false) return send(body);
+    response.vary("Accept-Encoding").set("Content-Encoding", "gzip");
+    return send(gzipSync(body, { level: constants.Z_BEST_SPEED }));
+  };
+  next();
+};

@@ -3,9 +3,10 @@ import type { Marathon } from "../marathon.ts";
 /** Clients branch on it (spec/marathon.md 12.10). */
 const MARATHON_VERSION = "1.10.26";
 
-/** `/v2/info`: what clients read of it (spec/marathon.md 6.5). */
-export function info(marathon: Marathon, address: string): Record<string, unknown> {
-  const [host = "", port = ""] = address.split(":");
+/** `/v2/info`: what clients read of it (spec/marathon.md 6.5). Addresses are host:port. */
+export function info(marathon: Marathon, address: string, mesos: string): Record<string, unknown> {
+  // An IPv6 address has colons of its own.
+  const { hostname: host, port } = new URL(`http://${address}`);
   return {
     name: "marathon",
     version: MARATHON_VERSION,
@@ -27,8 +28,8 @@ export function info(marathon: Marathon, address: string): Record<string, unknow
       executor: "//cmd",
       mesos_user: null,
       webui_url: null,
-      master: `http://${host}:5050`,
-      mesos_leader_ui_url: `http://${host}:5050`,
+      master: `http://${mesos}`,
+      mesos_leader_ui_url: `http://${mesos}`,
     },
     zookeeper_config: {
       zk: "zk://none",

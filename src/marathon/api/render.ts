@@ -4,7 +4,8 @@ import type { Marathon } from "../marathon.ts";
 import type { Deployment } from "../scheduler/deployment.ts";
 import { type Instance, isHealthy, isRunning, taskIdOf } from "../scheduler/instance.ts";
 import { REASONS } from "../scheduler/offers.ts";
-import { type AppRecord, current, type Version } from "../scheduler/store.ts";
+import { type AppRecord, current, definitionOf, type Version } from "../scheduler/store.ts";
+import { taskStats } from "./task-stats.ts";
 
 /** JSON of the API, with exactly the keys that Marathon has: strict clients refuse others (spec/marathon.md 1, 6). */
 type Json = Record<string, unknown>;
@@ -34,13 +35,14 @@ function renderContainer({ volumes, ...rest }: NonNullable<AppDefinition["contai
 
 export function counts(record: AppRecord): Json {
   const { instances } = record;
-  const { app } = current(record);
   const count = (is: (instance: Instance) => boolean) => instances.filter(is).length;
   return {
     tasksStaged: count(({ state }) => state === "TASK_STAGING"),
     tasksRunning: count(({ state }) => state === "TASK_RUNNING"),
-    tasksHealthy:
-      app.healthChecks.length === 0 ? 0 : count((instance) => isRunning(instance) && isHealthy(instance, app)),
+    tasksHealthy: count((instance) => {
+      const app = definitionOf(record, instance);
+      return app.healthChecks.length > 0 && isRunning(instance) && isHealthy(instance, app);
+    }),
     tasksUnhealthy: count(({ health }) => Object.values(health ?? {}).some(({ alive }) => !alive)),
   };
 }
@@ -52,9 +54,10 @@ export function renderRunningApp(marathon: Marathon, record: AppRecord, embed: R
   return {
     ...renderApp(version),
     ...counts(record),
-    deployments: marathon.deploymentsOf(id).map((deployment) => ({ id: deployment.id })),
+    deployments: marathon.deployments.of(id).map((deployment) => ({ id: deployment.id })),
     ...(embed.has("tasks") ? { tasks: renderTasks(marathon, id, record) } : {}),
     ...(embed.has("readiness") ? { readinessCheckResults: marathon.scheduler.readinessOf(id) } : {}),
+    ...(embed.has("taskStats") ? { taskStats: taskStats(record) } : {}),
     ...(embed.has("lastTaskFailure") && record.lastTaskFailure !== undefined
       ? { lastTaskFailure: record.lastTaskFailure }
       : {}),
@@ -67,6 +70,19 @@ export function renderTasks(marathon: Marathon, appId: string, record: AppRecord
   return record.instances
     .filter(({ state }) => state !== "Scheduled")
     .map((instance) => renderTask(appId, record, instance, agents));
+}
+
+/** Tasks as text, a line for each service port: `app<TAB>port<TAB>host:port<TAB>host:port`. */
+export function renderEndpoints(records: readonly AppRecord[]): string {
+  const lines = records.flatMap((record) => {
+    const { app } = current(record);
+    const name = app.id.slice(1).replaceAll("/", "_");
+    const running = record.instances.filter(isRunning);
+    const ports = app.portDefinitions?.map(({ port }) => port) ?? [];
+    if (ports.length === 0) return [[name, " ", ...running.map(({ agent }) => agent ?? "")]];
+    return ports.map((port, index) => [name, port, ...running.map((one) => `${one.agent}:${one.ports[index] ?? 0}`)]);
+  });
+  return lines.map((line) => `${line.join("\t")}\n`).join("");
 }
 
 export function renderTask(appId: string, record: AppRecord, instance: Instance, agents: readonly AgentView[]): Json {

@@ -42,6 +42,7 @@ export type AppUpdate = Partial<AppDefinition> & {
   readonly version?: string;
   readonly ports?: readonly number[];
   readonly uris?: readonly string[];
+  readonly ipAddress?: { readonly networkName?: string; readonly labels: Readonly<Record<string, string>> };
 };
 
 export interface Fetch {
@@ -89,6 +90,8 @@ export interface Container {
     /** Rewritten to networks. */
     readonly network?: "BRIDGE" | "HOST" | "NONE" | "USER";
     readonly portMappings?: readonly PortMapping[];
+    /** Of the engine's own, which has its credentials. */
+    readonly credential?: unknown;
   };
   readonly volumes: readonly Volume[];
   readonly portMappings?: readonly PortMapping[];

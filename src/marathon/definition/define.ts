@@ -2,6 +2,7 @@ import type { AppDefinition, AppUpdate, Network } from "./app.ts";
 import { checkApp } from "./app-rules.ts";
 import { APP_FIELDS, appUpdateShape } from "./app-shape.ts";
 import { checkExternalSizes } from "./external-volume-rules.ts";
+import { TEXTS } from "./texts.ts";
 import { MarathonError, refuse, Violations } from "./violations.ts";
 
 export interface DefineOptions {
@@ -42,7 +43,7 @@ export function defineApp(
   checkExternalSizes(app, sizes);
   refuse(sizes, "rules");
   const lower = app.constraints.find(([, operator = ""]) => operator !== operator.toUpperCase());
-  if (lower !== undefined) throw new MarathonError(500, `illegal constraint specification ${lower.join(",")}`);
+  if (lower !== undefined) throw new MarathonError(500, TEXTS.rewriting.constraint(lower));
   return app;
 }
 
@@ -59,13 +60,12 @@ export function absoluteId(id: string, base = "/"): string {
 /** Stage 3. */
 function checkDeprecated(update: AppUpdate): void {
   const found = new Violations();
-  if (update.ports !== undefined && update.portDefinitions !== undefined)
-    found.add("/", "cannot specify both ports and port definitions");
+  if (update.ports !== undefined && update.portDefinitions !== undefined) found.add("/", TEXTS.deprecated.ports);
   if (update.container?.docker?.network !== undefined && update.networks !== undefined)
-    found.add("/", "must not specify both container.docker.network and networks");
+    found.add("/", TEXTS.deprecated.network);
   const docker = update.container?.type === "MESOS" ? update.container.docker : undefined;
-  if (docker?.network !== undefined) found.add("/container/docker/network", "must be empty");
-  if (docker?.portMappings !== undefined) found.add("/container/docker/portMappings", "must be empty");
+  for (const key of ["network", "portMappings", "credential"] as const)
+    if (docker?.[key] !== undefined) found.add(`/container/docker/${key}`, TEXTS.deprecated.mustBeEmpty);
   refuse(found, "rules");
 }
 
@@ -73,18 +73,25 @@ const NETWORKS = { HOST: "host", NONE: "host", BRIDGE: "container/bridge", USER:
 
 /** Stage 4: fields of former versions become those of today. */
 function rewrite(merged: AppUpdate, update: AppUpdate): AppUpdate {
-  const { ports, uris, version, ...app } = merged;
-  void version;
-  if (uris !== undefined && update.fetch !== undefined)
-    throw new MarathonError(500, "cannot specify both uris and fetch fields");
+  const { ports, uris, ipAddress, version: _version, ...app } = merged;
+  const asked = update.container?.docker;
+  const old = update.ipAddress !== undefined || asked?.portMappings !== undefined;
+  if (old && update.networks !== undefined) throw new MarathonError(500, TEXTS.rewriting.networks);
+  if (uris !== undefined && update.fetch !== undefined) throw new MarathonError(500, TEXTS.rewriting.uris);
   const result: { -readonly [K in keyof AppUpdate]: AppUpdate[K] } = app;
   if (uris !== undefined) result.fetch = uris.map((uri) => ({ uri, extract: true, executable: false, cache: false }));
   if (ports !== undefined)
     result.portDefinitions = ports.map((port) => ({ port, protocol: "tcp", name: undefined as never, labels: {} }));
+  const { networkName, labels = {} } = ipAddress ?? {};
+  const named = networkName === undefined ? { labels } : { labels, name: networkName };
+  if (ipAddress !== undefined) result.networks = [{ mode: "container", ...named }];
   const docker = app.container?.docker;
   if (app.container === undefined || docker === undefined) return result;
-  const { network, portMappings, ...rest } = docker;
-  if (network !== undefined) result.networks = [{ mode: NETWORKS[network] }];
+  const { network, portMappings, credential: _credential, ...rest } = docker;
+  if (network !== undefined) {
+    const mode = NETWORKS[network];
+    result.networks = [mode === "container" ? { mode, ...named } : { mode }];
+  }
   const mappings = app.container.portMappings ?? portMappings;
   result.container = { ...app.container, docker: rest, ...(mappings === undefined ? {} : { portMappings: mappings }) };
   return result;
@@ -111,8 +118,7 @@ function complete(given: AppUpdate, { servicePort }: DefineOptions): AppDefiniti
           ).map((mapping) => (mapping.servicePort === 0 ? { ...mapping, servicePort: servicePort() } : mapping)),
         }),
   };
-  const { portDefinitions, ...rest } = given;
-  void portDefinitions;
+  const { portDefinitions: _definitions, healthChecks = [], ...rest } = given;
   return {
     env: {},
     instances: 1,
@@ -126,7 +132,6 @@ function complete(given: AppUpdate, { servicePort }: DefineOptions): AppDefiniti
     backoffSeconds: 1,
     backoffFactor: 1.15,
     maxLaunchDelaySeconds: 300,
-    healthChecks: [],
     readinessChecks: [],
     upgradeStrategy: { minimumHealthCapacity: stateful ? 0.5 : 1, maximumOverCapacity: stateful ? 0 : 1 },
     labels: {},
@@ -140,6 +145,11 @@ function complete(given: AppUpdate, { servicePort }: DefineOptions): AppDefiniti
     ...(host ? { portDefinitions: definitions.map(numbered) } : {}),
     id: given.id as string,
     networks,
+    healthChecks: healthChecks.map((check) =>
+      check.protocol === "COMMAND" || check.port !== undefined || check.portIndex !== undefined
+        ? check
+        : { ...check, portIndex: 0 },
+    ),
     dependencies: (given.dependencies ?? []).map((other) =>
       absoluteId(other, (given.id as string).replace(/\/[^/]*$/, "")),
     ),

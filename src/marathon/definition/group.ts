@@ -1,5 +1,6 @@
 import { absoluteId } from "./define.ts";
 import { arrayOf, isObject, number, object, optional, type Shape, string } from "./shape.ts";
+import { TEXTS } from "./texts.ts";
 import { refuse, Violations } from "./violations.ts";
 
 /** What a request says of a group (spec/marathon.md 6.5). Applications are read one by one later. */
@@ -18,7 +19,7 @@ export interface GroupUpdate {
 const DEEPEST = 32;
 
 const anything: Shape<Record<string, unknown>> = (value, path, found) => {
-  if (!isObject(value)) found.add(path, "error.expected.jsobject");
+  if (!isObject(value)) found.add(path, TEXTS.shape.object);
   return value as Record<string, unknown>;
 };
 
@@ -29,7 +30,7 @@ const shapeAt = (depth: number): Shape<GroupUpdate> =>
     groups: optional(
       arrayOf((value, path, found) => {
         if (depth >= DEEPEST) {
-          found.add(path, `groups may be ${DEEPEST} deep`);
+          found.add(path, TEXTS.shape.deepGroup(DEEPEST));
           return {};
         }
         return shapeAt(depth + 1)(value, path, found);
@@ -46,27 +47,33 @@ export function readGroup(body: unknown): GroupUpdate {
   const update = shapeAt(1)(body, "", found);
   const alone = (["scaleBy", "version"] as const).find((key) => update[key] !== undefined);
   const others = Object.keys(update).filter((key) => key !== "id" && key !== alone);
-  if (found.none && alone !== undefined && others.length > 0)
-    found.add("/", `${alone} can not be combined with ${others.join(", ")}`);
+  if (found.none && alone !== undefined && others.length > 0) found.add("/", TEXTS.shape.alone(alone, others));
   refuse(found, "shape");
   return update;
 }
 
-/** All applications in it, with absolute ids; what a group depends on, its applications do. */
+/** All applications in it, with absolute ids. */
 export function appsOf(
   base: string,
-  { apps = [], groups = [], dependencies = [] }: GroupUpdate,
-  inherited: readonly string[] = [],
+  { apps = [], groups = [] }: GroupUpdate,
 ): { readonly id: string; readonly json: Record<string, unknown> }[] {
-  const parent = base.replace(/\/[^/]*$/, "");
-  const needed = [...inherited, ...dependencies.map((other) => absoluteId(other, parent))];
   return [
     ...apps.map((json) => {
       const id = absoluteId(String(json["id"] ?? ""), base);
-      if (needed.length === 0) return { id, json: { ...json, id } };
-      const own = Array.isArray(json["dependencies"]) ? json["dependencies"] : [];
-      return { id, json: { ...json, id, dependencies: [...own, ...needed] } };
+      return { id, json: { ...json, id } };
     }),
-    ...groups.flatMap((group) => appsOf(absoluteId(group.id ?? "", base), group, needed)),
+    ...groups.flatMap((group) => appsOf(absoluteId(group.id ?? "", base), group)),
+  ];
+}
+
+/** It and all groups in it, with absolute paths, and what they depend on. */
+export function groupsOf(
+  base: string,
+  { groups = [], dependencies = [] }: GroupUpdate,
+): { readonly path: string; readonly dependencies: readonly string[] }[] {
+  const parent = base.replace(/\/[^/]*$/, "");
+  return [
+    { path: base, dependencies: dependencies.map((other) => absoluteId(other, parent)) },
+    ...groups.flatMap((group) => groupsOf(absoluteId(group.id ?? "", base), group)),
   ];
 }

@@ -1,3 +1,4 @@
+import { TEXTS } from "./texts.ts";
 import { Violations } from "./violations.ts";
 
 /**
@@ -16,13 +17,13 @@ const isString = (value: unknown): value is string => typeof value === "string";
 const isNumber = (value: unknown): value is number => typeof value === "number";
 const isBoolean = (value: unknown): value is boolean => typeof value === "boolean";
 
-export const boolean: Shape<boolean> = typed(isBoolean, "error.expected.jsboolean");
+export const boolean: Shape<boolean> = typed(isBoolean, TEXTS.shape.boolean);
 
 export function string({ pattern, minLength = 0 }: { pattern?: RegExp; minLength?: number } = {}): Shape<string> {
   return (value, path, found) => {
-    if (!isString(value)) found.add(path, "error.expected.jsstring");
-    else if (value.length < minLength) found.add(path, "error.minLength");
-    else if (pattern !== undefined && !pattern.test(value)) found.add(path, "error.pattern");
+    if (!isString(value)) found.add(path, TEXTS.shape.string);
+    else if (value.length < minLength) found.add(path, TEXTS.shape.minLength);
+    else if (pattern !== undefined && !pattern.test(value)) found.add(path, TEXTS.shape.pattern);
     return value as string;
   };
 }
@@ -30,10 +31,10 @@ export function string({ pattern, minLength = 0 }: { pattern?: RegExp; minLength
 /** `type`: what is said of a number that is not whole; undefined: it need not be. */
 export function number({ min, max, type }: { min?: number; max?: number; type?: "int" | "long" } = {}): Shape<number> {
   return (value, path, found) => {
-    if (!isNumber(value)) found.add(path, "error.expected.jsnumber");
-    else if (type !== undefined && !Number.isSafeInteger(value)) found.add(path, `error.expected.${type}`);
-    else if (min !== undefined && value < min) found.add(path, "error.min");
-    else if (max !== undefined && value > max) found.add(path, "error.max");
+    if (!isNumber(value)) found.add(path, TEXTS.shape.number);
+    else if (type !== undefined && !Number.isSafeInteger(value)) found.add(path, TEXTS.shape[type]);
+    else if (min !== undefined && value < min) found.add(path, TEXTS.shape.min);
+    else if (max !== undefined && value > max) found.add(path, TEXTS.shape.max);
     return value as number;
   };
 }
@@ -41,9 +42,9 @@ export function number({ min, max, type }: { min?: number; max?: number; type?: 
 /** One of these words, in any case. */
 export function oneOf<T extends string>(...words: readonly T[]): Shape<T> {
   return (value, path, found) => {
-    if (!isString(value)) found.add(path, "error.expected.jsstring");
+    if (!isString(value)) found.add(path, TEXTS.shape.string);
     const word = words.find((one) => one.toLowerCase() === String(value).toLowerCase());
-    if (isString(value) && word === undefined) found.add(path, "error.unknown.enum.literal");
+    if (isString(value) && word === undefined) found.add(path, TEXTS.shape.word);
     return word as T;
   };
 }
@@ -51,7 +52,7 @@ export function oneOf<T extends string>(...words: readonly T[]): Shape<T> {
 export function arrayOf<T>(item: Shape<T>): Shape<T[]> {
   return (value, path, found) => {
     if (Array.isArray(value)) return value.map((one, index) => item(one, `${path}(${index})`, found));
-    found.add(path, "error.expected.jsarray");
+    found.add(path, TEXTS.shape.array);
     return [];
   };
 }
@@ -59,7 +60,7 @@ export function arrayOf<T>(item: Shape<T>): Shape<T[]> {
 export function mapOf<T>(item: Shape<T>): Shape<Record<string, T>> {
   return (value, path, found) => {
     if (!isObject(value)) {
-      found.add(path, "error.expected.jsobject");
+      found.add(path, TEXTS.shape.object);
       return {};
     }
     return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, item(one, `${path}/${key}`, found)]));
@@ -81,15 +82,14 @@ export const optional = <T>(shape: Shape<T>, fallback?: T): Field<T> => ({ shape
 export function object<T>(fields: { readonly [K in keyof T]-?: Field<NonNullable<T[K]>> }): Shape<T> {
   return (value, path, found) => {
     if (!isObject(value)) {
-      found.add(path, "error.expected.jsobject");
+      found.add(path, TEXTS.shape.object);
       return {} as T;
     }
     const result: Record<string, unknown> = {};
     for (const [name, field] of Object.entries(fields) as [string, Field<unknown>][]) {
       const given = value[name] ?? undefined;
       if (given !== undefined) result[name] = field.shape(given, `${path}/${name}`, found);
-      else if (field.required)
-        found.add(`${path}/${name}`, `'${name}' is undefined on object: ${JSON.stringify(value)}`);
+      else if (field.required) found.add(`${path}/${name}`, TEXTS.shape.missing(name, value));
       else if (field.fallback !== undefined) result[name] = structuredClone(field.fallback);
     }
     return result as T;

@@ -1,3 +1,5 @@
+import { TEXTS } from "./texts.ts";
+
 /** What is wrong with a definition: paths as Marathon writes them (`/container/volumes(0)/mode`), each with its messages. */
 export class Violations {
   readonly #byPath = new Map<string, string[]>();
@@ -40,6 +42,6 @@ export class MarathonError extends Error {
 /** 422; stage 2 finds shapes that are wrong, the later ones rules that are broken. Throws when there is something. */
 export function refuse(violations: Violations, stage: "shape" | "rules"): void {
   if (violations.none) return;
-  const message = stage === "shape" ? "Invalid JSON" : "Object is not valid";
+  const message = stage === "shape" ? TEXTS.shape.message : TEXTS.app.message;
   throw new MarathonError(422, message, { details: violations.details() });
 }

@@ -12,8 +12,10 @@ export interface Backoff {
 
 export const NO_BACKOFF: Backoff = { delayMs: 0, until: 0 };
 
-export function afterFailure({ delayMs }: Backoff, settings: Settings, now: number): Backoff {
+/** The next delay. A failure that comes long after the last one, as long as a delay may be at most, is a first one again. */
+export function afterFailure({ delayMs, until }: Backoff, settings: Settings, now: number): Backoff {
   const most = settings.maxLaunchDelaySeconds * 1000;
-  const next = delayMs === 0 ? settings.backoffSeconds * 1000 : delayMs * settings.backoffFactor;
+  const quiet = now - (until - delayMs) > most;
+  const next = delayMs === 0 || quiet ? settings.backoffSeconds * 1000 : delayMs * settings.backoffFactor;
   return { delayMs: Math.min(most, next), until: now + Math.min(most, next) };
 }

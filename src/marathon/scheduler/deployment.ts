@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { AppDefinition } from "../definition/app.ts";
+import type { Groups } from "./store.ts";
 
 export type ActionType = "StartApplication" | "StopApplication" | "ScaleApplication" | "RestartApplication";
 
@@ -17,6 +18,10 @@ export interface Deployment {
   step: number;
   /** What there was before, for going back: the definition, or null where there was none. */
   readonly before: Readonly<Record<string, AppDefinition | null>>;
+  /** What there shall be. Former versions did not keep it. */
+  readonly after?: Readonly<Record<string, AppDefinition | null>>;
+  /** All instances are started anew although nothing has changed. */
+  readonly restart?: true;
 }
 
 /** An application before and after; null where there is none. */
@@ -29,7 +34,7 @@ export interface AppChange {
 }
 
 /** The steps: what goes first, then the new ones, then one step for each level of dependencies. */
-export function planDeployment(changes: readonly AppChange[], version: string): Deployment {
+export function planDeployment(changes: readonly AppChange[], version: string, groups: Groups): Deployment {
   const stops = changes
     .filter(({ after }) => after === null)
     .map(({ id }) => ({ action: "StopApplication", app: id }) as const);
@@ -37,9 +42,10 @@ export function planDeployment(changes: readonly AppChange[], version: string): 
     .filter(({ before }) => before === null)
     .map(({ id }) => ({ action: "StartApplication", app: id }) as const);
   const levels = new Map<number, Action[]>();
+  const levelOf = levelsOf(changes, groups);
   for (const change of changes) {
     if (change.after === null) continue;
-    const level = levelOf(change.id, changes, new Set());
+    const level = levelOf(change.id);
     levels.set(level, [...(levels.get(level) ?? []), { action: kindOf(change), app: change.id }]);
   }
   const inOrder = [...levels].toSorted(([a], [b]) => a - b).map(([, actions]) => actions);
@@ -49,6 +55,8 @@ export function planDeployment(changes: readonly AppChange[], version: string): 
     steps: [stops, starts, ...inOrder].filter((actions) => actions.length > 0).map((actions) => ({ actions })),
     step: 0,
     before: Object.fromEntries(changes.map(({ id, before }) => [id, before])),
+    after: Object.fromEntries(changes.map(({ id, after }) => [id, after])),
+    ...(changes.some(({ restart }) => restart) ? { restart: true } : {}),
   };
 }
 
@@ -74,13 +82,47 @@ function canonical(value: unknown): string {
   );
 }
 
-/** How many others of the same change have to be there first. */
-function levelOf(id: string, changes: readonly AppChange[], seen: Set<string>): number {
-  if (seen.has(id)) return 0;
-  const own = changes.find((change) => change.id === id)?.after;
-  // A dependency on a group is one on all that is in it.
-  const needed = (own?.dependencies ?? []).flatMap((other) =>
-    changes.map((change) => change.id).filter((one) => one === other || one.startsWith(`${other}/`)),
-  );
-  return needed.reduce((most, other) => Math.max(most, 1 + levelOf(other, changes, new Set([...seen, id]))), 0);
+/** Of each application, how many others of the same change have to be there first. */
+function levelsOf(changes: readonly AppChange[], groups: Groups): (id: string) => number {
+  const apps = new Map(changes.map(({ id, after }) => [id, after]));
+  const known = new Map<string, number>();
+  const levelOf = (id: string): number => {
+    const level = known.get(id);
+    if (level !== undefined) return level;
+    known.set(id, 0);
+    const needed = neededBy(apps.get(id) ?? undefined, apps.keys(), groups);
+    known.set(
+      id,
+      needed.reduce((most, other) => Math.max(most, 1 + levelOf(other)), 0),
+    );
+    return known.get(id) as number;
+  };
+  return levelOf;
+}
+
+/** Which of these applications one depends on, by itself or by a group it is in: on a group means on all that is in it. */
+function neededBy(app: AppDefinition | undefined, ids: Iterable<string>, groups: Groups): string[] {
+  if (app === undefined) return [];
+  const parts = app.id.split("/");
+  const around = parts.map((_part, index) => parts.slice(0, index + 1).join("/"));
+  const needed = [...app.dependencies, ...around.flatMap((path) => groups[path]?.dependencies ?? [])];
+  if (needed.length === 0) return [];
+  return [...ids].filter((id) => id !== app.id && needed.some((other) => id === other || id.startsWith(`${other}/`)));
+}
+
+/** Whether an application needs itself by way of others. */
+export function hasCycle(ids: readonly string[], apps: ReadonlyMap<string, AppDefinition>, groups: Groups): boolean {
+  const open = new Set<string>();
+  const done = new Set<string>();
+  const visit = (id: string): boolean => {
+    if (open.has(id)) return true;
+    if (done.has(id)) return false;
+    open.add(id);
+    const app = apps.get(id);
+    const found = app?.dependencies.includes(id) === true || neededBy(app, apps.keys(), groups).some(visit);
+    open.delete(id);
+    done.add(id);
+    return found;
+  };
+  return ids.some(visit);
 }

@@ -61,6 +61,10 @@ export const isRunning = ({ state }: Instance): boolean => state === "TASK_RUNNI
 export const isHealthy = ({ health }: Instance, { healthChecks }: Pick<AppDefinition, "healthChecks">): boolean =>
   healthChecks.every((_check, index) => health?.[index]?.alive === true);
 
+/** Whether it counts as working: one without health checks does whatever its state is (spec/marathon.md 6.4). */
+export const isWell = (instance: Instance, app: Pick<AppDefinition, "healthChecks">): boolean =>
+  isLive(instance) && isHealthy(instance, app);
+
 /** Running, healthy and ready, as far as the application has checks: what a deployment waits for. */
 export const isReady = (instance: Instance, app: Pick<AppDefinition, "healthChecks" | "readinessChecks">): boolean =>
   isRunning(instance) && isHealthy(instance, app) && (app.readinessChecks.length === 0 || instance.ready === true);

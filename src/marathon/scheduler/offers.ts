@@ -1,5 +1,6 @@
 import type { AgentView } from "../../mesos/master/agents.ts";
 import type { AppDefinition } from "../definition/app.ts";
+import type { Usages } from "./usage.ts";
 
 /** Why an offer is declined, in Marathon's order (spec/marathon.md 6.5). */
 export const REASONS = [
@@ -30,23 +31,15 @@ export interface Placed {
   readonly agent: Pick<AgentView, "name" | "attributes">;
 }
 
-/** What an instance takes on its agent. */
-export interface Usage {
-  readonly agent: string;
-  readonly ports: readonly number[];
-  readonly app: Pick<AppDefinition, "cpus" | "mem" | "disk">;
-}
-
 /** What is free on the agents that run, those with the most room first. */
-export function freeOffers(agents: readonly AgentView[], usages: readonly Usage[]): Offer[] {
+export function freeOffers(agents: readonly AgentView[], usages: Pick<Usages, "on">): Offer[] {
   return agents
     .filter(({ state, pid }) => state === "running" && pid !== null)
     .map((agent) => {
-      const own = usages.filter((usage) => usage.agent === agent.name);
-      const free = (key: "cpus" | "mem" | "disk") =>
-        own.reduce((left, usage) => left - usage.app[key], agent.resources[key]);
-      const usedPorts = new Set(own.flatMap(({ ports }) => ports));
-      return { agent, cpus: free("cpus"), mem: free("mem"), disk: free("disk"), usedPorts };
+      const { cpus, mem, disk } = agent.resources;
+      const taken = usages.on(agent.name);
+      const free = { cpus: cpus - taken.cpus, mem: mem - taken.mem, disk: disk - taken.disk };
+      return { agent, ...free, usedPorts: taken.ports };
     })
     .toSorted((a, b) => b.cpus - a.cpus);
 }
@@ -70,10 +63,21 @@ export function match(app: AppDefinition, offer: Offer, placed: readonly Placed[
 }
 
 /** What no agent can do; such an application waits rather than being run as something else. */
-function notDone({ container }: AppDefinition, docker: boolean): string | undefined {
+function notDone({ container, networks, env, executor }: AppDefinition, docker: boolean): string | undefined {
+  const volumes = container?.volumes ?? [];
   if (container?.type === "DOCKER" && !docker) return "there is no Docker engine on this machine: start it";
   if (container?.type === "MESOS" && container.docker !== undefined)
     return "images for MESOS containers are not supported yet: use type DOCKER";
+  if (container?.type !== "DOCKER" && networks.some(({ mode }) => mode !== "host"))
+    return "MESOS containers have no networks of their own: use mode host, or type DOCKER";
+  if (volumes.some(({ persistent }) => persistent !== undefined))
+    return "persistent local volumes are not supported: use an external one";
+  if (
+    volumes.some(({ secret }) => secret !== undefined) ||
+    Object.values(env).some((value) => typeof value !== "string")
+  )
+    return "secrets are not supported: use env, or a host volume";
+  if (!["", "//cmd"].includes(executor)) return "executors of one's own are not supported: leave executor out";
   return undefined;
 }
 

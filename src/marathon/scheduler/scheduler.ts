@@ -1,22 +1,23 @@
 import type { Agents } from "../../mesos/master/agents.ts";
 import { type AgentTask, isTerminal, type TaskStatus } from "../../mesos/task.ts";
-import type { AppDefinition } from "../definition/app.ts";
-import { afterFailure, NO_BACKOFF } from "./backoff.ts";
+import { NO_BACKOFF } from "./backoff.ts";
+import { Checks } from "./checks.ts";
+import { noteEnd, noteHealthKill } from "./ends.ts";
 import type { Events } from "./events.ts";
-import { Health } from "./health.ts";
-import { type Instance, isEnded, isLive, isReady, newInstance, taskIdOf } from "./instance.ts";
-import { freeOffers, match, type Usage } from "./offers.ts";
-import { Readiness, type ReadinessResult } from "./readiness.ts";
-import { firstToGo, isInactive } from "./selection.ts";
+import { type Instance, isEnded, isLive, newInstance } from "./instance.ts";
+import { Launcher } from "./launcher.ts";
+import { Losses } from "./losses.ts";
+import { Placement } from "./placement.ts";
+import type { ReadinessResult } from "./readiness.ts";
+import { decide } from "./selection.ts";
 import { type AppRecord, current, type Store } from "./store.ts";
 import { TaskEvents } from "./task-events.ts";
-import { taskInfo } from "./task-info.ts";
-import { upgradeSteps } from "./upgrade.ts";
-import { Waiting } from "./waiting.ts";
+import { Tasks } from "./tasks.ts";
+import { Timers } from "./timers.ts";
+import type { Waiting } from "./waiting.ts";
 
-/** Ends that make the next start wait (spec/marathon.md 6.7), and those that are remembered as failures (6.3). */
-const BACKED_OFF = new Set(["TASK_FINISHED", "TASK_FAILED", "TASK_ERROR", "TASK_GONE"]);
-const FAILURES = new Set(["TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_GONE"]);
+/** After a record could not be written. */
+const SAVE_AGAIN_MS = 1000;
 
 export interface SchedulerOptions {
   readonly store: Store;
@@ -35,22 +36,47 @@ export interface SchedulerOptions {
  */
 export class Scheduler {
   readonly #options: SchedulerOptions;
-  readonly #waiting = new Map<string, Waiting>();
-  readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #tasks: Tasks;
+  readonly #timers = new Timers();
+  readonly #placement: Placement;
+  readonly #losses: Losses;
   readonly #tell: TaskEvents;
-  readonly #health: Health;
-  readonly #readiness: Readiness;
-  /** Task id to instance, for statuses. */
-  readonly #byTask = new Map<string, { appId: string; instance: Instance }>();
-  /** Tasks whose end has been told of: agents tell it again after every start of theirs. */
-  readonly #toldEnds = new Set<string>();
-  readonly #startedAt = new Date().toISOString();
+  readonly #launcher: Launcher;
+  readonly #checks: Checks;
   #closed = false;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    this.#tell = new TaskEvents(options.events, options.agents);
-    this.#health = new Health({
+    const { agents, store } = options;
+    this.#tasks = new Tasks(store);
+    this.#tell = new TaskEvents(options.events, agents);
+    this.#placement = new Placement({
+      agents,
+      tasks: this.#tasks,
+      timers: this.#timers,
+      delayOver: (appId) => this.look(appId),
+      placed: (appId, instance) => {
+        this.#tell.condition(appId, instance, "Provisioned");
+        void this.#launcher.placed(appId, instance);
+      },
+    });
+    this.#losses = new Losses({
+      timers: this.#timers,
+      record: (appId) => store.apps.get(appId),
+      inactive: (appId, instance) => {
+        this.#tell.condition(appId, instance, "UnreachableInactive");
+        this.look(appId);
+      },
+      expunge: (appId, instance) => this.#remove(appId, instance),
+    });
+    this.#launcher = new Launcher({
+      store,
+      agents,
+      unplaced: (appId, instance) => this.#unplaced(appId, instance),
+      log: options.log,
+    });
+    this.#checks = new Checks({
+      store,
       failed: (appId, instance, check) => this.#tell.healthCheckFailed(appId, instance, check),
       changed: (appId, instance, alive) => {
         this.#tell.healthChanged(appId, instance, alive);
@@ -58,32 +84,24 @@ export class Scheduler {
         queueMicrotask(() => this.look(appId));
       },
       kill: (appId, instance, why) => this.#killUnhealthy(appId, instance, why),
-    });
-    this.#readiness = new Readiness((appId) => {
       // On disk before a deployment ends by it: it is not asked again.
-      void this.#save(appId).then(() => this.look(appId));
+      ready: (appId) => void this.#save(appId).then(() => this.look(appId)),
     });
-    for (const [appId, { instances }] of options.store.apps)
-      for (const instance of instances) this.#index(appId, instance);
   }
 
   close(): void {
     this.#closed = true;
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#health.close();
-    this.#readiness.close();
+    this.#timers.close();
+    this.#launcher.close();
+    this.#checks.close();
   }
 
   waiting(appId: string): Waiting | undefined {
-    return this.#waiting.get(appId);
+    return this.#placement.waiting(appId);
   }
 
-  /** What the last readiness checks of an application's instances have shown. */
   readinessOf(appId: string): ReadinessResult[] {
-    return (this.#options.store.apps.get(appId)?.instances ?? []).flatMap((instance) => {
-      const result = this.#readiness.result(instance);
-      return result === undefined ? [] : [{ ...result, taskId: taskIdOf(instance) }];
-    });
+    return this.#checks.readinessOf(appId);
   }
 
   /** Looks at everything again: at the start, and when agents have come. */
@@ -97,7 +115,8 @@ export class Scheduler {
     const record = this.#options.store.apps.get(appId);
     if (record === undefined) return;
     if (this.#options.mayChange(appId)) this.#reconcile(appId, record);
-    this.#place(appId, record);
+    this.#forgetRemoved(appId, record);
+    this.#placement.place(appId, record);
     this.#options.progressed(appId);
   }
 
@@ -110,25 +129,21 @@ export class Scheduler {
   /** Ends an instance; unless `goal` says otherwise another one takes its place. */
   kill(appId: string, instance: Instance, goal: Instance["goal"] = "Stopped"): void {
     instance.goal = goal;
-    if (!isLive(instance)) {
-      this.#remove(appId, instance);
-      return;
-    }
-    if (instance.state === "TASK_UNREACHABLE") {
+    if (!isLive(instance) || instance.state === "TASK_UNREACHABLE") {
       this.#remove(appId, instance);
       return;
     }
     instance.killing = true;
-    this.#tellAgent(instance);
+    this.#launcher.kill(instance);
     this.#save(appId);
   }
 
   /** An agent tells of a task. */
   status(agent: string, { info, status }: AgentTask): void {
-    const found = this.#byTask.get(info.taskId);
+    const found = this.#tasks.find(info.taskId);
     if (found === undefined) {
       if (isTerminal(status.state)) {
-        this.#unknownEnded(info, status);
+        this.#tell.unknownEnded(status);
         return;
       }
       // Nobody waits for it any more: it was replaced while its agent was away.
@@ -138,19 +153,23 @@ export class Scheduler {
     const { appId, instance } = found;
     if (instance.agent !== agent || isEnded(instance)) return;
     // It may not have heard of it: nobody answered, or the daemon died in between.
-    if (instance.killing && status.state !== "TASK_KILLING" && !isTerminal(status.state)) this.#tellAgent(instance);
+    if (instance.killing && status.state !== "TASK_KILLING" && !isTerminal(status.state)) this.#launcher.kill(instance);
     const staged = status.state === "TASK_STAGING" && instance.stagedAt === undefined;
     if (instance.state !== status.state || staged) this.#update(appId, instance, status);
-    else this.#same(appId, instance, status);
+    else {
+      // Nothing new but perhaps its health; or the daemon has been away.
+      if (status.healthy !== undefined) this.#checks.told(appId, instance, status.healthy, status.message);
+      this.#checks.follow(appId, instance);
+    }
   }
 
   /** All that an agent knows: instances that are thought to be there and are not are gone. */
   known(agent: string, taskIds: ReadonlySet<string>): void {
-    for (const [taskId, { appId, instance }] of this.#byTask) {
-      if (instance.agent !== agent || !isLive(instance) || taskIds.has(taskId)) continue;
+    for (const { taskId, appId, instance } of this.#tasks.on(agent)) {
+      if (taskIds.has(taskId)) continue;
       if (instance.state === "TASK_STAGING" && instance.stagedAt === undefined) {
         // The daemon died before the agent heard of it.
-        this.#launch(appId, instance);
+        this.#launcher.launch(appId, instance);
         continue;
       }
       this.#update(appId, instance, statusNow(taskId, "TASK_GONE", `agent ${agent} does not know the task`));
@@ -160,38 +179,23 @@ export class Scheduler {
 
   /** There are no others any more: the configuration has changed, and their tasks ended with them. */
   onlyOn(agents: ReadonlySet<string>): void {
-    for (const [taskId, { appId, instance }] of [...this.#byTask]) {
-      if (instance.agent === undefined || agents.has(instance.agent) || !isLive(instance)) continue;
+    for (const { taskId, appId, instance } of this.#tasks.living()) {
+      if (instance.agent === undefined || agents.has(instance.agent)) continue;
       const message = `agent ${instance.agent} is not in the configuration any more`;
       this.#update(appId, instance, statusNow(taskId, "TASK_GONE", message));
     }
   }
 
-  /** An agent has left: in order, or for good as far as anybody knows. */
+  /** An agent has left: in order, or for good as far as anybody knows. What was lost before a start is waited for anew. */
   left(agent: string, state: "stopped" | "lost" | "running"): void {
-    for (const [taskId, { appId, instance }] of [...this.#byTask]) {
-      if (instance.agent !== agent || !isLive(instance)) continue;
-      const message = state === "lost" ? `Agent ${agent} is unreachable` : `Agent ${agent} removed: it was stopped`;
-      this.#update(appId, instance, statusNow(taskId, "TASK_UNREACHABLE", message));
-      this.#unreachable(appId, instance);
+    const message = state === "lost" ? `Agent ${agent} is unreachable` : `Agent ${agent} removed: it was stopped`;
+    for (const { taskId, appId, instance } of this.#tasks.on(agent)) {
+      if (instance.state !== "TASK_UNREACHABLE")
+        this.#update(appId, instance, statusNow(taskId, "TASK_UNREACHABLE", message));
+      // It may have been replaced by now.
+      if (this.#tasks.find(taskId)?.instance === instance) this.#losses.follow(appId, instance);
     }
     this.lookAtAll();
-  }
-
-  /** What the strategy says of an instance on a lost agent (spec/marathon.md 8). */
-  #unreachable(appId: string, instance: Instance): void {
-    const record = this.#options.store.apps.get(appId);
-    const strategy = record === undefined ? "disabled" : current(record).app.unreachableStrategy;
-    if (strategy === "disabled") return;
-    instance.unreachableSince = new Date().toISOString();
-    if (strategy.expungeAfterSeconds === 0) {
-      this.#remove(appId, instance);
-      return;
-    }
-    this.#later(`${instance.id} expunge`, strategy.expungeAfterSeconds * 1000, () => {
-      if (instance.state === "TASK_UNREACHABLE") this.#remove(appId, instance);
-    });
-    this.#later(`${instance.id} inactive`, strategy.inactiveAfterSeconds * 1000, () => this.look(appId));
   }
 
   #update(appId: string, instance: Instance, status: TaskStatus): void {
@@ -199,207 +203,92 @@ export class Scheduler {
     if (record === undefined) return;
     instance.state = status.state;
     instance.message = status.message;
-    if (status.state === "TASK_STAGING") instance.stagedAt ??= status.timestamp;
+    if (!isTerminal(status.state)) instance.stagedAt ??= status.timestamp;
     if (status.state === "TASK_RUNNING") instance.startedAt ??= status.timestamp;
-    this.#tell.status(appId, instance, status);
-    const { app } = current(record);
-    this.#follow(appId, app, instance);
-    if (isTerminal(status.state)) {
-      this.#toldEnds.add(status.taskId);
-      this.#ended(appId, record, instance, status);
+    if (status.state === "TASK_UNREACHABLE") instance.unreachableSince = status.timestamp;
+    else {
+      delete instance.unreachableSince;
+      this.#losses.forget(instance);
     }
+    this.#tasks.set(appId, instance);
+    this.#tell.status(appId, instance, status);
+    this.#checks.follow(appId, instance);
+    if (isTerminal(status.state)) this.#ended(appId, record, instance, status);
     this.#save(appId);
     this.look(appId);
   }
 
   #ended(appId: string, record: AppRecord, instance: Instance, status: TaskStatus): void {
-    const { app } = current(record);
-    if (FAILURES.has(status.state))
-      record.lastTaskFailure = {
-        appId,
-        host: instance.agent ?? "",
-        message: status.message,
-        slaveId: this.#tell.agentId(instance.agent),
-        state: status.state,
-        taskId: taskIdOf(instance),
-        timestamp: status.timestamp,
-        version: instance.version,
-      };
-    if (BACKED_OFF.has(status.state) && !instance.killing)
-      record.backoff = afterFailure(record.backoff, app, Date.now());
+    noteEnd(record, instance, status, this.#tell.agentId(instance.agent));
     if (instance.killing || instance.goal === "Stopped") {
       this.#remove(appId, instance);
       return;
     }
     // The instance stays, its next task has the next number.
-    this.#byTask.delete(taskIdOf(instance));
-    record.instances = record.instances.map((other) =>
-      other === instance
-        ? { ...newInstance(appId, current(record).version), id: instance.id, attempt: instance.attempt + 1 }
-        : other,
-    );
-    for (const one of record.instances) this.#index(appId, one);
+    const { version } = current(record);
+    const next = { ...newInstance(appId, version), id: instance.id, attempt: instance.attempt + 1 };
+    this.#tasks.delete(instance);
+    record.instances = record.instances.map((other) => (other === instance ? next : other));
+    this.#tasks.set(appId, next);
   }
 
   #remove(appId: string, instance: Instance): void {
     const record = this.#options.store.apps.get(appId);
     if (record === undefined) return;
     record.instances = record.instances.filter((other) => other !== instance);
-    this.#byTask.delete(taskIdOf(instance));
-    this.#health.forget(instance);
-    this.#readiness.forget(instance);
-    if (record.removed && record.instances.length === 0) {
-      this.#options.store.apps.delete(appId);
-      this.#waiting.delete(appId);
-      this.#tell.appEnded(appId);
-      this.#options.progressed(appId);
-    }
+    this.#tasks.delete(instance);
+    this.#losses.forget(instance);
+    this.#checks.forget(instance);
     this.#save(appId);
     queueMicrotask(() => this.look(appId));
   }
 
+  /** An application that is being removed is gone when nothing of it is left. */
+  #forgetRemoved(appId: string, record: AppRecord): void {
+    if (!record.removed || record.instances.length > 0) return;
+    this.#options.store.apps.delete(appId);
+    this.#placement.forget(appId);
+    this.#tell.appEnded(appId);
+    this.#save(appId);
+  }
+
   /** Decides which instances there shall be. */
   #reconcile(appId: string, record: AppRecord): void {
-    const { app, version, lastConfigChangeAt } = current(record);
-    const wanted = record.removed ? 0 : app.instances;
+    const { version, lastConfigChangeAt } = current(record);
     for (const instance of record.instances)
       if (instance.state === "Scheduled" && instance.version < lastConfigChangeAt) instance.version = version;
-    const going = record.instances.filter(({ killing, goal }) => !killing && goal === "Running");
-    const isOld = ({ version: own }: Instance) => own < lastConfigChangeAt;
-    const fresh = going.filter((instance) => !isOld(instance) && !isInactive(app, instance));
-    const old = record.instances.filter((instance) => isOld(instance) && isLive(instance));
-    const { kill, start } = upgradeSteps(
-      {
-        wanted,
-        old: old.length,
-        oldReady: old.filter((instance) => !instance.killing && isReady(instance, app)).length,
-        fresh: fresh.length,
-        newReady: fresh.filter((instance) => isReady(instance, app)).length,
-      },
-      app.upgradeStrategy,
-    );
-    const victims = [
-      ...firstToGo(
-        old.filter(({ killing }) => !killing),
-        wanted === 0 ? old.length : kill,
-        app,
-      ),
-      ...firstToGo(fresh, fresh.length - wanted, app),
-    ];
-    for (const instance of victims) this.kill(appId, instance);
-    const stillThere = record.instances.filter((one) => isLive(one) && (one.killing || isOld(one))).length;
-    const room = old.length > 0 ? start : wanted - fresh.length;
-    // What is being killed has its resources, and perhaps its volume, for a moment yet: kill first means wait for it.
-    const exclusive = app.upgradeStrategy.minimumHealthCapacity === 0 && app.upgradeStrategy.maximumOverCapacity === 0;
-    const free = exclusive ? Math.max(0, wanted - fresh.length - stillThere) : room;
-    for (let i = 0; i < Math.min(room, free); i++) {
+    const { kill, start } = decide(record);
+    for (const instance of kill) this.kill(appId, instance);
+    for (let i = 0; i < start; i++) {
       const instance = newInstance(appId, version);
       record.instances.push(instance);
-      this.#index(appId, instance);
-      this.#save(appId);
+      this.#tasks.set(appId, instance);
     }
+    if (start > 0) this.#save(appId);
   }
 
-  /** Finds places for instances that wait for one. */
-  #place(appId: string, record: AppRecord): void {
-    const scheduled = record.instances.filter(({ state }) => state === "Scheduled");
-    if (scheduled.length === 0) {
-      this.#waiting.delete(appId);
+  /** It waits again, and is looked at when there may be room for its record. */
+  #unplaced(appId: string, instance: Instance): void {
+    if (instance.killing) {
+      this.#remove(appId, instance);
       return;
     }
-    const waiting = this.#waiting.get(appId) ?? new Waiting();
-    this.#waiting.set(appId, waiting);
-    const left = record.backoff.until - Date.now();
-    if (left > 0) {
-      this.#later(`${appId} delay`, left, () => this.look(appId));
-      return;
-    }
-    const { app } = current(record);
-    const agents = this.#options.agents.list();
-    for (const instance of scheduled) {
-      const placed = record.instances
-        .flatMap(({ agent }) => agents.find(({ name }) => name === agent) ?? [])
-        .map((agent) => ({ agent }));
-      const offers = freeOffers(agents, this.#usages());
-      const taken = waiting.choose(offers, (offer) => match(app, offer, placed));
-      if (taken === undefined) return;
-      instance.agent = taken.offer.agent.name;
-      instance.ports = taken.ports;
-      instance.state = "TASK_STAGING";
-      this.#tell.provisioned(appId, instance);
-      void this.#save(appId).then(() => this.#launch(appId, instance));
-    }
-    this.#waiting.delete(appId);
-  }
-
-  #launch(appId: string, instance: Instance): void {
-    const record = this.#options.store.apps.get(appId);
-    const version = record?.versions.find((one) => one.version === instance.version) ?? record?.versions[0];
-    if (version === undefined || instance.agent === undefined || this.#closed) return;
-    const info = taskInfo(version.app, version.version, instance, this.#options.store.frameworkId);
-    // One that does not answer is asked again when it does (known).
-    this.#options.agents
-      .launch(instance.agent, info)
-      .catch((error) => this.#options.log(`${appId}: agent ${instance.agent}: ${String(error)}`));
-  }
-
-  /** What live instances take on their agents. */
-  #usages(): Usage[] {
-    return [...this.#byTask.values()].flatMap(({ appId, instance }) => {
-      const record = this.#options.store.apps.get(appId);
-      if (record === undefined || instance.agent === undefined || !isLive(instance)) return [];
-      return [{ agent: instance.agent, ports: instance.ports, app: current(record).app }];
-    });
-  }
-
-  /** Nothing new but perhaps its health; or the daemon has been away. */
-  #same(appId: string, instance: Instance, { healthy, message }: TaskStatus): void {
-    const record = this.#options.store.apps.get(appId);
-    if (record === undefined) return;
-    const { app } = current(record);
-    if (healthy !== undefined) this.#health.told(appId, app, instance, healthy, message);
-    this.#follow(appId, app, instance);
-  }
-
-  /** Looks after a task that runs, also after a start of the daemon; ends that for one that does not. */
-  #follow(appId: string, app: AppDefinition, instance: Instance): void {
-    this.#health.follow(appId, app, instance);
-    this.#readiness.follow(appId, app, instance);
+    Object.assign(instance, { state: "Scheduled", ports: [] } satisfies Partial<Instance>);
+    delete instance.agent;
+    this.#tasks.set(appId, instance);
+    this.#timers.later(`${appId} delay`, SAVE_AGAIN_MS, () => this.look(appId));
   }
 
   #killUnhealthy(appId: string, instance: Instance, why: string): void {
+    const record = this.#options.store.apps.get(appId);
+    if (record !== undefined) noteHealthKill(record, instance, why, this.#tell.agentId(instance.agent));
     this.#tell.killedUnhealthy(appId, instance, why);
     this.kill(appId, instance);
     this.look(appId);
   }
 
-  /** One that was replaced while its agent was away has ended. */
-  #unknownEnded({ taskId }: AgentTask["info"], { state, timestamp }: TaskStatus): void {
-    if (this.#toldEnds.has(taskId) || timestamp < this.#startedAt) return;
-    this.#toldEnds.add(taskId);
-    this.#tell.unknownEnded(taskId, state);
-  }
-
-  #tellAgent(instance: Instance): void {
-    if (instance.agent === undefined) return;
-    this.#options.agents.kill(instance.agent, taskIdOf(instance)).catch(() => undefined);
-  }
-
-  #index(appId: string, instance: Instance): void {
-    this.#byTask.set(taskIdOf(instance), { appId, instance });
-  }
-
   async #save(appId: string): Promise<void> {
     await this.#options.store.saveApp(appId).catch((error) => this.#options.log(`${appId}: ${String(error)}`));
-  }
-
-  #later(key: string, ms: number, task: () => void): void {
-    clearTimeout(this.#timers.get(key));
-    const run = () => {
-      this.#timers.delete(key);
-      if (!this.#closed) task();
-    };
-    this.#timers.set(key, setTimeout(run, ms));
   }
 }
 

@@ -38,6 +38,14 @@ export interface AppRecord {
   removed: boolean;
 }
 
+/** What a group is beyond the applications in it. */
+export interface GroupRecord {
+  readonly dependencies: readonly string[];
+  readonly version: string;
+}
+/** By absolute path; those that only applications' ids speak of are not there. */
+export type Groups = Readonly<Record<string, GroupRecord>>;
+
 /** Versions that are kept (`zk_max_versions`). */
 const MOST_VERSIONS = 50;
 
@@ -50,8 +58,24 @@ export function newRecord(version: Version): AppRecord {
   return { versions: [version], instances: [], backoff: NO_BACKOFF, removed: false };
 }
 
+/** The newest are kept, and those that something still runs by. */
 export function addVersion(record: AppRecord, version: Version): void {
-  record.versions = [version, ...record.versions].slice(0, MOST_VERSIONS);
+  const used = new Set(record.instances.map((instance) => instance.version));
+  record.versions = [version, ...record.versions].filter(
+    (one, index) => index < MOST_VERSIONS || used.has(one.version),
+  );
+}
+
+/** What an instance was started by: it is judged, counted and looked after by that, whatever has come since. */
+export function definitionOf(record: AppRecord, { version }: Pick<Instance, "version">): AppDefinition {
+  return (record.versions.find((one) => one.version === version) ?? current(record)).app;
+}
+
+/** A change that is being put on disk. */
+interface Beginning {
+  readonly begun?: readonly Deployment[];
+  readonly replaced?: readonly Deployment[];
+  readonly groups?: Groups;
 }
 
 /**
@@ -61,10 +85,18 @@ export function addVersion(record: AppRecord, version: Version): void {
 export class Store {
   readonly apps = new Map<string, AppRecord>();
   deployments: Deployment[] = [];
+  groups: Groups = {};
+  /** There was no record yet. */
+  readonly isNew: boolean;
   readonly frameworkId: string;
   readonly #dir: string;
   /** Writes of one file follow each other; several changes may share one. */
   readonly #writes = new Map<string, { running: Promise<void>; next: Promise<void> | undefined }>();
+  readonly #saving = new Set<Promise<void>>();
+  /** Of applications whose last write has failed. */
+  readonly #unsaved = new Set<string>();
+  /** What {@link begin} is writing: on disk before it is in memory. */
+  #beginning: Beginning | undefined;
 
   /** @param fresh the framework's id when there is none yet. Throws state_corrupt when a file cannot be understood. */
   constructor(dir: string, fresh: string) {
@@ -76,21 +108,70 @@ export class Store {
       this.apps.set(current(record).app.id, record);
     }
     const file = path.join(dir, "marathon.json");
-    const known = fs.existsSync(file)
-      ? readJson<{ frameworkId: string; deployments: Deployment[] }>(file)
-      : { frameworkId: fresh, deployments: [] };
+    this.isNew = !fs.existsSync(file);
+    // Former versions did not keep groups.
+    const known = this.isNew
+      ? { frameworkId: fresh, deployments: [] }
+      : readJson<{ frameworkId: string; deployments: Deployment[]; groups?: Groups }>(file);
     this.frameworkId = known.frameworkId;
     this.deployments = known.deployments;
+    this.groups = known.groups ?? {};
   }
 
   saveApp(id: string): Promise<void> {
-    const file = path.join(this.#dir, "apps", fileOf(id));
-    return this.#write(file, () => this.apps.get(id));
+    return this.#counted(this.#saveApp(id));
   }
 
+  async #saveApp(id: string): Promise<void> {
+    const file = path.join(this.#dir, "apps", fileOf(id));
+    this.#unsaved.add(id);
+    await this.#write(file, () => this.apps.get(id));
+    this.#unsaved.delete(id);
+  }
+
+  /** A deployment is on record until what it has changed is: those that could not be written are written first. */
   saveDeployments(): Promise<void> {
+    return this.#counted(this.#saveDeployments());
+  }
+
+  async #saveDeployments(): Promise<void> {
+    await Promise.all([...this.#unsaved].map((id) => this.saveApp(id)));
     const { frameworkId } = this;
-    return this.#write(path.join(this.#dir, "marathon.json"), () => ({ frameworkId, deployments: this.deployments }));
+    await this.#write(path.join(this.#dir, "marathon.json"), () => {
+      const { begun = [], replaced = [], groups = this.groups } = this.#beginning ?? {};
+      const deployments = [...this.deployments.filter((one) => !replaced.includes(one)), ...begun];
+      return { frameworkId, deployments, groups };
+    });
+  }
+
+  /**
+   * The moment from which on a change is made: a deployment says what its applications shall be, so that a death before they are
+   * on disk costs nothing. Throws when it cannot be written; nothing has changed then. One at a time.
+   */
+  async begin({ begun = [], replaced = [], groups = this.groups }: Beginning): Promise<void> {
+    if (begun.length + replaced.length === 0 && groups === this.groups) return;
+    this.#beginning = { begun, replaced, groups };
+    try {
+      await this.saveDeployments();
+      this.deployments = [...this.deployments.filter((one) => !replaced.includes(one)), ...begun];
+      this.groups = groups;
+    } finally {
+      this.#beginning = undefined;
+    }
+  }
+
+  /** Waits for what is being written. */
+  async idle(): Promise<void> {
+    while (this.#saving.size > 0) await Promise.allSettled(this.#saving);
+  }
+
+  async #counted(saving: Promise<void>): Promise<void> {
+    this.#saving.add(saving);
+    try {
+      await saving;
+    } finally {
+      this.#saving.delete(saving);
+    }
   }
 
   /** When it returns, the content as it is now, or newer, is on disk. Nothing left: the file goes. */

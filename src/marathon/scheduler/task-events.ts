@@ -1,5 +1,5 @@
 import type { Agents } from "../../mesos/master/agents.ts";
-import type { TaskStatus } from "../../mesos/task.ts";
+import { isTerminal, type TaskStatus } from "../../mesos/task.ts";
 import type { HealthCheck } from "../definition/app.ts";
 import type { Events } from "./events.ts";
 import { type Instance, taskIdOf } from "./instance.ts";
@@ -8,6 +8,9 @@ import { type Instance, taskIdOf } from "./instance.ts";
 export class TaskEvents {
   readonly #events: Events;
   readonly #agents: Pick<Agents, "list">;
+  /** Tasks whose end has been told of: agents tell it again after every start of theirs. */
+  readonly #ended = new Set<string>();
+  readonly #startedAt = new Date().toISOString();
 
   constructor(events: Events, agents: Pick<Agents, "list">) {
     this.#events = events;
@@ -18,11 +21,13 @@ export class TaskEvents {
     return this.#agents.list().find((agent) => agent.name === name)?.id ?? "";
   }
 
-  provisioned(appId: string, instance: Instance): void {
-    this.#changed(appId, instance, "Provisioned");
+  /** A condition that is no task's state. */
+  condition(appId: string, instance: Instance, condition: "Provisioned" | "UnreachableInactive"): void {
+    this.#changed(appId, instance, condition);
   }
 
   status(appId: string, instance: Instance, { taskId, state, message }: TaskStatus): void {
+    if (isTerminal(state)) this.#ended.add(taskId);
     this.#events.emit("status_update_event", {
       slaveId: this.agentId(instance.agent),
       taskId,
@@ -54,8 +59,10 @@ export class TaskEvents {
     this.#events.emit("unhealthy_instance_kill_event", { appId, taskId, instanceId, version, reason, host, slaveId });
   }
 
-  /** Of an instance that is no more, only its task's id is known. */
-  unknownEnded(taskId: string, state: TaskStatus["state"]): void {
+  /** One that was replaced while its agent was away has ended: only its task's id is known. */
+  unknownEnded({ taskId, state, timestamp }: TaskStatus): void {
+    if (this.#ended.has(taskId) || timestamp < this.#startedAt) return;
+    this.#ended.add(taskId);
     const instanceId = taskId.replace(/\._app\.\d+$/, "");
     const runSpecId = `/${instanceId.replace(/\.instance-.*$/, "").replaceAll("_", "/")}`;
     this.#events.emit("unknown_instance_terminated_event", { instanceId, runSpecId, condition: conditionOf(state) });

@@ -3,7 +3,8 @@ import type { AppDefinition, Volume } from "../definition/app.ts";
 import { isMesosCheck, portOf } from "./health.ts";
 import { type Instance, taskIdOf } from "./instance.ts";
 
-const GRACE_SECONDS = 3;
+/** Of Mesos' own executor, and of `docker stop`. */
+const GRACE_SECONDS = { MESOS: 3, DOCKER: 5 };
 const LONGEST_LABEL = 512;
 
 /** What the agent is asked to run for an instance (spec/marathon.md 3.7, 7). */
@@ -23,7 +24,7 @@ export function taskInfo(app: AppDefinition, version: string, instance: Instance
       ? { docker: dockerInfo(app, app.container, app.container.docker, instance) }
       : {}),
     ...mesosCheck(app, instance),
-    killGraceSeconds: app.taskKillGracePeriodSeconds ?? GRACE_SECONDS,
+    killGraceSeconds: app.taskKillGracePeriodSeconds ?? GRACE_SECONDS[app.container?.type ?? "MESOS"],
     labels: app.labels,
   };
 }

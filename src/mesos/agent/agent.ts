@@ -179,6 +179,7 @@ export class Agent {
       if (info.user !== undefined && info.docker === undefined) giveTo(directory, userOf(info.user));
       if (info.docker !== undefined) {
         const dockerInfo = { ...info, docker: info.docker, env: this.#environment(task) };
+        this.#starting(task);
         await (await this.#docker()).start(dockerInfo, containerId, directory, (status) => this.#ended(task, status));
         this.#started(task);
         return;
@@ -193,6 +194,7 @@ export class Agent {
         "Received LAUNCH event",
         `Starting task ${info.taskId}`,
       ]);
+      this.#starting(task);
       await this.#containers.start({ ...info, env: this.#environment(task) }, this.#dirs(task), binds, (status) =>
         this.#ended(task, status),
       );
@@ -208,6 +210,11 @@ export class Agent {
         reason: "REASON_CONTAINER_LAUNCH_FAILED",
       });
     }
+  }
+
+  /** It is the executor's now. */
+  #starting(task: Running): void {
+    if (!task.killed) this.#tell(task, statusOf(task.info.taskId, "TASK_STARTING", ""));
   }
 
   #started(task: Running): void {
