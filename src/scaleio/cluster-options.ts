@@ -24,6 +24,8 @@ export interface ClusterOptions {
   readonly config: ClusterConfig;
   readonly stateDir: string;
   readonly runDir: string;
+  /** Names of the hosts that may have volumes. */
+  readonly hosts: readonly string[];
   /** Where sdc-engine.js and sdc-supervisor.sh lie. */
   readonly binDir: string;
   /** A volume was taken away from this host, which was mapped to it. */

@@ -1,9 +1,11 @@
 import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { SimError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { Faults } from "./faults/faults.ts";
+import { stopOf } from "./faults/sds-stop.ts";
 import { found, idOf } from "./founding.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
@@ -76,8 +78,11 @@ export class Cluster implements ClusterApi {
       tell: (name, text) => this.#events.emit(name, "warning", text),
       stateDir: options.stateDir,
       state: () => this.state,
+      hosts: options.hosts,
       changed: () => this.#pushSessions(),
       revive: (target) => this.#revive(target),
+      stopSds: (name) => this.stopSds(name),
+      startSds: (name) => this.startSds(name),
       mdmDown: (members) => mdm.takeDown(members),
       log: options.log,
     });
@@ -140,7 +145,7 @@ export class Cluster implements ClusterApi {
     const cluster = new Cluster(options, mdm);
     await cluster.#checkDevices();
     // Engines first: none may go by a session that names what is removed then.
-    await cluster.faults.apply();
+    await cluster.faults.apply().catch((error) => options.log(`faults: ${error}`));
     for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
     cluster.#repairer.start();
     cluster.#sdc.start();
@@ -291,6 +296,12 @@ export class Cluster implements ClusterApi {
 
   async startSds(name: string): Promise<void> {
     const sds = findSds(this.state, name);
+    const fault = stopOf(this.faults.list(), name);
+    if (fault !== undefined)
+      throw new SimError(
+        "unavailable",
+        `${name} cannot be started: fault ${fault.name} keeps it stopped; \`rexray-sim fault rm ${fault.name}\` brings it back`,
+      );
     for (const device of sds.devices) this.#checkLabel(sds, device);
     for (const device of sds.devices) {
       if (device.state !== "up")
@@ -486,12 +497,15 @@ export class Cluster implements ClusterApi {
     if (mappedTo !== host) await this.#mdm.commit({ type: "volume-mapped", id, to: host });
     if (mappedTo !== null && mappedTo !== host) this.#options.preempted?.(mappedTo, volume.name);
     try {
-      const session = this.#session(volume);
+      const session = this.#session(this.volume(id));
       const attached = await this.#sdc.attach(session);
       // A node may have gone or come while the engine started, when it could not be told.
       // and a snapshot may have been removed.
       const now = this.#session(this.volume(id));
-      const same = now.mapVersion === session.mapVersion && now.absorb === session.absorb;
+      const same =
+        now.mapVersion === session.mapVersion &&
+        now.absorb === session.absorb &&
+        isDeepStrictEqual(faultsIn(now), faultsIn(session));
       if (!same) await this.#sdc.reload(now);
       return attached;
     } catch (error) {
@@ -517,6 +531,7 @@ export class Cluster implements ClusterApi {
       mdm: this.#mdm,
       sdc: this.#sdc,
       repairer: this.#repairer,
+      faults: this.faults.book,
       stateDir,
       granularityBytes: config.granularityBytes,
       secondsLeft: (bytes) => this.#watch.secondsLeft(bytes),
@@ -616,5 +631,7 @@ function checkIops(iops: number): void {
     `a limit of ${iops} IOPS is too low: give ${LOWEST_IOPS} or more, or 0 for none`,
   );
 }
+
+const faultsIn = ({ devices, disconnected }: Session) => [disconnected, devices.map(({ faults }) => faults)];
 
 const now = () => new Date().toISOString();

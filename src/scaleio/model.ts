@@ -250,6 +250,8 @@ export interface ClusterVolumeStatus {
   readonly snapshotOf: string | null;
   /** Block device while attached here. */
   readonly device: string | null;
+  /** The fault by which its host's SDC reaches no SDS, so that its I/O waits; null: there is none. */
+  readonly disconnectedBy: string | null;
   /** Chunks with a stale or unreachable copy. */
   readonly degradedChunks: number;
   /** Chunks with no good copy. */

@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Slices } from "../lib/slices.ts";
 import { assess, type Condition, GOOD, toDo } from "./condition.ts";
 import type { FaultBook } from "./faults/fault-book.ts";
+import { disconnectOf, limitMsOf } from "./faults/sdc-disconnect.ts";
 import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { CHUNK_BYTES, type Id } from "./model.ts";
@@ -19,7 +20,7 @@ export interface RepairerOptions {
   readonly stateDir: string;
   readonly sdc: Sdc;
   readonly mdm: Mdm;
-  readonly faults: Pick<FaultBook, "on">;
+  readonly faults: Pick<FaultBook, "on" | "faults">;
   /** For chunks with a single good copy, and for those that have two. */
   readonly policies: { readonly rebuild: ThrottlePolicy; readonly rebalance: ThrottlePolicy };
   /** An engine found out that a device does not work. `name` is SDS/device. */
@@ -187,6 +188,9 @@ export class Repairer {
     await this.#heed({ owner: volume, volumes: [volume] }, status);
     if (status.absorbed.length > 0 && status.layerId === ownLayer(volume).id)
       await this.#options.absorbed(status.layerId, status.absorbed);
+    const disconnect = disconnectOf(this.#options.faults.faults, volume);
+    // An engine looks at how long requests have waited when it is asked something.
+    if (disconnect !== undefined && limitMsOf(disconnect) > 0) await sdc.work(id, 0);
     if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
     const began = Date.now();
     const pace = this.#pace(id, status, began);

@@ -1,6 +1,8 @@
 import { Slices } from "../lib/slices.ts";
 import { isUp, type Place, placesOf, poolCapacity } from "./capacity-report.ts";
 import type { Condition } from "./condition.ts";
+import type { FaultBook } from "./faults/fault-book.ts";
+import { disconnectOf } from "./faults/sdc-disconnect.ts";
 import { allLayers, layersOf, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import {
@@ -25,6 +27,7 @@ export interface ReportSources {
   readonly mdm: Mdm;
   readonly sdc: Sdc;
   readonly repairer: Repairer;
+  readonly faults: Pick<FaultBook, "faults">;
   readonly stateDir: string;
   readonly granularityBytes: number;
   /** How long a rebuild of so many bytes will take; null when that is not known. */
@@ -81,7 +84,11 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const found = {
     health: worst([
       poolHealth,
-      down.length > 0 || members.some((member) => member.state !== "normal") ? "degraded" : "ok",
+      down.length > 0 ||
+      members.some((member) => member.state !== "normal") ||
+      volumes.some(({ status }) => status.disconnectedBy !== null)
+        ? "degraded"
+        : "ok",
     ]),
     reasons,
     mdm: members,
@@ -220,6 +227,7 @@ async function volumeStatus(
           ? null
           : ((volume.ancestorId && sources.mdm.state.volumes.get(volume.ancestorId)?.name) ?? ""),
       device,
+      disconnectedBy: (device && disconnectOf(sources.faults.faults, volume)?.name) ?? null,
       degradedChunks: degraded,
       failedChunks: failed,
       supervisorPid: engine?.supervisorPid ?? null,
@@ -229,16 +237,22 @@ async function volumeStatus(
 }
 
 function volumeReasons(status: ClusterVolumeStatus, condition: Condition): string[] {
-  if (condition.problem !== "") return [`volume ${status.name}: ${condition.problem}`];
-  if (status.failedChunks > 0)
-    return [
-      `volume ${status.name}: ${status.failedChunks} of its MiB chunks have no good copy within reach; reading them fails until their SDS is back`,
-    ];
-  if (status.health === "ok") return [];
+  const { name, disconnectedBy } = status;
+  const text = copiesText(status, condition);
+  const cutOff = `its SDC reaches no SDS, so its I/O waits: \`rexray-sim fault rm ${disconnectedBy}\``;
+  return [...(disconnectedBy === null ? [] : [cutOff]), ...(text === "" ? [] : [text])].map(
+    (reason) => `volume ${name}: ${reason}`,
+  );
+}
+
+/** What is wrong with a volume's copies; "": nothing. */
+function copiesText({ health, failedChunks, degradedChunks }: ClusterVolumeStatus, condition: Condition): string {
+  if (condition.problem !== "") return condition.problem;
+  if (failedChunks > 0)
+    return `${failedChunks} of its MiB chunks have no good copy within reach; reading them fails until their SDS is back`;
+  if (health === "ok") return "";
   const waiting = condition.staleCopies + condition.unsyncedChunks;
-  return [
-    `volume ${status.name}: ${status.degradedChunks} of its MiB chunks have one good copy${waiting > 0 ? `, ${waiting} copies waiting to be rebuilt` : ""}`,
-  ];
+  return `${degradedChunks} of its MiB chunks have one good copy${waiting > 0 ? `, ${waiting} copies waiting to be rebuilt` : ""}`;
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);

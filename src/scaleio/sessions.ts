@@ -1,4 +1,5 @@
 import type { FaultBook } from "./faults/fault-book.ts";
+import { disconnectOf, limitMsOf } from "./faults/sdc-disconnect.ts";
 import type { Layer } from "./layers.ts";
 import type { SystemState } from "./model.ts";
 import { recordDir } from "./sdc/books.ts";
@@ -9,13 +10,19 @@ import { volumeFile } from "./sds/volume-files.ts";
 export const unitOf = (layer: Pick<Layer, "id" | "owner">): string => layer.owner?.id ?? `layer-${layer.id}`;
 
 /** What an engine of the layer has to know, by the state as it is now. */
-export function sessionOf(state: SystemState, stateDir: string, layer: Layer, faults: Pick<FaultBook, "on">): Session {
+export function sessionOf(
+  state: SystemState,
+  stateDir: string,
+  layer: Layer,
+  faults: Pick<FaultBook, "on" | "faults">,
+): Session {
   const { pool, sds } = state;
   const byId = new Map(sds.flatMap((node) => node.devices.map((device) => [device.id, { node, device }] as const)));
   const places = pool.deviceIds.map((id) => byId.get(id));
   const filesOf = (layerId: string) =>
     places.map((place) => (place === undefined ? "" : volumeFile(place.device, layerId)));
   const files = filesOf(layer.id);
+  const disconnect = layer.owner && disconnectOf(faults.faults, layer.owner);
   return {
     format: 1,
     volumeId: unitOf(layer),
@@ -42,5 +49,6 @@ export function sessionOf(state: SystemState, stateDir: string, layer: Layer, fa
     checksum: pool.checksum === true,
     limits: { iops: layer.owner?.iops ?? 0, bytesPerSecond: layer.owner?.bytesPerSecond ?? 0 },
     giveUp: true,
+    ...(disconnect === undefined ? {} : { disconnected: { limitMs: limitMsOf(disconnect) } }),
   };
 }

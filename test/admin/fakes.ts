@@ -139,6 +139,7 @@ export class FakeCluster implements ClusterApi {
       mappedTo: "host1",
       snapshotOf: null,
       device: "/dev/loop7",
+      disconnectedBy: null,
       degradedChunks: 0,
       failedChunks: 0,
       supervisorPid: 11,

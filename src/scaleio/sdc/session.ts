@@ -38,6 +38,8 @@ export interface Session {
   readonly checksum: boolean;
   /** For a process without a mount: look at these chunks, as BlockStore.scan does. */
   readonly scan?: { readonly first: number; readonly chunks: number };
+  /** The SDC reaches no SDS: requests wait, for at most so long (ms; 0: for ever). The engine's own work goes on. */
+  readonly disconnected?: { readonly limitMs: number };
   /** Whether retired copies may be given up; not while somebody reads them who has not been told. */
   readonly giveUp: boolean;
 }

@@ -16,6 +16,9 @@ export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
   const failed = status.mdm.filter((member) => member.state !== "normal");
   if (failed.length > 0)
     raise("MDM_NOT_CLUSTERED", "high", failed.map(({ name, reason }) => `MDM member ${name}: ${reason}`).join("; "));
+  const cutOff = status.volumes.filter(({ disconnectedBy }) => disconnectedBy !== null).map(({ name }) => name);
+  if (cutOff.length > 0)
+    raise("SDC_DISCONNECTED", "medium", `no SDS is within reach of volume ${few(cutOff)}: I/O waits`);
   for (const pool of status.pools) {
     if (pool.health === "failed")
       raise(
@@ -83,6 +86,10 @@ function raiseSpare(
     );
   }
 }
+
+/** For instance "a, b, c and 97 more". */
+const few = (names: readonly string[]) =>
+  names.slice(0, 3).join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "");
 
 const since = (at: string) => (at === "" ? "" : ` since ${at.slice(11, 19)}`);
 

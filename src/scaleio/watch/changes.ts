@@ -42,6 +42,10 @@ export function changesBetween(before: ClusterStatus, after: ClusterStatus): Hap
       add(name, severity, why === undefined ? text : `${text} ${why.text}`);
     }
   }
+  const cutOff = ({ alerts }: ClusterStatus) => alerts.find(({ type }) => type === "SDC_DISCONNECTED");
+  const now = cutOff(after);
+  if (now !== undefined && cutOff(before) === undefined) add("SDC_DISCONNECTED", "warning", now.text);
+  if (now === undefined && cutOff(before) !== undefined) add("SDC_CONNECTED", "info", "All SDCs reach their SDSs.");
   for (const { type, text } of after.alerts) {
     if (/^CAPACITY_UTILIZATION/.test(type) && !before.alerts.some((alert) => alert.type === type))
       add("DEV_CAPACITY_USAGE_HIGH", "warning", text);

@@ -1,15 +1,17 @@
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import t from "tap";
 import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { type Sim, startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { CONFIG, dropCaches, fio, mountAgain, mountVolume, type Status } from "./load.ts";
+import { CONFIG, dropCaches, fio, killHard, mountAgain, mountVolume, running, type Status } from "./load.ts";
 
 const skip = requiresRoot() || requiresFuse();
 
-const status = (sim: Sim) => sim.json<Status & { pools: { health: string }[] }>("status");
+const status = (sim: Sim) =>
+  sim.json<Status & { pools: { health: string }[]; alerts: { type: string; text: string }[] }>("status");
 const stateOf = async (sim: Sim, name: string) => (await status(sim)).sds.find((sds) => sds.name === name)?.state;
 
 /** Fails where the command does. */
@@ -117,12 +119,82 @@ t.test("MDM members down: one costs nothing, two stop changes, I/O goes on", { s
   t.strictSame((await status(sim)).volumes.map(({ name }) => name).sort(), ["busy", "with-all", "with-two"]);
 });
 
+t.test(
+  "an SDC is cut off: I/O waits, through the death of its engine too, and goes on; with a limit it fails",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    t.teardown(() => sim.cli("fault", "reset"));
+    const [cut, free] = [
+      await mountVolume(sim, "cut", { size: "64MB" }),
+      await mountVolume(sim, "free", { size: "64MB" }),
+    ];
+    const text = Buffer.alloc(3 << 20, "what was acknowledged ");
+    const put = (directory: string) =>
+      running("dd", ["iflag=fullblock", `of=${path.join(directory, "file")}`, "bs=1M", "conv=fsync"], { input: text });
+    await put(cut).ended;
+    await cli(sim, "fault", "add", "sdc-disconnect", "cut", "--name", "cable");
+    const waiting = put(cut);
+    await put(free).ended;
+    t.match(await status(sim), {
+      health: "degraded",
+      pools: [{ health: "ok" }],
+      alerts: [{ type: "SDC_DISCONNECTED" }],
+      reasons: [/volume cut: its SDC reaches no SDS, so its I\/O waits: `rexray-sim fault rm cable`/],
+    });
+    // What does not need the SDC goes on.
+    await cli(sim, "sds", "stop", "sds-1");
+    await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", { what: "new copies", deadline: 30_000 });
+    const engine = async () => (await status(sim)).volumes.find(({ name }) => name === "cut")?.enginePid ?? 0;
+    const before = await engine();
+    killHard(before);
+    await waitFor(async () => (await engine()) !== before, { what: "another engine" });
+    await sim.restart("SIGKILL");
+    t.notOk(waiting.over(), "it waits still");
+    await cli(sim, "fault", "reset");
+    await waiting.ended;
+    dropCaches();
+    t.ok(fs.readFileSync(path.join(cut, "file")).equals(text));
+    t.equal(
+      (await status(sim)).alerts.some(({ type }) => type === "SDC_DISCONNECTED"),
+      false,
+    );
+    t.match(await cli(sim, "events"), /SDC_DISCONNECTED WARNING no SDS is within reach of volume cut: I\/O waits/);
+
+    await cli(sim, "fault", "add", "sdc-disconnect", os.hostname(), "limit=1");
+    dropCaches();
+    const began = Date.now();
+    await t.rejects(
+      running("dd", [`if=${path.join(cut, "file")}`, "iflag=direct", "of=/dev/null"]).ended,
+      /Input\/output error/,
+    );
+    t.ok(Date.now() - began >= 1000, `an error after ${Date.now() - began} ms`);
+    await cli(sim, "fault", "reset");
+    t.ok(fs.readFileSync(path.join(cut, "file")).equals(text));
+  },
+);
+
+t.test("a node is stopped by a fault, until that is taken away", { skip, timeout: 60_000 }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  await cli(sim, "sds", "stop", "sds-4");
+  const refused = await sim.cli("fault", "add", "sds-stop", "sds-4");
+  t.match(refused.stderr, /cannot be on "sds-4"; it can be on sds-1, sds-2, sds-3/, "it would not know what to undo");
+  await cli(sim, "fault", "add", "sds-stop", "sds-2", "--name", "cut");
+  t.equal(await stateOf(sim, "sds-2"), "stopped");
+  t.match((await sim.cli("sds", "start", "sds-2")).stderr, /fault cut keeps it stopped; `rexray-sim fault rm cut`/);
+  await sim.restart("SIGKILL");
+  t.equal(await stateOf(sim, "sds-2"), "stopped");
+  await cli(sim, "fault", "reset");
+  t.equal(await stateOf(sim, "sds-2"), "up");
+  t.equal(await stateOf(sim, "sds-4"), "stopped", "what was ordered stays");
+});
+
 t.test("a fault that makes no sense is refused, with what would", { skip }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
   const REFUSED = [
-    [["gremlin", "sds-1"], /no fault of type "gremlin"; the types are bit-flip/],
     [["slow", "sds-9"], /cannot be on "sds-9"; it can be on sds-1, sds-1\/dev-1/],
     [["mdm-down", "sds-1"], /it can be on mdm-1/],
+    [["sds-stop", "sds-1", "--probability", "0.5"], /there or not: it takes no probability/],
     [["slow", "sds-1", "ms=fast"], /ms "fast" is not how much longer/],
     [["slow", "sds-1", "colour=red"], /has no attribute "colour"; it has ms/],
     [["slow", "sds-1", "ms"], /write KEY=VALUE/],
@@ -130,6 +202,7 @@ t.test("a fault that makes no sense is refused, with what would", { skip }, asyn
     [["slow", "sds-1", "--name", "a b"], /no name for a fault/],
   ] as const;
   for (const [args, words] of REFUSED) t.match(await sim.cli("fault", "add", ...args), { code: 1, stderr: words });
+  t.match(await sim.cli("fault", "add", "gremlin", "sds-1"), { code: 2, stderr: /choices are agent-lost, .*bit-flip/ });
   t.match(await sim.cli("fault", "rm", "none"), { code: 1, stderr: /no fault is called "none"/ });
   t.match(await cli(sim, "fault", "ls"), /no faults/, "nothing half done");
 });

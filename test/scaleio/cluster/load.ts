@@ -42,9 +42,10 @@ export interface Layout {
 export function running(
   file: string,
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; uid?: number; gid?: number } = {},
+  { input, ...options }: { env?: NodeJS.ProcessEnv; uid?: number; gid?: number; input?: Buffer } = {},
 ) {
-  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
+  const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"], ...options });
+  child.stdin.once("error", () => undefined).end(input);
   let said = "";
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (part: string) => (said += part));
