@@ -10,6 +10,8 @@ import {
   type ClusterStatus,
   type ClusterVolumeStatus,
   type Health,
+  type Sds,
+  type ServiceState,
   type VolumeLayout,
   type VolumeRecord,
 } from "./model.ts";
@@ -62,15 +64,7 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const down = devices.filter((device) => !isUp(device));
   const poolHealth = worst(volumes.map(({ status }) => status.health));
   const reasons = [
-    ...state.sds
-      .filter((sds) => sds.state !== "up")
-      .map((sds) => {
-        const state = sds.maintenance === true ? "in maintenance" : sds.state;
-        return `${sds.name} is ${state}: \`rexray-sim sds start ${sds.name}\``;
-      }),
-    ...devices
-      .filter(({ sds, device }) => sds.state === "up" && device.state !== "up")
-      .map(({ sds, device }) => `device ${sds.name}/${device.name} ${device.state}: ${device.reason}`),
+    ...state.sds.flatMap(nodeReasons),
     ...members
       .filter((member) => member.state !== "normal")
       .map((member) => `MDM member ${member.name} failed: ${member.reason}`),
@@ -96,12 +90,12 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
       const own = places.flatMap((place, index) => (place?.sds === sds ? [index] : []));
       return {
         name: sds.name,
-        state: sds.state === "up" && sds.devices.some((device) => device.state !== "up") ? "failed" : sds.state,
+        state: stateOf(sds),
         reason: sds.devices
           .map((device) => device.reason)
           .filter(Boolean)
           .join("; "),
-        since: sds.since ?? "",
+        since: sinceOf(sds),
         faultSet: sds.faultSet,
         capacityBytes: sum(sds.devices.map((device) => device.capacityBytes)),
         usedBytes: sum(own.map((index) => used[index] ?? 0)),
@@ -234,6 +228,38 @@ async function volumeStatus(
       enginePid: engine?.pid ?? null,
     },
   };
+}
+
+/** Decoupled: nothing of it answers. Failed: some of it does not. */
+function stateOf({ state, devices }: Sds): ServiceState {
+  if (state !== "up" || devices.every((device) => device.state === "up")) return state;
+  return devices.every((device) => device.state === "decoupled") ? "decoupled" : "failed";
+}
+
+/** When it came into that state: when the last of its devices went, if it was not the node as a whole. */
+function sinceOf(sds: Sds): string {
+  const down = sds.state === "up" ? sds.devices.filter(({ state }) => state !== "up") : [];
+  return (
+    down
+      .map(({ since = "" }) => since)
+      .toSorted()
+      .at(-1) ??
+    sds.since ??
+    ""
+  );
+}
+
+function nodeReasons(sds: Sds): string[] {
+  const { name, devices } = sds;
+  const start = `\`rexray-sim sds start ${name}\``;
+  if (sds.maintenance === true && sds.state !== "up") return [`${name} is in maintenance: ${start}`];
+  const state = stateOf(sds);
+  if (state === "stopped") return [`${name} is stopped: ${start}`];
+  if (state === "decoupled")
+    return [`${name} is decoupled, silent since ${sinceOf(sds).slice(11, 19)}: ${devices[0]?.reason}`];
+  return devices
+    .filter((device) => device.state !== "up")
+    .map((device) => `device ${name}/${device.name} ${device.state}: ${device.reason}`);
 }
 
 function volumeReasons(status: ClusterVolumeStatus, condition: Condition): string[] {

@@ -32,7 +32,9 @@ export function sessionOf(
     devices: places.map((place, index) => {
       if (place === undefined) return { name: "", file: "", state: "stopped" };
       const { node, device } = place;
-      const state = node.state === "up" ? device.state : node.state;
+      // Whether one that is decoupled can be reached is for the engine to find out, when nobody else has the data.
+      const standing = node.state === "up" ? device.state : node.state;
+      const state = standing === "decoupled" ? "failed" : standing;
       const name = `${node.name}/${device.name}`;
       return { name, file: files[index] as string, state, faults: faults.on(node, device) };
     }),

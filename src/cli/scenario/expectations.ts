@@ -23,8 +23,8 @@ const EXPECTATIONS: readonly { readonly pattern: RegExp; readonly form: string; 
     check: ({ status }, name, health) => is(status.pools.find((pool) => pool.name === name)?.health, health),
   },
   {
-    pattern: /^sds (\S+) (up|stopped|failed|gone)$/,
-    form: "sds NAME up|stopped|failed|gone",
+    pattern: /^sds (\S+) (up|stopped|decoupled|failed|gone)$/,
+    form: "sds NAME up|stopped|decoupled|failed|gone",
     check: ({ status }, name, state) => is(status.sds.find((sds) => sds.name === name)?.state ?? "gone", state),
   },
   {

@@ -9,14 +9,21 @@ export type Chance = () => boolean;
  * types.ts lists them. The data path of a device without faults has no filter.
  */
 export interface DeviceFault extends FaultKindInfo {
+  /** Devices with it do not say that something is wrong; they are found out by what they hold. */
+  readonly lies?: true;
   /** The faulty file layer over a sound one. Must not change the buffers that callers hand in. */
   filter(files: Files, attributes: Readonly<Record<string, string>>, chance: Chance): Files;
 }
 
+const INJECTED = "injected fault";
+
 /** The error that a failing system call gives. */
 export function errno(code: string, what: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`${code}: injected fault, ${what}`), { code });
+  return Object.assign(new Error(`${code}: ${INJECTED}, ${what}`), { code });
 }
+
+/** Whether a device has failed by such an error, by the reason that is kept of it. */
+export const isInjected = (reason: string): boolean => reason.includes(INJECTED);
 
 /** Which operations a fault is about. */
 export const ON: Attribute = { help: "read, write or both", pattern: /^(read|write|both)$/, default: "both" };

@@ -4,6 +4,7 @@ import path from "node:path";
 import t from "tap";
 import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
+import { output } from "../../helpers/run.ts";
 import { type Sim, startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { CONFIG, dropCaches, fio, killHard, mountAgain, mountVolume, running, type Status } from "./load.ts";
@@ -22,10 +23,10 @@ async function cli(sim: Sim, ...args: string[]): Promise<string> {
 }
 
 const DEVICE_FAULTS = [
-  ["io-error", ["on=write"]],
-  ["io-error", ["on=read"]],
-  ["full", []],
-  ["disconnect", []],
+  ["io-error", ["on=write"], "failed"],
+  ["io-error", ["on=read"], "failed"],
+  ["full", [], "failed"],
+  ["disconnect", [], "decoupled"],
 ] as const;
 
 t.test(
@@ -35,15 +36,15 @@ t.test(
     const sim = await startSim(t, { config: CONFIG });
     const directory = await mountVolume(sim, "busy", { size: "64MB" });
     const load = fio(directory, 20);
-    for (const [type, attributes] of DEVICE_FAULTS) {
+    for (const [type, attributes, state] of DEVICE_FAULTS) {
       const name = await cli(sim, "fault", "add", type, "sds-2", ...attributes);
       t.match(name, new RegExp(`^${type}-1$`));
       dropCaches();
-      await waitFor(async () => (await stateOf(sim, "sds-2")) === "failed", {
+      await waitFor(async () => (await stateOf(sim, "sds-2")) === state, {
         what: `${type} to be noticed`,
         deadline: 10_000,
       });
-      t.match((await status(sim)).reasons.join("\n"), /sds-2\/dev-1 failed: cannot .*injected fault/);
+      t.match((await status(sim)).reasons.join("\n"), /sds-2.*(failed|silent since .*): .*injected fault/);
       await cli(sim, "fault", "rm", name);
       t.equal(await stateOf(sim, "sds-2"), "up");
       await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", {
@@ -52,6 +53,42 @@ t.test(
       });
     }
     t.match(await load.ended, /err= 0/, "the application has noticed nothing");
+  },
+);
+
+t.test(
+  "a silent node is found out though nobody asks it for anything, waited for, and back by itself",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: `${CONFIG}  rebuildGracePeriod: 5s\n` });
+    await mountVolume(sim, "idle", { size: "64MB" });
+    await output("sync", []);
+    const goes = async (state: string) => {
+      await waitFor(async () => (await stateOf(sim, "sds-2")) === state, { what: `sds-2 ${state}`, deadline: 10_000 });
+    };
+    const device = path.join(sim.stateDir, "sds/sds-2/dev-1");
+    fs.renameSync(device, `${device}.gone`);
+    await goes("decoupled");
+    const began = Date.now();
+    const report = await status(sim);
+    t.match(report.reasons.join("\n"), /sds-2 is decoupled, silent since \d\d:\d\d:\d\d: ENOENT/);
+    t.match(report.alerts.map(({ text }) => text).join("\n"), /pool1 degraded: sds-2 silent since/);
+    t.equal(report.pools[0]?.health, "degraded");
+    const rebuilt = async () => (await status(sim)).pools[0]?.health === "ok";
+    await waitFor(rebuilt, { what: "copies elsewhere", deadline: 30_000 });
+    t.ok(Date.now() - began > 3000, `they were made within ${Date.now() - began} ms`);
+    t.equal(await stateOf(sim, "sds-2"), "decoupled");
+    fs.renameSync(`${device}.gone`, device);
+    await goes("up");
+    await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", {
+      what: "two good copies",
+      deadline: 30_000,
+    });
+    t.match(
+      await cli(sim, "events"),
+      /SDS_DECOUPLED ERROR SDS: sds-2 decoupled: ENOENT(.|\n)*SDS_RECONNECTED INFO SDS: sds-2/,
+    );
+    t.equal((await status(sim)).health, "ok");
   },
 );
 
