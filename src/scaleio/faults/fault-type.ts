@@ -1,4 +1,4 @@
-import type { Attribute, FaultKindInfo } from "../../lib/fault.ts";
+import type { FaultKindInfo } from "../../lib/fault.ts";
 import type { Files } from "../sdc/files.ts";
 
 /** Whether this operation meets the fault. */
@@ -25,10 +25,7 @@ export function errno(code: string, what: string): NodeJS.ErrnoException {
 /** Whether a device has failed by such an error, by the reason that is kept of it. */
 export const isInjected = (reason: string): boolean => reason.includes(INJECTED);
 
-/** Which operations a fault is about. */
-export const ON: Attribute = { help: "read, write or both", pattern: /^(read|write|both)$/, default: "both" };
-
-type Operation = "open" | "read" | "write" | "datasync" | "punch";
+export type Operation = "open" | "read" | "write" | "datasync" | "punch";
 
 /** A file layer that does something before each of these operations, and nothing else. */
 export function before(files: Files, operations: readonly Operation[], act: (operation: Operation) => void): Files {

@@ -95,6 +95,11 @@ t.test("a device that lies is taken out", { skip, timeout: 90_000 }, async (t) =
     /sds-3\/dev-1 failed: cannot believe .*blocks had other content/,
   );
   t.match(await load.ended, /err= 0/, "the application has read nothing wrong");
+  await sim.cli("fault", "reset");
+  t.notOk(
+    (await sim.json<Status>("status")).sds.some(({ state }) => state === "failed"),
+    "it lied because it had to",
+  );
 });
 
 t.test(

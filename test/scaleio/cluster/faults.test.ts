@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import { open } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import t from "tap";
@@ -7,12 +8,27 @@ import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { output } from "../../helpers/run.ts";
 import { type Sim, startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { CONFIG, dropCaches, fio, killHard, mountAgain, mountVolume, running, type Status } from "./load.ts";
+import {
+  CONFIG,
+  dropCaches,
+  fio,
+  killHard,
+  type Layout,
+  mountAgain,
+  mountVolume,
+  running,
+  type Status,
+} from "./load.ts";
 
+import { Versions } from "./versions.ts";
+
+const MIB = 1024 * 1024;
 const skip = requiresRoot() || requiresFuse();
 
 const status = (sim: Sim) =>
-  sim.json<Status & { pools: { health: string }[]; alerts: { type: string; text: string }[] }>("status");
+  sim.json<Status & { pools: { health: string; rebuildBytes: number }[]; alerts: { type: string; text: string }[] }>(
+    "status",
+  );
 const stateOf = async (sim: Sim, name: string) => (await status(sim)).sds.find((sds) => sds.name === name)?.state;
 
 /** Fails where the command does. */
@@ -117,6 +133,75 @@ t.test(
     const again = await mountAgain(sim, "v", "test");
     dropCaches();
     t.ok(fs.readFileSync(path.join(again, "file")).equals(text));
+  },
+);
+
+/** Chunks of a volume's device that cannot be read. */
+async function unreadable(device: string, chunks: number): Promise<number[]> {
+  const bad: number[] = [];
+  const handle = await open(device, "r");
+  for (let chunk = 0; chunk < chunks; chunk++)
+    await handle.read(Buffer.alloc(MIB), 0, MIB, chunk * MIB).catch(() => bad.push(chunk));
+  await handle.close();
+  return bad;
+}
+
+const SECONDS_GONE = [
+  ["its node stops", ["sds", "stop", "sds-2"], ["sds", "start", "sds-2"]],
+  ["it cannot sync what it was given", ["fault", "add", "io-error", "sds-2", "on=sync"], ["fault", "reset"]],
+] as const;
+
+t.test(
+  "a second node fails while the copies of the first are being made anew",
+  { skip, timeout: 240_000 },
+  async (t) => {
+    const policy = "{policy: favorAppIos, bandwidthKbps: 256}";
+    const sim = await startSim(t, { config: `${CONFIG}  rebuildPolicy: ${policy}\n` });
+    await call(sim.socket, "Create", { Name: "v", Opts: { size: "64MB" } });
+    const healthy = async () => (await status(sim)).pools[0]?.health === "ok";
+    for (const [what, gone, back] of SECONDS_GONE) {
+      await t.test(what, async (t) => {
+        const load = new Versions(await mountAgain(sim, "v", "test"), 5000);
+        await load.start();
+        await cli(sim, "sds", "stop", "sds-1");
+        const toRebuild = async () => (await status(sim)).pools[0]?.rebuildBytes ?? 0;
+        const all = await waitFor(toRebuild, { what: "a rebuild" });
+        await waitFor(async () => (await toRebuild()) < all, { what: "some copies", deadline: 30_000 });
+        await cli(sim, ...gone);
+        t.ok((await toRebuild()) > 0, "in the middle of it");
+        await waitFor(async () => (await stateOf(sim, "sds-2")) !== "up", { what: "it to be noticed" });
+        dropCaches();
+        const layout = await sim.json<Layout>("volume", "inspect", "v", "--chunks");
+        const reached = (node: string | undefined) =>
+          node !== undefined && node !== "sds-1" && (gone[0] === "fault" || node !== "sds-2");
+        const lost = layout.chunks
+          .filter(({ primary, secondary, third, stale }) =>
+            [primary, secondary, third].every((node) => !reached(node) || stale.includes(node as string)),
+          )
+          .map(({ chunk }) => chunk);
+        t.strictSame(await unreadable(layout.device, layout.chunks.length), lost, "exactly what has no good copy left");
+        if (gone[0] === "sds") t.ok(lost.length > 0, `${lost.length} chunks are out of reach`);
+        await load.stop();
+        dropCaches();
+        await load.check(path.dirname(load.file));
+        t.strictSame(
+          load.wrong,
+          [],
+          `${load.writes} writes acknowledged, ${load.errors} errors: nothing wrong was read`,
+        );
+
+        await cli(sim, ...back);
+        await cli(sim, "sds", "start", "sds-1");
+        await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+        const again = await mountAgain(sim, "v", "test");
+        await waitFor(healthy, { what: "two good copies", deadline: 60_000 });
+        dropCaches();
+        t.strictSame(await load.check(again), [], "all of it can be read");
+        t.strictSame(load.wrong, [], "everything acknowledged is there");
+        await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+        t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /nothing found/ }, "in both copies");
+      });
+    }
   },
 );
 
