@@ -313,6 +313,7 @@ t.test("npm pack, npm install, up, status, down", { skip: requiresFuse(), timeou
     "dist/bin/sdc-supervisor.sh",
     "plugin/rexray-sim.service",
     "examples/node-loss.yml",
+    "examples/agent-loss.yml",
     "config.json",
     "README.md",
     "LICENSE",
