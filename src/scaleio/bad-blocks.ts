@@ -59,7 +59,8 @@ export class BadBlocks {
     const before = volume === undefined ? undefined : this.#engines.get(volume);
     const known = before?.engine === engine ? before.counts : {};
     let news = false;
-    for (const { name, fixed } of said.badBlocks) {
+    // Engines of an older version do not say how many they have put right.
+    for (const { name, fixed = 0 } of said.badBlocks) {
       const id = idOf(name);
       const more = fixed - (known[name] ?? 0);
       if (id === undefined || more <= 0) continue;

@@ -61,14 +61,13 @@ export class Faults {
   /** Throws invalid_argument, not_found, already_exists, and no_quorum where it is a change; then there is no fault. */
   async add(request: FaultRequest): Promise<FaultSpec> {
     const fault = await this.book.add(request, this.#families);
+    this.#options.tell("FAULT_INJECTED", `fault ${fault.name} (${fault.type}) is on ${fault.target}`);
     try {
       await this.apply();
     } catch (error) {
-      await this.book.remove(fault.name);
-      await this.apply([fault]).catch(() => undefined);
+      await this.remove(fault.name).catch(() => undefined);
       throw error;
     }
-    this.#options.tell("FAULT_INJECTED", `fault ${fault.name} (${fault.type}) is on ${fault.target}`);
     return fault;
   }
 
