@@ -74,37 +74,35 @@ t.test(
 
 t.test(
   "a silent node is found out though nobody asks it for anything, waited for, and back by itself",
-  { skip, timeout: 90_000 },
+  { skip, timeout: 120_000 },
   async (t) => {
-    const sim = await startSim(t, { config: `${CONFIG}  rebuildGracePeriod: 5s\n` });
+    const sim = await startSim(t, { config: `${CONFIG}  rebuildGracePeriod: 3s\n` });
     await mountVolume(sim, "idle", { size: "64MB" });
     await output("sync", []);
-    const goes = async (state: string) => {
-      await waitFor(async () => (await stateOf(sim, "sds-2")) === state, { what: `sds-2 ${state}`, deadline: 10_000 });
-    };
+    const goes = (state: string) =>
+      waitFor(async () => (await status(sim)).sds.find((sds) => sds.name === "sds-2" && sds.state === state), {
+        what: `sds-2 ${state}`,
+        deadline: 20_000,
+      });
+    const told = async (name: string) =>
+      (await cli(sim, "events", "--json"))
+        .split("\n")
+        .map((line) => JSON.parse(line) as { name: string; at: string; text: string })
+        .find((event) => event.name === name);
+    const heard = (name: string) => waitFor(() => told(name), { what: name, deadline: 20_000 });
     const device = path.join(sim.stateDir, "sds/sds-2/dev-1");
     fs.renameSync(device, `${device}.gone`);
-    await goes("decoupled");
-    const began = Date.now();
-    const report = await status(sim);
-    t.match(report.reasons.join("\n"), /sds-2 is decoupled, silent since \d\d:\d\d:\d\d: ENOENT/);
-    t.match(report.alerts.map(({ text }) => text).join("\n"), /pool1 degraded: sds-2 silent since/);
-    t.equal(report.pools[0]?.health, "degraded");
-    const rebuilt = async () => (await status(sim)).pools[0]?.health === "ok";
-    await waitFor(rebuilt, { what: "copies elsewhere", deadline: 30_000 });
-    t.ok(Date.now() - began > 3000, `they were made within ${Date.now() - began} ms`);
-    t.equal(await stateOf(sim, "sds-2"), "decoupled");
+    const { since } = await goes("decoupled");
+    t.match((await status(sim)).reasons.join("\n"), /sds-2 is decoupled, silent since \d\d:\d\d:\d\d: ENOENT/);
+    t.match((await heard("MDM_DATA_DEGRADED")).text, /pool1 degraded: sds-2 silent since/);
+    const waited = Date.parse((await heard("REBUILD_STARTED")).at) - Date.parse(since);
+    t.ok(waited >= 3000, `a rebuild after ${waited} ms`);
+    await heard("REBUILD_FINISHED");
     fs.renameSync(`${device}.gone`, device);
     await goes("up");
-    await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", {
-      what: "two good copies",
-      deadline: 30_000,
-    });
-    t.match(
-      await cli(sim, "events"),
-      /SDS_DECOUPLED ERROR SDS: sds-2 decoupled: ENOENT(.|\n)*SDS_RECONNECTED INFO SDS: sds-2/,
-    );
-    t.equal((await status(sim)).health, "ok");
+    await heard("SDS_RECONNECTED");
+    t.match((await told("SDS_DECOUPLED"))?.text, /SDS: sds-2 decoupled: ENOENT/);
+    await waitFor(async () => (await status(sim)).health === "ok", { what: "two good copies", deadline: 30_000 });
   },
 );
 
@@ -251,13 +249,10 @@ t.test(
       await mountVolume(sim, "cut", { size: "64MB" }),
       await mountVolume(sim, "free", { size: "64MB" }),
     ];
-    const text = Buffer.alloc(3 << 20, "what was acknowledged ");
-    const put = (directory: string) =>
-      running("dd", ["iflag=fullblock", `of=${path.join(directory, "file")}`, "bs=1M", "conv=fsync"], { input: text });
-    await put(cut).ended;
+    const waiting = fio(cut, 3);
+    await waitFor(() => fs.existsSync(path.join(cut, "fio")), { what: "the load to begin" });
     await cli(sim, "fault", "add", "sdc-disconnect", "cut", "--name", "cable");
-    const waiting = put(cut);
-    await put(free).ended;
+    await fio(free, 1).ended;
     t.match(await status(sim), {
       health: "degraded",
       pools: [{ health: "ok" }],
@@ -274,9 +269,7 @@ t.test(
     await sim.restart("SIGKILL");
     t.notOk(waiting.over(), "it waits still");
     await cli(sim, "fault", "reset");
-    await waiting.ended;
-    dropCaches();
-    t.ok(fs.readFileSync(path.join(cut, "file")).equals(text));
+    t.match(await waiting.ended, /err= 0/, "and has noticed nothing");
     t.equal(
       (await status(sim)).alerts.some(({ type }) => type === "SDC_DISCONNECTED"),
       false,
@@ -284,19 +277,16 @@ t.test(
     t.match(await cli(sim, "events"), /SDC_DISCONNECTED WARNING no SDS is within reach of volume cut: I\/O waits/);
 
     await cli(sim, "fault", "add", "sdc-disconnect", os.hostname(), "limit=1");
-    dropCaches();
     const began = Date.now();
-    await t.rejects(
-      running("dd", [`if=${path.join(cut, "file")}`, "iflag=direct", "of=/dev/null"]).ended,
-      /Input\/output error/,
-    );
+    const read = () => running("dd", [`if=${path.join(cut, "fio")}`, "iflag=direct", "of=/dev/null", "bs=1M"]).ended;
+    await t.rejects(read(), /Input\/output error/);
     t.ok(Date.now() - began >= 1000, `an error after ${Date.now() - began} ms`);
     await cli(sim, "fault", "reset");
-    t.ok(fs.readFileSync(path.join(cut, "file")).equals(text));
+    await read();
   },
 );
 
-t.test("a node is stopped by a fault, until that is taken away", { skip, timeout: 60_000 }, async (t) => {
+t.test("a node is stopped by a fault, until that is taken away", { skip, timeout: 90_000 }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
   await cli(sim, "sds", "stop", "sds-4");
   const refused = await sim.cli("fault", "add", "sds-stop", "sds-4");

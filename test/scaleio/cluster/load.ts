@@ -25,7 +25,7 @@ export async function mountAgain(sim: Sim, name: string, id: string): Promise<st
 export interface Status {
   health: string;
   reasons: string[];
-  sds: { name: string; state: string }[];
+  sds: { name: string; state: string; since: string }[];
   volumes: { name: string; health: string; enginePid: number; supervisorPid: number; id: string; device: string }[];
 }
 
@@ -42,10 +42,9 @@ export interface Layout {
 export function running(
   file: string,
   args: readonly string[],
-  { input, ...options }: { env?: NodeJS.ProcessEnv; uid?: number; gid?: number; input?: Buffer } = {},
+  options: { env?: NodeJS.ProcessEnv; uid?: number; gid?: number } = {},
 ) {
-  const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"], ...options });
-  child.stdin.once("error", () => undefined).end(input);
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
   let said = "";
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (part: string) => (said += part));
