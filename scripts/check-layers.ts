@@ -17,6 +17,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     "config",
     "host",
     "lib",
+    "mesos/faults/types.ts",
+    "scaleio/faults/types.ts",
     "type:scaleio/model.ts",
   ],
   dvdcli: ["lib"],

@@ -157,6 +157,11 @@ export function adminApp(parts: AdminParts): Express {
     response.json({});
   });
 
+  app.post("/sds/:name/devices/:device/clear", async (request, response) => {
+    await cluster.clearDevice(request.params.name, request.params.device);
+    response.json({});
+  });
+
   app.post("/sds/:name/devices/:device/resize", async (request, response) => {
     const { sizeBytes } = understood("/sds/NAME/devices/NAME/resize", resizeBody, request.body);
     await cluster.resizeDevice(request.params.name, request.params.device, sizeBytes);

@@ -80,6 +80,10 @@ export class AdminClient {
     await this.#call("DELETE", `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}`);
   }
 
+  async clearDevice(sds: string, device: string): Promise<void> {
+    await this.#call("POST", `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}/clear`);
+  }
+
   async resizeDevice(sds: string, device: string, sizeBytes: number): Promise<void> {
     const url = `/sds/${encodeURIComponent(sds)}/devices/${encodeURIComponent(device)}/resize`;
     await this.#call("POST", url, { sizeBytes });

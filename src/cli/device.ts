@@ -45,6 +45,16 @@ export async function resizeDevice(
   return EXIT.ok;
 }
 
+/** `rexray-sim device clear SDS NAME`. */
+export async function clearDevice(
+  context: Context,
+  options: { runDir: string; sds: string; name: string },
+): Promise<number> {
+  await new AdminClient(options.runDir).clearDevice(options.sds, options.name);
+  context.err(`${options.sds}/${options.name} is believed again; what it missed is copied to it\n`);
+  return EXIT.ok;
+}
+
 /** `rexray-sim device remove SDS NAME`. */
 export async function removeDevice(
   context: Context,

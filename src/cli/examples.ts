@@ -38,6 +38,7 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [string, strin
   device: [
     ["rexray-sim device add sds-1 dev-2 --size 100GB", "more room"],
     ["rexray-sim device resize sds-1 dev-2 200GB", "even more"],
+    ["rexray-sim device clear sds-1 dev-2", "it has failed, and has been mended"],
   ],
   agent: [
     ["rexray-sim agent kill agent-1", "its host is lost; its applications come up elsewhere"],

@@ -47,6 +47,7 @@ const COLORS: Readonly<Record<Health | ServiceState | "normal", number>> = {
   normal: 32,
   degraded: 33,
   stopped: 33,
+  decoupled: 33,
   failed: 31,
 };
 

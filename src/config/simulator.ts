@@ -3,6 +3,7 @@ import { z } from "zod";
 import { Credentials } from "../lib/credentials.ts";
 import { isLoopback } from "../lib/loopback.ts";
 import { parseSize } from "../lib/size.ts";
+import { readValue } from "./values.ts";
 
 const MIB = 1024 ** 2;
 const FEWEST_UNITS = 3;
@@ -21,6 +22,14 @@ const size = z.union([z.string(), z.number()]).transform((value, context) => {
     context.addIssue({ code: "custom", message: (error as Error).message });
   }
   return z.NEVER;
+});
+const duration = z.union([z.string(), z.number()]).transform((value, context) => {
+  try {
+    return Number(readValue("duration", value));
+  } catch (error) {
+    context.addIssue({ code: "custom", message: (error as Error).message });
+    return z.NEVER;
+  }
 });
 const name = z
   .string()
@@ -65,6 +74,7 @@ export const simulatorSchema = z.strictObject({
   protectionDomain: name.default("pd1"),
   pool: name.default("pool1"),
   sparePercentage: z.number().int().min(0).max(90).default(10),
+  rebuildGracePeriod: duration.default(0),
   rebuildPolicy: throttle("limitNumOfConcurrentIos"),
   rebalancePolicy: throttle("favorAppIos"),
   checksum: z.boolean().default(false),
@@ -89,6 +99,8 @@ export interface SimulatorConfig {
   readonly protectionDomain: string;
   readonly pool: string;
   readonly sparePercentage: number;
+  /** How long a node that may come back is waited for before its copies are made anew elsewhere (ms). */
+  readonly rebuildGraceMs: number;
   readonly rebuildPolicy: z.infer<ReturnType<typeof throttle>>;
   readonly rebalancePolicy: z.infer<ReturnType<typeof throttle>>;
   /** Every block of every copy has a checksum. */
@@ -169,6 +181,7 @@ export function expandSimulator(
       protectionDomain,
       pool,
       sparePercentage,
+      rebuildGraceMs: written.rebuildGracePeriod,
       rebuildPolicy,
       rebalancePolicy,
       checksum,

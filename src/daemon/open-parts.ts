@@ -34,6 +34,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     config: config.simulator,
     stateDir,
     runDir,
+    hosts: [os.hostname(), ...config.simulator.agents.map(({ name }) => name)],
     binDir: BIN_DIR,
     log: part("cluster"),
   });

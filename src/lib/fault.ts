@@ -3,7 +3,7 @@ export interface FaultSpec {
   /** The user's name for it, by which it is taken away again. */
   readonly name: string;
   readonly type: string;
-  /** What it is on: "sds-1/dev-1", "sds-1" (all its devices), "mdm-2" or "agent-1". */
+  /** What it is on: "sds-1/dev-1", "sds-1" (all its devices), "mdm-2", "agent-1", a volume, … */
   readonly target: string;
   /** From 0 to 1: how often an operation meets it. */
   readonly probability: number;
@@ -21,6 +21,8 @@ export interface Attribute {
 export interface FaultKindInfo {
   readonly help: string;
   readonly attributes: Readonly<Record<string, Attribute>>;
+  /** It is there or not: nothing meets it by chance, so it takes no probability. */
+  readonly steady?: true;
 }
 
 /** Kinds of faults that are put on the same sort of things. */

@@ -66,6 +66,8 @@ export interface ClusterApi {
   abortRemoval(name: string): Promise<void>;
   addDevice(sds: string, request: DeviceRequest): Promise<void>;
   removeDevice(sds: string, device: string): Promise<void>;
+  /** A person says that a device which has failed is well. Throws not_found, unavailable, no_quorum. */
+  clearDevice(sds: string, device: string): Promise<void>;
   /** Another simulated capacity, in bytes. Throws not_found, invalid_argument, no_capacity, no_quorum. */
   resizeDevice(sds: string, device: string, bytes: number): Promise<void>;
 }

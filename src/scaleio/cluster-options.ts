@@ -9,6 +9,8 @@ export interface ClusterConfig {
   readonly checksum: boolean;
   /** What the background scanner may read of every device in a second; 0: it is off. */
   readonly scannerBytesPerSecond: number;
+  /** How long a node that may come back is waited for before its copies are made anew elsewhere (ms). */
+  readonly rebuildGraceMs: number;
   readonly rebuildPolicy: ThrottlePolicy;
   readonly rebalancePolicy: ThrottlePolicy;
   /** Volume sizes are multiples of this many bytes. */
@@ -24,6 +26,8 @@ export interface ClusterOptions {
   readonly config: ClusterConfig;
   readonly stateDir: string;
   readonly runDir: string;
+  /** Names of the hosts that may have volumes. */
+  readonly hosts: readonly string[];
   /** Where sdc-engine.js and sdc-supervisor.sh lie. */
   readonly binDir: string;
   /** A volume was taken away from this host, which was mapped to it. */

@@ -1,15 +1,19 @@
 import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { SimError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
 import { livePlaces } from "./capacity-report.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
+import { DeviceHealth } from "./device-health.ts";
 import { Faults } from "./faults/faults.ts";
+import { stopOf } from "./faults/sds-stop.ts";
 import { found, idOf } from "./founding.ts";
+import { KeepAlive } from "./keep-alive.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
 import { Mdm } from "./mdm/mdm.ts";
-import { findSds, Membership } from "./membership.ts";
+import { findDevice, findSds, Membership } from "./membership.ts";
 import {
   CHUNK_BYTES,
   type ClusterStatus,
@@ -30,7 +34,6 @@ import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
 import { Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
 import type { Session } from "./sdc/session.ts";
-import { checkLabel } from "./sds/device-label.ts";
 import { createVolumeFile, removeVolumeFile, syncDirectory } from "./sds/volume-files.ts";
 import { sessionOf } from "./sessions.ts";
 import { type Quiesced, type SnapshotRequest, Snapshots } from "./snapshots.ts";
@@ -57,6 +60,8 @@ export class Cluster implements ClusterApi {
   readonly #mover: Mover;
   readonly #membership: Membership;
   readonly #snapshots: Snapshots;
+  readonly #health: DeviceHealth;
+  readonly #keepAlive: KeepAlive;
   readonly faults: Faults;
   readonly #events: EventLog;
   readonly #watch: Watch;
@@ -77,10 +82,27 @@ export class Cluster implements ClusterApi {
       tell: (name, text) => this.#events.emit(name, "warning", text),
       stateDir: options.stateDir,
       state: () => this.state,
+      hosts: options.hosts,
       changed: () => this.#pushSessions(),
-      revive: (target) => this.#revive(target),
+      revive: (target, removed) => this.#health.revive(target, removed),
+      stopSds: (name) => this.stopSds(name),
+      startSds: (name) => this.startSds(name),
       mdmDown: (members) => mdm.takeDown(members),
       log: options.log,
+    });
+    this.#health = new DeviceHealth({
+      stateDir: options.stateDir,
+      mdm,
+      faults: () => this.faults.book,
+      changed: () => this.#mapChanged(),
+      tell: (id, text) =>
+        this.#events.emit("FIXED_READ_ERROR", "warning", `volume ${this.state.volumes.get(id)?.name ?? id}: ${text}`),
+      log: options.log,
+    });
+    this.#keepAlive = new KeepAlive({
+      state: () => this.state,
+      probe: (sds, device) => this.#health.probe(sds, device),
+      changed: (changes) => this.#health.heard(changes),
     });
     this.#repairer = new Repairer({
       faults: this.faults.book,
@@ -88,9 +110,8 @@ export class Cluster implements ClusterApi {
       stateDir: options.stateDir,
       sdc: this.#sdc,
       mdm,
-      deviceFailed: (name, reason) => this.#deviceFailed(name, reason),
-      badBlocks: (id, text) =>
-        this.#events.emit("FIXED_READ_ERROR", "warning", `volume ${this.state.volumes.get(id)?.name ?? id}: ${text}`),
+      deviceFailed: (failure, mapVersion) => this.#health.failed(failure, mapVersion),
+      badBlocks: (id, status, attached) => this.#health.lied(id, status, attached),
       absorbed: (layerId, lower) => this.#absorbed(layerId, lower),
       move: () => this.#mover.round(),
       log: options.log,
@@ -116,6 +137,7 @@ export class Cluster implements ClusterApi {
     this.#mover = new Mover({
       stateDir,
       mdm,
+      rebuildGraceMs: options.config.rebuildGraceMs,
       sdc: this.#sdc,
       repairer: this.#repairer,
       mayRebalance: () => !isCritical(this.state, this.#watch.usedBytes),
@@ -139,19 +161,21 @@ export class Cluster implements ClusterApi {
     if (mdm.state.systemId === "") await found(mdm, options.config);
     await followChecksum(mdm, options);
     const cluster = new Cluster(options, mdm);
-    await cluster.#checkDevices();
+    await cluster.#health.check();
     // Engines first: none may go by a session that names what is removed then.
-    await cluster.faults.apply();
+    await cluster.faults.apply().catch((error) => options.log(`faults: ${error}`));
     for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
     cluster.#repairer.start();
     cluster.#sdc.start();
     cluster.#watch.start();
     cluster.#scanner.start();
+    cluster.#keepAlive.start();
     return cluster;
   }
 
   /** Stops looking after the cluster. Attached volumes stay attached and served. */
   async close(): Promise<void> {
+    await this.#keepAlive.close();
     await this.#watch.close();
     await this.#scanner.close();
     await this.#repairer.stop();
@@ -281,24 +305,15 @@ export class Cluster implements ClusterApi {
     await this.#pushSessions();
   }
 
-  /** A node or device has lost a fault: a device that failed by it is well again. */
-  async #revive(target: string): Promise<void> {
-    const [sdsName, deviceName] = target.split("/");
-    const sds = this.state.sds.find(({ name }) => name === sdsName);
-    const failed = sds?.devices.filter(({ name, state }) => state === "failed" && (deviceName ?? name) === name) ?? [];
-    if (sds === undefined || sds.state !== "up" || failed.length === 0) return;
-    for (const device of failed) this.#checkLabel(sds, device);
-    for (const { id } of failed) await this.#mdm.commit({ type: "device-state", id, state: "up", reason: "" });
-    await this.#mapChanged();
-  }
-
   async startSds(name: string): Promise<void> {
     const sds = findSds(this.state, name);
-    for (const device of sds.devices) this.#checkLabel(sds, device);
-    for (const device of sds.devices) {
-      if (device.state !== "up")
-        await this.#mdm.commit({ type: "device-state", id: device.id, state: "up", reason: "" });
-    }
+    const fault = stopOf(this.faults.list(), name);
+    if (fault !== undefined)
+      throw new SimError(
+        "unavailable",
+        `${name} cannot be started: fault ${fault.name} keeps it stopped; \`rexray-sim fault rm ${fault.name}\` brings it back`,
+      );
+    await this.#health.clear(sds, sds.devices);
     if (sds.state !== "up") await this.#mdm.commit({ type: "sds-state", name, state: "up", since: now() });
     if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
     await this.#mapChanged();
@@ -346,6 +361,12 @@ export class Cluster implements ClusterApi {
 
   async removeDevice(sds: string, device: string): Promise<void> {
     await this.#membership.removeDevice(sds, device);
+    await this.#mapChanged();
+  }
+
+  async clearDevice(sdsName: string, deviceName: string): Promise<void> {
+    const sds = findSds(this.state, sdsName);
+    await this.#health.clear(sds, [findDevice(sds, deviceName)]);
     await this.#mapChanged();
   }
 
@@ -401,6 +422,7 @@ export class Cluster implements ClusterApi {
     const volume = this.#checkUnmapped(id, "removed");
     await this.#mdm.commit({ type: "volume-removed", id });
     this.#repairer.forget(id);
+    await this.#health.forget(id);
     await this.#snapshots.sweep(layersOf(volume), volume);
     if (volume.lower !== undefined) await this.#mapChanged();
   }
@@ -489,12 +511,15 @@ export class Cluster implements ClusterApi {
     if (mappedTo !== host) await this.#mdm.commit({ type: "volume-mapped", id, to: host });
     if (mappedTo !== null && mappedTo !== host) this.#options.preempted?.(mappedTo, volume.name);
     try {
-      const session = this.#session(volume);
+      const session = this.#session(this.volume(id));
       const attached = await this.#sdc.attach(session);
       // A node may have gone or come while the engine started, when it could not be told.
       // and a snapshot may have been removed.
       const now = this.#session(this.volume(id));
-      const same = now.mapVersion === session.mapVersion && now.absorb === session.absorb;
+      const same =
+        now.mapVersion === session.mapVersion &&
+        now.absorb === session.absorb &&
+        isDeepStrictEqual(faultsIn(now), faultsIn(session));
       if (!same) await this.#sdc.reload(now);
       return attached;
     } catch (error) {
@@ -520,6 +545,7 @@ export class Cluster implements ClusterApi {
       mdm: this.#mdm,
       sdc: this.#sdc,
       repairer: this.#repairer,
+      faults: this.faults.book,
       stateDir,
       granularityBytes: config.granularityBytes,
       secondsLeft: (bytes) => this.#watch.secondsLeft(bytes),
@@ -550,40 +576,6 @@ export class Cluster implements ClusterApi {
           .catch((error) => this.#options.log(`volume ${volume.name}: ${error}`));
       }),
     );
-  }
-
-  async #deviceFailed(name: string, reason: string): Promise<void> {
-    const found = this.state.sds
-      .flatMap((sds) => sds.devices.map((device) => ({ sds, device })))
-      .find(({ sds, device }) => `${sds.name}/${device.name}` === name);
-    if (found === undefined || found.device.state !== "up" || found.sds.state !== "up") return;
-    this.#options.log(`device ${name} failed: ${reason}; mend it, then \`rexray-sim sds start ${found.sds.name}\``);
-    await this.#mdm.commit({ type: "device-state", id: found.device.id, state: "failed", reason });
-    await this.#pushSessions();
-  }
-
-  #checkLabel(sds: Sds, device: Device): void {
-    checkLabel(device.path, { systemId: this.state.systemId, sdsName: sds.name, deviceId: device.id });
-  }
-
-  /** At start: a device without its label is out; one that is well again comes back. */
-  async #checkDevices(): Promise<void> {
-    for (const sds of this.state.sds) {
-      for (const device of sds.devices) {
-        let reason = "";
-        try {
-          this.#checkLabel(sds, device);
-        } catch (error) {
-          reason = error instanceof Error ? error.message : String(error);
-        }
-        const state = reason === "" ? "up" : "failed";
-        if (device.state === state) continue;
-        if (reason !== "") this.#options.log(`device ${sds.name}/${device.name}: ${reason}`);
-        await this.#mdm
-          .commit({ type: "device-state", id: device.id, state, reason })
-          .catch((error) => this.#options.log(`device ${sds.name}/${device.name}: ${error}`));
-      }
-    }
   }
 
   #liveDevices(): { sds: Sds; device: Device }[] {
@@ -619,5 +611,7 @@ function checkIops(iops: number): void {
     `a limit of ${iops} IOPS is too low: give ${LOWEST_IOPS} or more, or 0 for none`,
   );
 }
+
+const faultsIn = ({ devices, disconnected }: Session) => [disconnected, devices.map(({ faults }) => faults)];
 
 const now = () => new Date().toISOString();

@@ -178,7 +178,8 @@ export function findSds(state: SystemState, name: string): Sds {
   throw new SimError("not_found", `no SDS is called "${name}"; there are ${names}`);
 }
 
-function findDevice(sds: Sds, name: string): Device {
+/** Throws not_found, and says which there are. */
+export function findDevice(sds: Sds, name: string): Device {
   const device = sds.devices.find((candidate) => candidate.name === name);
   if (device !== undefined) return device;
   const there = sds.devices.map((candidate) => candidate.name).join(", ") || "none";

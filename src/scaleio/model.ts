@@ -9,8 +9,11 @@ export const CHUNK_BYTES = 1024 * 1024;
 /** 16 lower-case hex digits; never reused. */
 export type Id = string;
 
-/** Up: serves I/O. Stopped: taken down on purpose. Failed: it could not read, write or be found; `reason` says what. */
-export type ServiceState = "up" | "stopped" | "failed";
+/**
+ * Up: serves I/O. Stopped: taken down on purpose, and so until it is started. Decoupled: nothing is heard of it; it comes back by
+ * itself. Failed: it could not read or write, or has lied; `reason` says what, and it is out until a person says that it is well.
+ */
+export type ServiceState = "up" | "stopped" | "decoupled" | "failed";
 
 export interface Device {
   readonly id: Id;
@@ -22,6 +25,8 @@ export interface Device {
   readonly state: ServiceState;
   /** Why it is not up; "" when up. */
   readonly reason: string;
+  /** RFC 3339: when it came into this state; "" and absent: with the system. */
+  readonly since?: string;
   /** It is being emptied, to be removed then. */
   readonly leaving?: boolean;
 }
@@ -144,7 +149,13 @@ export type Change =
   | { readonly type: "device-resized"; readonly id: Id; readonly capacityBytes: number }
   | { readonly type: "device-removed"; readonly id: Id }
   | { readonly type: "sds-state"; readonly name: string; readonly state: ServiceState; readonly since?: string }
-  | { readonly type: "device-state"; readonly id: Id; readonly state: ServiceState; readonly reason: string };
+  | {
+      readonly type: "device-state";
+      readonly id: Id;
+      readonly state: ServiceState;
+      readonly reason: string;
+      readonly since?: string;
+    };
 
 /** What may change of a volume. */
 export type VolumeChange = Partial<Pick<VolumeRecord, "sizeBytes" | "layerId" | "lower" | "iops" | "bytesPerSecond">>;
@@ -250,6 +261,8 @@ export interface ClusterVolumeStatus {
   readonly snapshotOf: string | null;
   /** Block device while attached here. */
   readonly device: string | null;
+  /** The fault by which its host's SDC reaches no SDS, so that its I/O waits; null: there is none. */
+  readonly disconnectedBy: string | null;
   /** Chunks with a stale or unreachable copy. */
   readonly degradedChunks: number;
   /** Chunks with no good copy. */

@@ -15,6 +15,8 @@ const ASK_AGAIN_MS = 5_000;
 export interface MoverOptions {
   readonly stateDir: string;
   readonly mdm: Mdm;
+  /** How long a node that may come back is waited for before its copies are made anew elsewhere (ms). */
+  readonly rebuildGraceMs: number;
   readonly sdc: Sdc;
   readonly repairer: Pick<Repairer, "clearedBy" | "look">;
   /** Whether there is room for the third copies that balance takes for a while (spec/scaleio.md 1.4). */
@@ -38,6 +40,8 @@ export class Mover {
   readonly #options: MoverOptions;
   /** The map for which there was nothing to do. */
   #idleAt = 0;
+  /** When the first node that is waited for has been waited for long enough. */
+  #graceEnds = Number.POSITIVE_INFINITY;
   /** When a unit without an engine was last put up for giving up its retired copies. */
   readonly #asked = new Map<string, number>();
 
@@ -50,8 +54,12 @@ export class Mover {
     const { mdm } = this.#options;
     const { pool } = mdm.state;
     const moving = pool.groups.some((group) => group[3] !== 0 || SLOTS.every((slot) => group[slot] >= 0));
-    if (!moving && this.#idleAt === pool.mapVersion) return false;
-    const devices = plannerDevices(mdm.state);
+    const now = Date.now();
+    if (!moving && this.#idleAt === pool.mapVersion && now < this.#graceEnds) return false;
+    const ends = graceEnds(mdm.state, this.#options.rebuildGraceMs);
+    const waited = new Map([...ends].filter(([, end]) => end > now));
+    this.#graceEnds = Math.min(...waited.values());
+    const devices = plannerDevices(mdm.state, new Set(waited.keys()));
     const facts = moving ? await this.#survey(mdm.state) : noFacts(pool.groups.length);
     // The survey took a while.
     if (mdm.state.pool.mapVersion !== pool.mapVersion) return true;
@@ -119,13 +127,27 @@ export class Mover {
 
 const noFacts = (groups: number): GroupFacts => ({ stale: new Uint32Array(groups * 3), held: new Uint8Array(groups) });
 
+/** Until when the devices of nodes that may come back are waited for. One that has failed is not. */
+function graceEnds({ sds }: SystemState, graceMs: number): Map<Id, number> {
+  const ends = new Map<Id, number>();
+  for (const node of sds) {
+    for (const { id, state, since } of node.devices) {
+      const gone =
+        node.state === "stopped" && state !== "failed" ? node.since : state === "decoupled" ? since : undefined;
+      if (gone) ends.set(id, Date.parse(gone) + graceMs);
+    }
+  }
+  return ends;
+}
+
 /** The places of the map in index order. */
-function plannerDevices(state: SystemState): PlannerDevice[] {
+function plannerDevices(state: SystemState, waitedFor: ReadonlySet<Id>): PlannerDevice[] {
   const standings = new Map<Id, PlannerDevice>();
   for (const sds of state.sds) {
     for (const device of sds.devices) {
       const up = sds.state === "up" && device.state === "up";
-      const lost = sds.maintenance === true && device.state !== "failed" ? "away" : "lost";
+      const away = (sds.maintenance === true && device.state !== "failed") || waitedFor.has(device.id);
+      const lost = away ? "away" : "lost";
       const standing = !up ? lost : device.leaving === true ? "leaving" : "home";
       standings.set(device.id, { capacityBytes: device.capacityBytes, faultUnit: sds.faultSet, standing });
     }

@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Slices } from "../lib/slices.ts";
 import { assess, type Condition, GOOD, toDo } from "./condition.ts";
 import type { FaultBook } from "./faults/fault-book.ts";
+import { disconnectOf, limitMsOf } from "./faults/sdc-disconnect.ts";
 import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { CHUNK_BYTES, type Id } from "./model.ts";
@@ -19,13 +20,13 @@ export interface RepairerOptions {
   readonly stateDir: string;
   readonly sdc: Sdc;
   readonly mdm: Mdm;
-  readonly faults: Pick<FaultBook, "on">;
+  readonly faults: Pick<FaultBook, "on" | "faults">;
   /** For chunks with a single good copy, and for those that have two. */
   readonly policies: { readonly rebuild: ThrottlePolicy; readonly rebalance: ThrottlePolicy };
-  /** An engine found out that a device does not work. `name` is SDS/device. */
-  readonly deviceFailed: (name: string, reason: string) => Promise<void>;
-  /** Blocks were found that did not hold what had been written. */
-  readonly badBlocks: (volumeId: Id, text: string) => void;
+  /** An engine found out that a device does not work. `mapVersion` is that of the engine. */
+  readonly deviceFailed: (failure: EngineStatus["failedDevices"][number], mapVersion: number) => Promise<void>;
+  /** Blocks were found that did not hold what had been written. `attached`: the engine goes on, and will be asked again. */
+  readonly badBlocks: (volumeId: Id, status: EngineStatus, attached: boolean) => Promise<void>;
   /** A layer needs nothing any more of these layers beneath it. */
   readonly absorbed: (layerId: Id, lower: readonly Id[]) => Promise<void>;
   /** Moves copies about, at a time when no unmounted layer is being repaired. True when it changed something. */
@@ -60,8 +61,6 @@ export class Repairer {
   readonly #stuck = new Map<string, string>();
   readonly #throttles = new Map<Id, { throttle: Throttle; at: number; requests: number; bytes: number }>();
   readonly #complaints = new Map<string, string>();
-  /** What has been told of bad blocks. */
-  readonly #badBlocks = new Map<Id, string>();
   /** Units that somebody is attaching, detaching or removing, and how many are at it. */
   readonly #held = new Map<string, number>();
   #running: { unit: string; abort: AbortController; done: Promise<void> } | undefined;
@@ -99,7 +98,6 @@ export class Repairer {
     this.#cleared.delete(unit);
     this.#stuck.delete(unit);
     this.#throttles.delete(unit);
-    this.#badBlocks.delete(unit);
   }
 
   /** Version of the newest map by which a unit without an engine has given up its retired copies; 0 when none is known. */
@@ -184,9 +182,12 @@ export class Repairer {
     const status = sdc.status(id);
     const volume = mdm.state.volumes.get(id);
     if (volume === undefined || status === undefined) return false;
-    await this.#heed({ owner: volume, volumes: [volume] }, status);
+    await this.#heed({ owner: volume, volumes: [volume] }, status, true);
     if (status.absorbed.length > 0 && status.layerId === ownLayer(volume).id)
       await this.#options.absorbed(status.layerId, status.absorbed);
+    const disconnect = disconnectOf(this.#options.faults.faults, volume);
+    // An engine looks at how long requests have waited when it is asked something.
+    if (disconnect !== undefined && limitMsOf(disconnect) > 0) await sdc.work(id, 0);
     if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
     const began = Date.now();
     const pace = this.#pace(id, status, began);
@@ -215,19 +216,15 @@ export class Repairer {
   }
 
   /** What an engine has found out about devices and about what they hold. */
-  async #heed({ owner, volumes }: Pick<Layer, "owner" | "volumes">, status: EngineStatus): Promise<void> {
-    for (const { name, reason } of status.failedDevices) await this.#options.deviceFailed(name, reason);
+  async #heed(
+    { owner, volumes }: Pick<Layer, "owner" | "volumes">,
+    status: EngineStatus,
+    attached = false,
+  ): Promise<void> {
+    for (const failure of status.failedDevices) await this.#options.deviceFailed(failure, status.mapVersion);
     const volume = owner ?? volumes[0];
-    if (volume !== undefined) this.#tellBadBlocks(volume.id, status);
-  }
-
-  #tellBadBlocks(id: Id, { badBlocks, fixedBlocks, pid }: EngineStatus): void {
-    const found = badBlocks.map(({ name, count }) => `${name} gave ${count} bad blocks`).join(", ");
-    const told = `${pid}: ${found}, ${fixedBlocks}`;
-    if (found === "" && fixedBlocks === 0) return;
-    if (this.#badBlocks.get(id) !== told)
-      this.#options.badBlocks(id, `${found || "copies differed"}; ${fixedBlocks} were put right from the other copy`);
-    this.#badBlocks.set(id, told);
+    if (volume !== undefined && status.badBlocks.length + status.fixedBlocks > 0)
+      await this.#options.badBlocks(volume.id, status, attached);
   }
 
   /** Says the same thing of a volume once, not every half second. */

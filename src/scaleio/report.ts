@@ -1,6 +1,8 @@
 import { Slices } from "../lib/slices.ts";
 import { isUp, type Place, placesOf, poolCapacity } from "./capacity-report.ts";
 import type { Condition } from "./condition.ts";
+import type { FaultBook } from "./faults/fault-book.ts";
+import { disconnectOf } from "./faults/sdc-disconnect.ts";
 import { allLayers, layersOf, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import {
@@ -8,6 +10,8 @@ import {
   type ClusterStatus,
   type ClusterVolumeStatus,
   type Health,
+  type Sds,
+  type ServiceState,
   type VolumeLayout,
   type VolumeRecord,
 } from "./model.ts";
@@ -25,6 +29,7 @@ export interface ReportSources {
   readonly mdm: Mdm;
   readonly sdc: Sdc;
   readonly repairer: Repairer;
+  readonly faults: Pick<FaultBook, "faults">;
   readonly stateDir: string;
   readonly granularityBytes: number;
   /** How long a rebuild of so many bytes will take; null when that is not known. */
@@ -59,15 +64,7 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const down = devices.filter((device) => !isUp(device));
   const poolHealth = worst(volumes.map(({ status }) => status.health));
   const reasons = [
-    ...state.sds
-      .filter((sds) => sds.state !== "up")
-      .map((sds) => {
-        const state = sds.maintenance === true ? "in maintenance" : sds.state;
-        return `${sds.name} is ${state}: \`rexray-sim sds start ${sds.name}\``;
-      }),
-    ...devices
-      .filter(({ sds, device }) => sds.state === "up" && device.state !== "up")
-      .map(({ sds, device }) => `device ${sds.name}/${device.name} ${device.state}: ${device.reason}`),
+    ...state.sds.flatMap(nodeReasons),
     ...members
       .filter((member) => member.state !== "normal")
       .map((member) => `MDM member ${member.name} failed: ${member.reason}`),
@@ -81,7 +78,11 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const found = {
     health: worst([
       poolHealth,
-      down.length > 0 || members.some((member) => member.state !== "normal") ? "degraded" : "ok",
+      down.length > 0 ||
+      members.some((member) => member.state !== "normal") ||
+      volumes.some(({ status }) => status.disconnectedBy !== null)
+        ? "degraded"
+        : "ok",
     ]),
     reasons,
     mdm: members,
@@ -89,12 +90,12 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
       const own = places.flatMap((place, index) => (place?.sds === sds ? [index] : []));
       return {
         name: sds.name,
-        state: sds.state === "up" && sds.devices.some((device) => device.state !== "up") ? "failed" : sds.state,
+        state: stateOf(sds),
         reason: sds.devices
           .map((device) => device.reason)
           .filter(Boolean)
           .join("; "),
-        since: sds.since ?? "",
+        since: sinceOf(sds),
         faultSet: sds.faultSet,
         capacityBytes: sum(sds.devices.map((device) => device.capacityBytes)),
         usedBytes: sum(own.map((index) => used[index] ?? 0)),
@@ -220,6 +221,7 @@ async function volumeStatus(
           ? null
           : ((volume.ancestorId && sources.mdm.state.volumes.get(volume.ancestorId)?.name) ?? ""),
       device,
+      disconnectedBy: (device && disconnectOf(sources.faults.faults, volume)?.name) ?? null,
       degradedChunks: degraded,
       failedChunks: failed,
       supervisorPid: engine?.supervisorPid ?? null,
@@ -228,17 +230,55 @@ async function volumeStatus(
   };
 }
 
+/** Decoupled: nothing of it answers. Failed: some of it does not. */
+function stateOf({ state, devices }: Sds): ServiceState {
+  if (state !== "up" || devices.every((device) => device.state === "up")) return state;
+  return devices.every((device) => device.state === "decoupled") ? "decoupled" : "failed";
+}
+
+/** When it came into that state: when the last of its devices went, if it was not the node as a whole. */
+function sinceOf(sds: Sds): string {
+  const down = sds.state === "up" ? sds.devices.filter(({ state }) => state !== "up") : [];
+  return (
+    down
+      .map(({ since = "" }) => since)
+      .toSorted()
+      .at(-1) ??
+    sds.since ??
+    ""
+  );
+}
+
+function nodeReasons(sds: Sds): string[] {
+  const { name, devices } = sds;
+  const start = `\`rexray-sim sds start ${name}\``;
+  if (sds.maintenance === true && sds.state !== "up") return [`${name} is in maintenance: ${start}`];
+  const state = stateOf(sds);
+  if (state === "stopped") return [`${name} is stopped: ${start}`];
+  if (state === "decoupled")
+    return [`${name} is decoupled, silent since ${sinceOf(sds).slice(11, 19)}: ${devices[0]?.reason}`];
+  return devices
+    .filter((device) => device.state !== "up")
+    .map((device) => `device ${name}/${device.name} ${device.state}: ${device.reason}`);
+}
+
 function volumeReasons(status: ClusterVolumeStatus, condition: Condition): string[] {
-  if (condition.problem !== "") return [`volume ${status.name}: ${condition.problem}`];
-  if (status.failedChunks > 0)
-    return [
-      `volume ${status.name}: ${status.failedChunks} of its MiB chunks have no good copy within reach; reading them fails until their SDS is back`,
-    ];
-  if (status.health === "ok") return [];
+  const { name, disconnectedBy } = status;
+  const text = copiesText(status, condition);
+  const cutOff = `its SDC reaches no SDS, so its I/O waits: \`rexray-sim fault rm ${disconnectedBy}\``;
+  return [...(disconnectedBy === null ? [] : [cutOff]), ...(text === "" ? [] : [text])].map(
+    (reason) => `volume ${name}: ${reason}`,
+  );
+}
+
+/** What is wrong with a volume's copies; "": nothing. */
+function copiesText({ health, failedChunks, degradedChunks }: ClusterVolumeStatus, condition: Condition): string {
+  if (condition.problem !== "") return condition.problem;
+  if (failedChunks > 0)
+    return `${failedChunks} of its MiB chunks have no good copy within reach; reading them fails until their SDS is back`;
+  if (health === "ok") return "";
   const waiting = condition.staleCopies + condition.unsyncedChunks;
-  return [
-    `volume ${status.name}: ${status.degradedChunks} of its MiB chunks have one good copy${waiting > 0 ? `, ${waiting} copies waiting to be rebuilt` : ""}`,
-  ];
+  return `${degradedChunks} of its MiB chunks have one good copy${waiting > 0 ? `, ${waiting} copies waiting to be rebuilt` : ""}`;
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);

@@ -89,6 +89,7 @@ export class FakeCluster implements ClusterApi {
   addDevice = async (sds: string, { name }: { name: string }) => void this.orders.push(`add ${sds}/${name}`);
   resizeDevice = async (sds: string, device: string, bytes: number) =>
     void this.orders.push(`resize ${sds}/${device} ${bytes}`);
+  clearDevice = async (sds: string, device: string) => void this.orders.push(`clear ${sds}/${device}`);
   removeDevice = async (sds: string, device: string) => void this.orders.push(`remove ${sds}/${device}`);
 
   async layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout> {
@@ -139,6 +140,7 @@ export class FakeCluster implements ClusterApi {
       mappedTo: "host1",
       snapshotOf: null,
       device: "/dev/loop7",
+      disconnectedBy: null,
       degradedChunks: 0,
       failedChunks: 0,
       supervisorPid: 11,

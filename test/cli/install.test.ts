@@ -5,6 +5,8 @@ import type { StatusReport } from "../../src/admin/report.ts";
 import { nodePath } from "../../src/cli/install/node-path.ts";
 import { processId } from "../../src/lib/process-id.ts";
 import { VERSION } from "../../src/lib/version.ts";
+import { AGENT_FAULTS } from "../../src/mesos/faults/types.ts";
+import { DEVICE_FAULTS, SYSTEM_FAULTS } from "../../src/scaleio/faults/types.ts";
 import { call } from "../helpers/plugin-client.ts";
 import { requiresFuse, requiresTools } from "../helpers/requires.ts";
 import { output, run } from "../helpers/run.ts";
@@ -221,6 +223,17 @@ t.test("completion in bash", async (t) => {
   t.same(await inBash(script, "up", "--run-dir", "=", "u"), []);
   t.same(await inBash(script, "volume", "inspect", "up"), []);
   t.same(await inBash(script, "completion", ""), ["bash", "zsh"]);
+  const faults = [DEVICE_FAULTS, SYSTEM_FAULTS, AGENT_FAULTS].flatMap((kinds) => Object.keys(kinds));
+  t.same(await inBash(script, "fault", "add", ""), faults.toSorted());
+  const table = fs
+    .readFileSync(path.join(CLONE, "README.md"), "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith("| `"));
+  for (const type of faults)
+    t.ok(
+      table.some((line) => line.split("|")[1]?.includes(`\`${type}\``)),
+      `README on ${type}`,
+    );
   const help = (await cli("--help")).stdout;
   for (const word of await inBash(script, "")) t.match(help, `\n  ${word}`);
   t.match(await cli("completion", "fish"), { code: 2, stdout: "", stderr: /bash, zsh/ });
@@ -313,6 +326,7 @@ t.test("npm pack, npm install, up, status, down", { skip: requiresFuse(), timeou
     "dist/bin/sdc-supervisor.sh",
     "plugin/rexray-sim.service",
     "examples/node-loss.yml",
+    "examples/agent-loss.yml",
     "config.json",
     "README.md",
     "LICENSE",

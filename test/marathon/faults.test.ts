@@ -55,7 +55,7 @@ t.test("mount fails, hangs; unmount fails; no isolator", { skip, timeout: 120_00
   t.equal(world.mounted().length, 1);
 });
 
-t.test("an agent is lost by a fault, and is back when it is taken away", { skip, timeout: 90_000 }, async (t) => {
+t.test("an agent is lost by a fault, and is back when it is taken away", { skip, timeout: 180_000 }, async (t) => {
   const world = await startWorld(t, { head: PREEMPT });
   await world.call("POST", "/v2/apps", stateful("/w", "v1"));
   const first = await world.runs("/w");
@@ -71,6 +71,26 @@ t.test("an agent is lost by a fault, and is back when it is taken away", { skip,
   t.equal((await world.sim.cli("fault", "rm", "gone")).code, 0);
   t.match((await world.sim.cli("agent", "ls")).stdout, new RegExp(`${first.host} +up`));
   t.equal((await world.runs("/w")).id, second.id);
+
+  // The example, at this instance's port, and what its steps have not.
+  const example = fs
+    .readFileSync("examples/agent-loss.yml", "utf8")
+    .replaceAll("http://127.0.0.1:8080", world.marathon);
+  const more = `  - do: fault reset
+  - do: [fault, add, mount-fails, agent-1, text=out of luck, --name, f]
+  - do: fault rm f
+  - do: fault add mount-hangs agent-1 seconds=2
+  - do: fault add unmount-fails agent-1
+  - do: fault add no-isolator agent-1
+  - do: fault reset
+  - expect: app /w running
+  - expect: agent agent-1 up
+`;
+  const file = path.join(world.sim.dir, "scenario.yml");
+  fs.writeFileSync(file, example + more);
+  const { code, stdout, stderr } = await world.sim.cli("scenario", "run", file);
+  t.equal(code, 0, stdout + stderr);
+
   const wrong = await world.sim.cli("fault", "add", "agent-lost", "sds-1");
   t.match(wrong.stderr, /cannot be on "sds-1"; it can be on agent-1, agent-2, agent-3/);
 });

@@ -1,5 +1,10 @@
+import { Argument } from "commander";
+import { AGENT_FAULTS } from "../../mesos/faults/types.ts";
+import { DEVICE_FAULTS, SYSTEM_FAULTS } from "../../scaleio/faults/types.ts";
 import type { FaultFlags } from "../fault.ts";
 import { type Commands, type JsonFlag, type RunDirFlag, withJson, withRunDir } from "./flags.ts";
+
+const TYPES = [DEVICE_FAULTS, SYSTEM_FAULTS, AGENT_FAULTS].flatMap((kinds) => Object.keys(kinds)).toSorted();
 
 /** Faults, what comes of them, and scripts of both. */
 export function faultCommands({ program, context, done, runDirOf, runCli }: Commands): void {
@@ -12,8 +17,13 @@ export function faultCommands({ program, context, done, runDirOf, runCli }: Comm
     });
 
   const fault = program.command("fault").description("put faults on the running system and take them away");
-  withRunDir(fault.command("add <type> <target> [key=value...]"))
-    .description("put a fault on a node (sds-1), a device (sds-1/dev-1) or an MDM member (mdm-1); prints its name")
+  withRunDir(fault.command("add"))
+    .description(
+      "put a fault on a node (sds-1), a device (sds-1/dev-1), an MDM member (mdm-1), an agent, …; prints its name",
+    )
+    .addArgument(new Argument("<type>", "what is wrong, see `fault types`").choices(TYPES))
+    .argument("<target>", "what it is on")
+    .argument("[key=value...]", "its attributes")
     .option("--name <name>", "what to call it (default: its type and a number)")
     .option("--probability <p>", "how often an operation meets it, above 0 to 1 (default: 1)")
     .action(async (type: string, target: string, pairs: string[], flags: RunDirFlag & FaultFlags) => {

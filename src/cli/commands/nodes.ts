@@ -27,7 +27,7 @@ export function nodeCommands({ program, context, done, runDirOf }: Commands): vo
       done(await (await import("../device.ts")).addSds(context, options));
     });
 
-  const device = program.command("device").description("add devices to nodes, resize and remove them");
+  const device = program.command("device").description("add devices to nodes, resize, clear and remove them");
   withDevice(device.command("add <sds> <name>"))
     .description("add a device to a node")
     .action(async (sdsName: string, name: string, flags: RunDirFlag & DeviceFlags) => {
@@ -39,6 +39,12 @@ export function nodeCommands({ program, context, done, runDirOf }: Commands): vo
     .action(async (sdsName: string, name: string, size: string, flags: RunDirFlag) => {
       const options = { runDir: runDirOf(flags), sds: sdsName, name, size };
       done(await (await import("../device.ts")).resizeDevice(context, options));
+    });
+  withRunDir(device.command("clear <sds> <name>"))
+    .description("say that a device which has failed is well again")
+    .action(async (sdsName: string, name: string, flags: RunDirFlag) => {
+      const options = { runDir: runDirOf(flags), sds: sdsName, name };
+      done(await (await import("../device.ts")).clearDevice(context, options));
     });
   withRunDir(device.command("remove <sds> <name>"))
     .description("move all copies away from a device, then remove it")

@@ -1,14 +1,19 @@
 import type { StatusReport } from "../../admin/report.ts";
+import type { AppOverview } from "../../marathon/overview.ts";
+import type { AgentStatus } from "../../mesos/agents-api.ts";
 import type { SystemEvent } from "../../scaleio/model.ts";
+import { WORDS } from "../agent.ts";
 
 /** What an expectation is held against. */
 export interface Facts {
   readonly status: StatusReport;
   /** Since the scenario began. */
   readonly events: readonly SystemEvent[];
+  readonly agents: readonly AgentStatus[];
+  readonly apps: readonly AppOverview[];
 }
 
-type Check = (facts: Facts, ...words: string[]) => { readonly met: boolean; readonly seen: string };
+type Check = (facts: Facts, ...words: (string | undefined)[]) => { readonly met: boolean; readonly seen: string };
 
 /** What can be expected: the words after `expect`, and how that is found out. A new one is a line here. */
 const EXPECTATIONS: readonly { readonly pattern: RegExp; readonly form: string; readonly check: Check }[] = [
@@ -23,8 +28,8 @@ const EXPECTATIONS: readonly { readonly pattern: RegExp; readonly form: string; 
     check: ({ status }, name, health) => is(status.pools.find((pool) => pool.name === name)?.health, health),
   },
   {
-    pattern: /^sds (\S+) (up|stopped|failed|gone)$/,
-    form: "sds NAME up|stopped|failed|gone",
+    pattern: /^sds (\S+) (up|stopped|decoupled|failed|gone)$/,
+    form: "sds NAME up|stopped|decoupled|failed|gone",
     check: ({ status }, name, state) => is(status.sds.find((sds) => sds.name === name)?.state ?? "gone", state),
   },
   {
@@ -32,6 +37,25 @@ const EXPECTATIONS: readonly { readonly pattern: RegExp; readonly form: string; 
     form: "volume NAME ok|degraded|failed|gone",
     check: ({ status }, name, health) =>
       is(status.volumes.find((volume) => volume.name === name)?.health ?? "gone", health),
+  },
+  {
+    pattern: /^agent (\S+) (up|stopped|failed)$/,
+    form: "agent NAME up|stopped|failed",
+    check: ({ agents }, name, state) => {
+      const agent = agents.find((one) => one.name === name);
+      return is(agent && WORDS[agent.state], state);
+    },
+  },
+  {
+    pattern: /^app (\S+) (running|waiting|gone)(?: on (\S+))?$/,
+    form: "app ID running|waiting|gone, app ID running on AGENT",
+    check: ({ apps }, id, state, host) => {
+      const app = apps.find((one) => one.id === id);
+      if (app === undefined) return is("gone", state);
+      const found = app.running >= app.wanted && app.running > 0 ? "running" : "waiting";
+      const where = `${found} on ${app.hosts.join(", ") || "no agent"}`;
+      return is(where, host === undefined && found === state ? where : `${state} on ${host}`, app.waiting.join("; "));
+    },
   },
   {
     pattern: /^event ([A-Z_]+)$/,

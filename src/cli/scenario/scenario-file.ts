@@ -16,7 +16,7 @@ const duration = z.union([z.string(), z.number()]).transform((value, context) =>
 const step = z
   .strictObject({
     at: duration.optional(),
-    do: z.string().optional(),
+    do: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
     run: z.array(z.string()).min(1).optional(),
     expect: z.string().optional(),
     within: duration.optional(),
@@ -46,7 +46,7 @@ export interface Scenario {
 }
 
 /**
- * Reads a scenario: a list of steps, each with `do` (a rexray-sim command), `run` (a program and its arguments) or `expect`
+ * Reads a scenario: a list of steps, each with `do` (a rexray-sim command, as a line or a list of words), `run` (a program and its arguments) or `expect`
  * (what has to be true `within` a time), and `at`, when to begin. Throws invalid_argument, naming file, step and rule.
  */
 export function readScenario(file: string): Scenario {
@@ -62,8 +62,8 @@ export function readScenario(file: string): Scenario {
   const steps = parsed.data.steps.map((found, index): Step => {
     const base = { at: found.at ?? 0 };
     if (found.do !== undefined) {
-      const args = found.do.trim().split(/\s+/);
-      return { ...base, text: found.do, action: { kind: "do", args } };
+      const args = typeof found.do === "string" ? found.do.trim().split(/\s+/) : found.do;
+      return { ...base, text: args.join(" "), action: { kind: "do", args } };
     }
     if (found.run !== undefined)
       return { ...base, text: found.run.join(" "), action: { kind: "run", argv: found.run } };

@@ -59,7 +59,13 @@ async function carryOut(
   if (action.kind === "run") return runProgram(context, action.argv);
   const end = performance.now() + action.withinMs;
   for (;;) {
-    const facts = { status: await client.status(), events: await client.events(firstEvent, 0) };
+    const [status, events, agents, apps] = await Promise.all([
+      client.status(),
+      client.events(firstEvent, 0),
+      client.agents(),
+      client.apps(),
+    ]);
+    const facts = { status, events, agents, apps };
     const { met, seen } = evaluate(action.expectation, facts);
     if (met) return "";
     if (performance.now() > end) return `not within ${action.withinMs / 1000} s: ${seen}`;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import type { FaultSpec } from "../../lib/fault.ts";
-import { NO_ISOLATOR } from "../faults/types.ts";
+import { isWithoutIsolator } from "../faults/types.ts";
 import {
   type AgentConfig,
   type AgentTask,
@@ -184,8 +184,8 @@ export class Agent {
         this.#started(task);
         return;
       }
-      const noIsolator = readFaults(this.#config.faultsFile).some(({ type }) => type === NO_ISOLATOR);
-      const volumes = noIsolator ? [] : await this.#isolator.prepare(containerId, info.volumes, directory);
+      const bare = isWithoutIsolator(readFaults(this.#config.faultsFile));
+      const volumes = bare ? [] : await this.#isolator.prepare(containerId, info.volumes, directory);
       const binds = [...volumes, ...hostBinds(info, directory)];
       if (task.killed) return this.#ended(task, NO_STATUS);
       sayAsExecutor(directory, [

@@ -8,12 +8,18 @@ export interface DvdcliCall {
 }
 
 /**
- * A kind of fault on agents (spec/marathon.md 12.8): something is run in dvdcli's place, or in front of it, so that all that
- * an agent does about it is real. One file a kind; types.ts lists them.
+ * A kind of fault on agents (spec/marathon.md 12.8): it does one of these things. One file a kind; types.ts lists them.
  */
 export interface AgentFault extends FaultKindInfo {
-  /** Answers what is run instead of the call's words; undefined: the call is left alone. */
-  wrap(call: DvdcliCall, attributes: Readonly<Record<string, string>>): readonly string[] | undefined;
+  /**
+   * Something is run in dvdcli's place, or in front of it, so that all that an agent does about it is real. Answers what is run
+   * instead of the call's words; undefined: the call is left alone.
+   */
+  wrap?(call: DvdcliCall, attributes: Readonly<Record<string, string>>): readonly string[] | undefined;
+  /** The master has lost the agent for as long as the fault is there: its host with all that it runs, or the way to it. */
+  readonly away?: "host" | "network";
+  /** Tasks are started without their volumes. */
+  readonly withoutIsolator?: true;
 }
 
 /** A text that a failing dvdcli says. */

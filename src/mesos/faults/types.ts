@@ -1,29 +1,20 @@
-import type { FaultKindInfo, FaultSpec } from "../../lib/fault.ts";
+import type { FaultSpec } from "../../lib/fault.ts";
 import type { AgentFault, DvdcliCall } from "./agent-fault.ts";
+import { agentLost } from "./agent-lost.ts";
+import { agentPartitioned } from "./agent-partitioned.ts";
 import { mountFails } from "./mount-fails.ts";
 import { mountHangs } from "./mount-hangs.ts";
+import { noIsolator } from "./no-isolator.ts";
 import { unmountFails } from "./unmount-fails.ts";
 
-/** Faults in front of dvdcli, by the name that users call them. A new one is a file and a line here. */
-const DVDCLI_FAULTS: Readonly<Record<string, AgentFault>> = {
+/** All kinds of faults on agents, by the name that users call them. How to add one: scaleio/faults/types.ts. */
+export const AGENT_FAULTS: Readonly<Record<string, AgentFault>> = {
+  "agent-lost": agentLost,
+  "agent-partitioned": agentPartitioned,
   "mount-fails": mountFails,
   "mount-hangs": mountHangs,
+  "no-isolator": noIsolator,
   "unmount-fails": unmountFails,
-};
-
-/** The host is lost for as long as the fault is there. */
-export const AGENT_LOST = "agent-lost";
-/** Nobody hears of the agent for as long as the fault is there; what it runs runs on. */
-export const AGENT_PARTITIONED = "agent-partitioned";
-/** As if docker/volume were not among the agent's `isolation`: tasks start without their volumes. */
-export const NO_ISOLATOR = "no-isolator";
-
-/** All kinds of faults on agents. */
-export const AGENT_FAULTS: Readonly<Record<string, FaultKindInfo>> = {
-  [AGENT_LOST]: { help: "the agent's host is lost, with all that it runs", attributes: {} },
-  [AGENT_PARTITIONED]: { help: "nobody hears of the agent, but what it runs runs on", attributes: {} },
-  [NO_ISOLATOR]: { help: "tasks start without their external volumes, and nobody says so", attributes: {} },
-  ...DVDCLI_FAULTS,
 };
 
 /** What is run for a call of dvdcli under these faults: the call's own words if it meets none. */
@@ -33,8 +24,18 @@ export function wrapped(
   random: () => number = Math.random,
 ): readonly string[] {
   for (const { type, attributes, probability } of faults) {
-    const words = DVDCLI_FAULTS[type]?.wrap(call, attributes);
+    const words = AGENT_FAULTS[type]?.wrap?.(call, attributes);
     if (words !== undefined && random() < probability) return words;
   }
   return call.words;
 }
+
+/** How the master has lost an agent with these faults; undefined: it has not. A lost host is more than a lost way to it. */
+export function awayBy(faults: readonly FaultSpec[]): AgentFault["away"] {
+  const ways = faults.map(({ type }) => AGENT_FAULTS[type]?.away);
+  return ways.find((away) => away === "host") ?? ways.find((away) => away !== undefined);
+}
+
+/** Whether an agent with these faults starts tasks without their volumes. */
+export const isWithoutIsolator = (faults: readonly FaultSpec[]): boolean =>
+  faults.some(({ type }) => AGENT_FAULTS[type]?.withoutIsolator === true);

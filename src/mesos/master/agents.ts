@@ -6,7 +6,7 @@ import { replaceFile } from "../../lib/atomic-file.ts";
 import { SimError } from "../../lib/errors.ts";
 import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
 import type { AgentState, AgentStatus, AgentsApi } from "../agents-api.ts";
-import { AGENT_FAULTS, AGENT_LOST, AGENT_PARTITIONED } from "../faults/types.ts";
+import { AGENT_FAULTS, awayBy } from "../faults/types.ts";
 import type { AgentConfig, AgentTask, Resources, TaskInfo } from "../task.ts";
 import { AgentClient } from "./agent-client.ts";
 import { hasDocker, killAgent, pidOf, recordPid, runDirOf, settingsFile } from "./processes.ts";
@@ -170,7 +170,7 @@ export class Agents implements AgentsApi, FaultFamily {
   async restart(agent: string): Promise<void> {
     const member = this.#member(agent);
     if (member.state === "running") return;
-    const fault = this.#faults.find((one) => isAway(one) && one.target === agent);
+    const fault = this.#faults.find((one) => awayBy([one]) !== undefined && one.target === agent);
     if (fault !== undefined)
       throw new SimError(
         "unavailable",
@@ -193,10 +193,11 @@ export class Agents implements AgentsApi, FaultFamily {
     }
     // A fault may be on an agent that the configuration has no more.
     for (const name of this.targets()) {
-      const types = faults.filter(({ target }) => target === name).map(({ type }) => type);
-      if (types.includes(AGENT_LOST)) await this.lose(name);
-      else if (types.includes(AGENT_PARTITIONED)) await this.#cutOff(name);
-      else if (removed.some((fault) => fault.target === name && isAway(fault))) await this.restart(name);
+      const on = ({ target }: FaultSpec) => target === name;
+      const away = awayBy(faults.filter(on));
+      if (away === "host") await this.lose(name);
+      else if (away === "network") await this.#cutOff(name);
+      else if (awayBy(removed.filter(on)) !== undefined) await this.restart(name);
     }
   }
 
@@ -287,7 +288,5 @@ function readStates(file: string): Record<string, { state: AgentState; since: st
     throw new SimError("state_corrupt", `${file} cannot be read (${why}): remove it, and all agents are started`);
   }
 }
-
-const isAway = ({ type }: FaultSpec) => type === AGENT_LOST || type === AGENT_PARTITIONED;
 
 const now = () => new Date().toISOString();

@@ -1,9 +1,10 @@
-import { type DeviceFault, ON } from "./fault-type.ts";
+import type { DeviceFault } from "./fault-type.ts";
 
 /** A device that lies: a bit of what it stores or answers is another one, and it does not say so. */
 export const bitFlip: DeviceFault = {
   help: "one bit of what is written or read is wrong, without an error; only checksums find it",
-  attributes: { on: { ...ON, default: "write" } },
+  lies: true,
+  attributes: { on: { help: "read, write or both", pattern: /^(read|write|both)$/, default: "write" } },
   filter: (files, { on }, chance) => ({
     ...files,
     read(fd, into, at, length, position) {

@@ -8,6 +8,7 @@ import type { Device, Sds } from "../model.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 const FORMAT = 1;
+const MOST_NAMED = 30;
 
 /** What a user says of a new fault; what is left out has a default. */
 export interface FaultRequest {
@@ -81,8 +82,10 @@ export class FaultBook {
     if (!targets.includes(target))
       throw new SimError(
         "not_found",
-        `a fault of type ${type} cannot be on "${target}"; it can be on ${targets.join(", ")}`,
+        `a fault of type ${type} cannot be on "${target}"; it can be on ${some(targets)}`,
       );
+    if (kind.steady === true && probability !== 1)
+      throw new SimError("invalid_argument", `a fault of type ${type} is there or not: it takes no probability`);
     if (!(probability > 0 && probability <= 1))
       throw new SimError("invalid_argument", `the probability ${probability} is not above 0 and at most 1`);
     const unknown = Object.keys(attributes).find((key) => kind.attributes[key] === undefined);
@@ -119,6 +122,12 @@ export class FaultBook {
     await replaceFile(this.#file, `${JSON.stringify({ format: FORMAT, faults }, undefined, 2)}\n`);
     this.#faults = faults;
   }
+}
+
+/** Of a list that may be as long as that of the volumes. */
+function some(targets: readonly string[]): string {
+  const rest = targets.length - MOST_NAMED;
+  return `${targets.slice(0, MOST_NAMED).join(", ") || "nothing now"}${rest > 0 ? ` and ${rest} more` : ""}`;
 }
 
 function read(name: string, log: (message: string) => void): readonly FaultSpec[] {

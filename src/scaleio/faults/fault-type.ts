@@ -1,4 +1,4 @@
-import type { Attribute, FaultKindInfo } from "../../lib/fault.ts";
+import type { FaultKindInfo } from "../../lib/fault.ts";
 import type { Files } from "../sdc/files.ts";
 
 /** Whether this operation meets the fault. */
@@ -9,19 +9,23 @@ export type Chance = () => boolean;
  * types.ts lists them. The data path of a device without faults has no filter.
  */
 export interface DeviceFault extends FaultKindInfo {
+  /** Devices with it do not say that something is wrong; they are found out by what they hold. */
+  readonly lies?: true;
   /** The faulty file layer over a sound one. Must not change the buffers that callers hand in. */
   filter(files: Files, attributes: Readonly<Record<string, string>>, chance: Chance): Files;
 }
 
+const INJECTED = "injected fault";
+
 /** The error that a failing system call gives. */
 export function errno(code: string, what: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`${code}: injected fault, ${what}`), { code });
+  return Object.assign(new Error(`${code}: ${INJECTED}, ${what}`), { code });
 }
 
-/** Which operations a fault is about. */
-export const ON: Attribute = { help: "read, write or both", pattern: /^(read|write|both)$/, default: "both" };
+/** Whether a device has failed by such an error, by the reason that is kept of it. */
+export const isInjected = (reason: string): boolean => reason.includes(INJECTED);
 
-type Operation = "open" | "read" | "write" | "datasync" | "punch";
+export type Operation = "open" | "read" | "write" | "datasync" | "punch";
 
 /** A file layer that does something before each of these operations, and nothing else. */
 export function before(files: Files, operations: readonly Operation[], act: (operation: Operation) => void): Files {

@@ -1,17 +1,12 @@
 import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
-import type { SystemState } from "../model.ts";
 import { FaultBook, type FaultRequest } from "./fault-book.ts";
-import { DEVICE_FAULTS, MDM_FAULTS } from "./types.ts";
+import type { FaultySystem, SystemFault } from "./system-fault.ts";
+import { DEVICE_FAULTS, SYSTEM_FAULTS } from "./types.ts";
 
-export interface FaultsOptions {
+export interface FaultsOptions extends FaultySystem {
   readonly stateDir: string;
-  readonly state: () => SystemState;
-  /** Engines are to be told. */
-  readonly changed: () => Promise<void>;
-  /** A device or node has lost a fault and may be well again. */
-  readonly revive: (target: string) => Promise<void>;
-  /** Which MDM members are to be down, by name ("1" to "3"). */
-  readonly mdmDown: (members: readonly string[]) => Promise<void>;
+  /** A device or node has lost these faults and may be well again. */
+  readonly revive: (target: string, removed: readonly FaultSpec[]) => Promise<void>;
   /** A line for the event log. */
   readonly tell: (name: string, text: string) => void;
   readonly log: (message: string) => void;
@@ -33,7 +28,10 @@ export class Faults {
   constructor(options: FaultsOptions) {
     this.#options = options;
     this.book = new FaultBook(options.stateDir, options.log);
-    this.#families = [deviceFamily(options), mdmFamily(options)];
+    this.#families = [
+      deviceFamily(options),
+      ...Object.entries(SYSTEM_FAULTS).map(([type, kind]) => systemFamily(options, type, kind)),
+    ];
   }
 
   /** Takes in the faults of another part of the system. */
@@ -60,11 +58,16 @@ export class Faults {
     }));
   }
 
-  /** Throws invalid_argument, not_found, already_exists. */
+  /** Throws invalid_argument, not_found, already_exists, and no_quorum where it is a change; then there is no fault. */
   async add(request: FaultRequest): Promise<FaultSpec> {
     const fault = await this.book.add(request, this.#families);
     this.#options.tell("FAULT_INJECTED", `fault ${fault.name} (${fault.type}) is on ${fault.target}`);
-    await this.apply();
+    try {
+      await this.apply();
+    } catch (error) {
+      await this.remove(fault.name).catch(() => undefined);
+      throw error;
+    }
     return fault;
   }
 
@@ -79,11 +82,13 @@ export class Faults {
     await this.#takeAway(all);
   }
 
-  /** Has the system behave as the book says: also at start. */
+  /** Has the system behave as the book says: also at start. All that can be done is; throws what could not, the first of it. */
   async apply(removed: readonly FaultSpec[] = []): Promise<void> {
-    // Devices last: one that is well again is written down, for which the MDM has to be there.
+    const errors: unknown[] = [];
+    // Devices last, after the MDM: one that is well again is written down, for which the MDM has to be there.
     for (const family of this.#families.toReversed())
-      await family.apply(this.#of(family), removed.filter(isOf(family)));
+      await family.apply(this.#of(family), removed.filter(isOf(family))).catch((error: unknown) => errors.push(error));
+    if (errors.length > 0) throw errors[0];
   }
 
   async #takeAway(faults: readonly FaultSpec[]): Promise<void> {
@@ -107,12 +112,16 @@ const deviceFamily = ({ state, changed, revive }: FaultsOptions): FaultFamily =>
   async apply(_faults, removed) {
     // Engines read the book.
     await changed();
-    for (const target of new Set(removed.map((fault) => fault.target))) await revive(target);
+    for (const target of new Set(removed.map((fault) => fault.target)))
+      await revive(
+        target,
+        removed.filter((fault) => fault.target === target),
+      );
   },
 });
 
-const mdmFamily = ({ mdmDown }: FaultsOptions): FaultFamily => ({
-  kinds: MDM_FAULTS,
-  targets: () => ["mdm-1", "mdm-2", "mdm-3"],
-  apply: (faults) => mdmDown(faults.map(({ target }) => target.replace("mdm-", ""))),
+const systemFamily = (system: FaultySystem, type: string, kind: SystemFault): FaultFamily => ({
+  kinds: { [type]: kind },
+  targets: () => kind.targets(system),
+  apply: (faults, removed) => kind.apply(system, faults, removed),
 });

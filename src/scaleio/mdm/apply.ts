@@ -98,7 +98,10 @@ export function apply(tables: Tables, change: Change): void {
       takePlace(tables, change.device.id);
       break;
     case "device-state":
-      changeDevice(tables, change.id, (device) => ({ ...device, state: change.state, reason: change.reason }));
+      changeDevice(tables, change.id, (device) => {
+        const { state, reason, since = "" } = change;
+        return { ...device, state, reason, since };
+      });
       break;
     case "device-leaving":
       changeDevice(tables, change.id, (device) => ({ ...device, leaving: change.leaving }));

@@ -16,8 +16,8 @@ const HEALTHY = 2;
 const DIRTY = 1;
 const LOST = 2;
 
-/** Bad blocks after which a device is not believed any more. */
-const MOST_BAD_BLOCKS = 100;
+type Failure = Omit<EngineStatus["failedDevices"][number], "name">;
+type BadBlocks = { -readonly [K in "count" | "fixed"]: EngineStatus["badBlocks"][number][K] };
 
 /** The name of the file by which a device directory is known to be one (sds/device-label.ts). */
 const LABEL = "device.json";
@@ -36,11 +36,12 @@ export class Copies {
   #fds: Int32Array;
   #modes: Uint8Array;
   #dirty: Uint8Array;
-  readonly #reasons: string[];
+  /** Why a device is FAILED; undefined: it was when the engine began. */
+  readonly #failures: (Failure | undefined)[];
   readonly #newFiles = new Set<number>();
   /** Checksums of every device's file; undefined where the pool has none or the device is out of reach. */
   #sums: (Sums | undefined)[];
-  readonly #badBlocks: number[];
+  readonly #badBlocks: BadBlocks[];
   /** Rises with every device error and with every bad block. */
   failures = 0;
   #session: Session;
@@ -57,10 +58,10 @@ export class Copies {
     this.#fds = new Int32Array(devices).fill(-1);
     this.#modes = new Uint8Array(devices);
     this.#dirty = new Uint8Array(devices);
-    this.#reasons = session.devices.map(() => "");
+    this.#failures = session.devices.map(() => undefined);
     this.#filesOf = session.devices.map(({ faults = [] }) => faulty(files, faults));
     this.#sums = session.devices.map(() => undefined);
-    this.#badBlocks = session.devices.map(() => 0);
+    this.#badBlocks = session.devices.map(() => ({ count: 0, fixed: 0 }));
     session.devices.forEach((device, index) => {
       if (device.state !== "stopped") this.#open(index);
       if (device.state === "failed" && this.#modes[index] === HEALTHY) this.#modes[index] = FAILED;
@@ -228,7 +229,8 @@ export class Copies {
       // A state that the map repeats tells nothing new: what the engine found out itself stands.
       if (same && old?.state === device.state) return;
       if (!same) {
-        this.#reasons[index] = "";
+        this.#failures[index] = undefined;
+        this.#badBlocks[index] = { count: 0, fixed: 0 };
         this.#dirty[index] = 0;
       }
       if (device.state === "up") {
@@ -286,17 +288,24 @@ export class Copies {
     }
   }
 
+  /** A bad block of this copy was put right from another copy. */
+  fixed(chunk: number, slot: Slot): void {
+    (this.#badBlocks[this.#layout.device(chunk, slot)] as BadBlocks).fixed++;
+  }
+
   /** Bad blocks that were found, by device. */
   bad(): EngineStatus["badBlocks"] {
     return this.#session.devices.flatMap(({ name }, index) => {
-      const count = this.#badBlocks[index] ?? 0;
-      return count > 0 ? [{ name, count }] : [];
+      const { count, fixed } = this.#badBlocks[index] as BadBlocks;
+      return count > 0 ? [{ name, count, fixed }] : [];
     });
   }
 
   failed(): EngineStatus["failedDevices"] {
     return this.#session.devices.flatMap(({ name }, index) =>
-      this.#modes[index] === FAILED ? [{ name, reason: this.#reasons[index] || "failed before" }] : [],
+      this.#modes[index] === FAILED
+        ? [{ name, ...(this.#failures[index] ?? { reason: "failed before", code: "" }) }]
+        : [],
     );
   }
 
@@ -316,7 +325,7 @@ export class Copies {
       this.#fds[device] = fd;
       if (this.checksum) this.#sums[device] = new Sums(this.#filesOf[device] as Files, file);
       this.#modes[device] = HEALTHY;
-      this.#reasons[device] = "";
+      this.#failures[device] = undefined;
       // A former engine that was killed may have left writes that only the page cache has: the next flush answers for them.
       this.#dirty[device] = DIRTY;
     } catch (error) {
@@ -347,7 +356,8 @@ export class Copies {
         const block = (first + done) / BLOCK_BYTES;
         const sum = sumOf(blockAt(buffer, start + done));
         if (sum === sums.get(block) || sum === sums.getAgain(block)) continue;
-        this.#foundBad(device, block);
+        this.failures++;
+        (this.#badBlocks[device] as BadBlocks).count++;
         return false;
       }
     } catch (error) {
@@ -356,18 +366,6 @@ export class Copies {
     }
     if (!whole) this.#blocks.copy(into, at, offset - first, offset - first + length);
     return true;
-  }
-
-  #foundBad(device: number, block: number): void {
-    this.failures++;
-    const count = (this.#badBlocks[device] ?? 0) + 1;
-    this.#badBlocks[device] = count;
-    if (count === MOST_BAD_BLOCKS)
-      this.#fail(
-        device,
-        "believe",
-        new Error(`${count} of its blocks had other content than was written, block ${block} last`),
-      );
   }
 
   /** Before the blocks are written: a write that fails leaves the copy stale, or its chunk to be settled (block-store.ts). */
@@ -410,8 +408,9 @@ export class Copies {
   #fail(device: number, what: string, error: unknown): void {
     this.failures++;
     this.#modes[device] = FAILED;
-    this.#reasons[device] =
-      `cannot ${what} ${this.#file(device)}: ${error instanceof Error ? error.message : String(error)}`;
+    const words = error instanceof Error ? error.message : String(error);
+    const { code = "" } = error as NodeJS.ErrnoException;
+    this.#failures[device] = { reason: `cannot ${what} ${this.#file(device)}: ${words}`, code };
   }
 }
 

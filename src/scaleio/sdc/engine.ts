@@ -20,6 +20,7 @@ interface Opened extends ServedFile {
   blocks: BlockFile;
   sizeBytes: number;
   limiter: Limiter | undefined;
+  disconnected: Session["disconnected"];
 }
 
 /** The supervisor runs a new engine on any status but these. */
@@ -52,6 +53,7 @@ export class Engine {
         this.#negotiated = terms;
       },
       doorbell: () => this.#obey(),
+      resends: () => this.#negotiated?.resend === true,
       tick: () => this.#tick(),
       failed: (what, error) =>
         console.error(`${new Date().toISOString()} ${what}: ${error instanceof Error ? error.message : error}`),
@@ -88,7 +90,8 @@ export class Engine {
       if (session === undefined) return undefined;
       const store = new BlockStore(nodeFiles, session, Date.now);
       const blocks = recorded(store, session);
-      this.#opened = { session, store, blocks, sizeBytes: session.sizeBytes, limiter: limiterOf(session) };
+      const { sizeBytes, disconnected } = session;
+      this.#opened = { session, store, blocks, sizeBytes, limiter: limiterOf(session), disconnected };
       this.#report();
       return this.#opened;
     } catch (error) {
@@ -167,6 +170,7 @@ function follow(opened: Opened, session: Session): void {
   if (iops !== session.limits.iops || bytesPerSecond !== session.limits.bytesPerSecond)
     opened.limiter = limiterOf(session);
   opened.session = session;
+  opened.disconnected = session.disconnected;
   opened.sizeBytes = Math.max(opened.sizeBytes, session.sizeBytes);
 }
 

@@ -18,7 +18,9 @@ import {
   WRITE_DATA,
   zeroes,
 } from "./fuse-protocol.ts";
+import { HeldRequests } from "./held-requests.ts";
 import type { Limiter } from "./limiter.ts";
+import type { Session } from "./session.ts";
 
 /** What the loop serves: the block store, seen as a block file. Methods throw when no good copy exists. */
 export interface BlockFile {
@@ -34,7 +36,12 @@ export interface ServedFile {
   readonly sizeBytes: number;
   /** Holds reads and writes back; undefined: the volume has no limits. */
   readonly limiter: Pick<Limiter, "admit"> | undefined;
+  /** Reads, writes, flushes and discards are held while this is there. */
+  readonly disconnected: Session["disconnected"];
 }
+
+/** In place of an answer. */
+const HELD = Number.NEGATIVE_INFINITY;
 
 export interface LoopHooks {
   /** Opens the volume, at the first request that needs it; undefined while there is none. What it throws ends the loop. */
@@ -43,6 +50,8 @@ export interface LoopHooks {
   negotiated(terms: Negotiated): void;
   /** Somebody called stat(): look for orders. */
   doorbell(): void;
+  /** Whether the kernel sends requests again. */
+  resends(): boolean;
   /** Before every request: cheap. */
   tick(): void;
   /** A request that could not be served. */
@@ -56,6 +65,8 @@ export interface LoopHooks {
 export class FuseLoop {
   readonly #request = Buffer.alloc(REQUEST_BYTES);
   readonly #reply = Buffer.alloc(OUT_HEADER + MAX_IO_BYTES);
+
+  readonly #held = new HeldRequests();
 
   #file: ServedFile | undefined;
   /** Reads and writes so far, and their bytes. */
@@ -98,8 +109,19 @@ export class FuseLoop {
         this.hooks.failed(`request ${opcode}`, error);
         result = -Errno.EIO;
       }
-      this.#answer(result);
+      if (result === HELD) this.#held.hold(this.#request, Date.now());
+      else this.#answer(result);
+      if (this.#held.any && this.#file !== undefined) this.#lookAtHeld(this.#file);
     }
+  }
+
+  /** Has those that are held sent again when they can be served, and fails those that have waited for too long. */
+  #lookAtHeld({ disconnected }: ServedFile): void {
+    if (disconnected === undefined) {
+      this.#held.forget();
+      this.takeOver();
+    } else if (disconnected.limitMs > 0)
+      for (const answer of this.#held.expired(Date.now() - disconnected.limitMs, Errno.EIO)) this.#send(answer);
   }
 
   /** The length of the body that is in the reply buffer, or a negative errno. */
@@ -135,7 +157,9 @@ export class FuseLoop {
     }
   }
 
-  #transfer(opcode: number, { blocks, sizeBytes, limiter }: ServedFile): number {
+  #transfer(opcode: number, { blocks, sizeBytes, limiter, disconnected }: ServedFile): number {
+    // Before Linux 6.9 nothing that is held could be had again.
+    if (disconnected !== undefined) return this.hooks.resends() ? HELD : -Errno.EIO;
     const request = this.#request;
     const reply = this.#reply;
     if (opcode === Opcode.FSYNC) {
@@ -178,8 +202,12 @@ export class FuseLoop {
     this.#reply.writeUInt32LE(length, 0);
     this.#reply.writeInt32LE(Math.min(0, result), 4);
     this.#request.copy(this.#reply, 8, 8, 16);
+    this.#send(this.#reply, length);
+  }
+
+  #send(reply: Buffer, length = reply.length): void {
     try {
-      fs.writeSync(this.fd, this.#reply, 0, length);
+      fs.writeSync(this.fd, reply, 0, length);
     } catch (error) {
       // ENOENT: the request was interrupted meanwhile. ENODEV: unmounted; the next read says so too.
       const errno = errnoOf(error);

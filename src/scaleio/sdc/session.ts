@@ -20,7 +20,7 @@ export interface Session {
   readonly devices: readonly {
     readonly name: string;
     readonly file: string;
-    readonly state: ServiceState;
+    readonly state: Exclude<ServiceState, "decoupled">;
     /** What users have put on it (faults/). */
     readonly faults?: readonly FaultSpec[];
   }[];
@@ -38,6 +38,8 @@ export interface Session {
   readonly checksum: boolean;
   /** For a process without a mount: look at these chunks, as BlockStore.scan does. */
   readonly scan?: { readonly first: number; readonly chunks: number };
+  /** The SDC reaches no SDS: requests wait, for at most so long (ms; 0: for ever). The engine's own work goes on. */
+  readonly disconnected?: { readonly limitMs: number };
   /** Whether retired copies may be given up; not while somebody reads them who has not been told. */
   readonly giveUp: boolean;
 }
@@ -86,11 +88,15 @@ export interface EngineStatus {
   readonly layerId: string;
   /** Nothing was ever written to the volume. */
   readonly blank: boolean;
-  /** Blocks whose content was not what had been written, by device, and how many of them were put right. */
-  readonly badBlocks: readonly { readonly name: string; readonly count: number }[];
+  /**
+   * How often a block was found whose content was not what had been written, by device; `fixed` of them were put right, so that
+   * it is certain that the device has lied.
+   */
+  readonly badBlocks: readonly { readonly name: string; readonly count: number; readonly fixed: number }[];
+  /** Blocks of all devices that were put right. */
   readonly fixedBlocks: number;
-  /** Devices that failed under this engine, by name. */
-  readonly failedDevices: readonly { readonly name: string; readonly reason: string }[];
+  /** Devices that failed under this engine, by name; `code` is that of the error: "EIO", or "" when there was none. */
+  readonly failedDevices: readonly { readonly name: string; readonly reason: string; readonly code: string }[];
 }
 
 /** The file names inside a volume's run directory. */

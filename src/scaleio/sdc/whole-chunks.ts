@@ -88,8 +88,10 @@ export class WholeChunks {
       if (bad.length === 0 || !this.readAny(chunk, false, this.#target, 0, block, BLOCK_BYTES)) continue;
       for (const slot of bad) {
         if (!this.#copies.healthy(chunk, slot)) continue;
-        if (this.#copies.write(chunk, slot, this.#target, 0, block, BLOCK_BYTES)) this.fixedBlocks++;
-        else this.#layer.markStale(chunk, slot);
+        if (this.#copies.write(chunk, slot, this.#target, 0, block, BLOCK_BYTES)) {
+          this.fixedBlocks++;
+          this.#copies.fixed(chunk, slot);
+        } else this.#layer.markStale(chunk, slot);
       }
       // It counts as good from now on: the copy that it comes from may be lost before the next flush.
       this.#sync();

@@ -7,6 +7,9 @@ import { syncDirectory } from "./volume-files.ts";
 const FORMAT = 1;
 const LABEL = "device.json";
 
+/** The file by which a directory is a device. */
+export const labelOf = (directory: string): string => path.join(directory, LABEL);
+
 /** Whose device a directory is. */
 export interface DeviceLabel {
   readonly systemId: Id;
@@ -25,7 +28,7 @@ export function createLabel(directory: string, label: DeviceLabel): void {
       `${directory} holds volumes of another system: name another directory in simulator.sds, or empty this one`,
     );
   }
-  const file = path.join(directory, LABEL);
+  const file = labelOf(directory);
   fs.writeFileSync(file, `${JSON.stringify({ format: FORMAT, ...label }, undefined, 2)}\n`, {
     mode: 0o600,
     flush: true,
@@ -36,7 +39,7 @@ export function createLabel(directory: string, label: DeviceLabel): void {
 /** The directory is no device any more, and is removed when nothing else lies in it. */
 export function removeLabel(directory: string): void {
   try {
-    fs.unlinkSync(path.join(directory, LABEL));
+    fs.unlinkSync(labelOf(directory));
     fs.rmdirSync(directory);
   } catch {
     // Out of reach, or somebody has put something there: it stays.
@@ -48,7 +51,7 @@ export function removeLabel(directory: string): void {
  * state_newer. A missing device is never made anew: an empty one would pass for one that holds zeros.
  */
 export function checkLabel(directory: string, expected: DeviceLabel): void {
-  const file = path.join(directory, LABEL);
+  const file = labelOf(directory);
   let text: string;
   try {
     text = fs.readFileSync(file, "utf8");

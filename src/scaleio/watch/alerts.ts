@@ -1,4 +1,4 @@
-import type { Alert, ClusterStatus } from "../model.ts";
+import type { Alert, ClusterStatus, ServiceState } from "../model.ts";
 
 /** Of the capacity that is not spare (spec/scaleio.md 1.4). */
 const HIGH_PERCENT = 80;
@@ -10,12 +10,15 @@ export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
   const alerts: Alert[] = [];
   const raise = (type: string, severity: Alert["severity"], text: string) => alerts.push({ type, severity, text });
   for (const sds of status.sds) {
-    if (sds.state !== "up") raise("SDS_DISCONNECTED", "high", `${sds.name} is ${sds.state}${since(sds.since)}`);
-    if (sds.reason !== "") raise("DEVICE_FAILED", "high", sds.reason);
+    if (isDisconnected(sds)) raise("SDS_DISCONNECTED", "high", `${sds.name} is ${word(sds.state)}${since(sds.since)}`);
+    else if (sds.reason !== "") raise("DEVICE_FAILED", "high", sds.reason);
   }
   const failed = status.mdm.filter((member) => member.state !== "normal");
   if (failed.length > 0)
     raise("MDM_NOT_CLUSTERED", "high", failed.map(({ name, reason }) => `MDM member ${name}: ${reason}`).join("; "));
+  const cutOff = status.volumes.filter(({ disconnectedBy }) => disconnectedBy !== null).map(({ name }) => name);
+  if (cutOff.length > 0)
+    raise("SDC_DISCONNECTED", "medium", `no SDS is within reach of volume ${few(cutOff)}: I/O waits`);
   for (const pool of status.pools) {
     if (pool.health === "failed")
       raise(
@@ -44,7 +47,7 @@ export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
 function degradedText(pool: ClusterStatus["pools"][number], sds: ClusterStatus["sds"]): string {
   const down = sds
     .filter(({ state }) => state !== "up")
-    .map(({ name, state, since: at }) => `${name} ${state}${since(at)}`);
+    .map(({ name, state, since: at }) => `${name} ${word(state)}${since(at)}`);
   const left = pool.secondsLeft === null ? "" : `, ${pool.secondsLeft} s left`;
   const work = pool.rebuildBytes > 0 ? [`rebuilding ${bytes(pool.rebuildBytes)}${left}`] : [];
   return `${pool.name} degraded: ${[...down, `${bytes(onOneCopy(pool))} on one copy`, ...work].join(", ")}`;
@@ -83,6 +86,16 @@ function raiseSpare(
     );
   }
 }
+
+/** Nothing of it serves anything, whereas one that has failed lacks a device. */
+export const isDisconnected = ({ state }: ClusterStatus["sds"][number]): boolean =>
+  state === "stopped" || state === "decoupled";
+
+const word = (state: ServiceState) => (state === "decoupled" ? "silent" : state);
+
+/** For instance "a, b, c and 97 more". */
+const few = (names: readonly string[]) =>
+  names.slice(0, 3).join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "");
 
 const since = (at: string) => (at === "" ? "" : ` since ${at.slice(11, 19)}`);
 

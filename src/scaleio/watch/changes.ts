@@ -1,4 +1,5 @@
 import type { ClusterStatus, EventSeverity } from "../model.ts";
+import { isDisconnected } from "./alerts.ts";
 
 /** What an event says. */
 export interface Happening {
@@ -20,10 +21,11 @@ export function changesBetween(before: ClusterStatus, after: ClusterStatus): Hap
   for (const sds of after.sds) {
     const old = before.sds.find(({ name }) => name === sds.name);
     if (old === undefined) add("SDS_ADDED", "info", `SDS: ${sds.name} added`);
-    else if (old.state === "up" && sds.state !== "up")
+    else if (isDisconnected(sds) && !isDisconnected(old))
       add("SDS_DECOUPLED", "error", `SDS: ${sds.name} decoupled: ${sds.reason || sds.state}`);
-    else if (old.state !== "up" && sds.state === "up") add("SDS_RECONNECTED", "info", `SDS: ${sds.name} reconnected`);
-    if (sds.reason !== "" && sds.reason !== old?.reason)
+    else if (isDisconnected(old) && !isDisconnected(sds))
+      add("SDS_RECONNECTED", "info", `SDS: ${sds.name} reconnected`);
+    if (sds.state === "failed" && sds.reason !== old?.reason)
       add("SDS_DEV_ERROR_REPORT", "error", `${sds.name}: ${sds.reason}`);
   }
   for (const { name } of before.sds)
@@ -42,6 +44,10 @@ export function changesBetween(before: ClusterStatus, after: ClusterStatus): Hap
       add(name, severity, why === undefined ? text : `${text} ${why.text}`);
     }
   }
+  const cutOff = ({ alerts }: ClusterStatus) => alerts.find(({ type }) => type === "SDC_DISCONNECTED");
+  const now = cutOff(after);
+  if (now !== undefined && cutOff(before) === undefined) add("SDC_DISCONNECTED", "warning", now.text);
+  if (now === undefined && cutOff(before) !== undefined) add("SDC_CONNECTED", "info", "All SDCs reach their SDSs.");
   for (const { type, text } of after.alerts) {
     if (/^CAPACITY_UTILIZATION/.test(type) && !before.alerts.some((alert) => alert.type === type))
       add("DEV_CAPACITY_USAGE_HIGH", "warning", text);

@@ -95,7 +95,44 @@ t.test("a device that lies is taken out", { skip, timeout: 90_000 }, async (t) =
     /sds-3\/dev-1 failed: cannot believe .*blocks had other content/,
   );
   t.match(await load.ended, /err= 0/, "the application has read nothing wrong");
+  await sim.cli("fault", "reset");
+  t.notOk(
+    (await sim.json<Status>("status")).sds.some(({ state }) => state === "failed"),
+    "it lied because it had to",
+  );
 });
+
+t.test(
+  "lies are counted over volumes, scans and daemons; a person ends the distrust",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: CHECKED });
+    for (const name of ["v", "w"]) {
+      write(await mountVolume(sim, name, { size: "64MB" }));
+      await call(sim.socket, "Unmount", { Name: name, ID: "test" });
+    }
+    const stateOf = async () => (await sim.json<Status>("status")).sds.find(({ name }) => name === "sds-1")?.state;
+    const lie = async (name: string) => {
+      t.equal(rot(await sim.json<Layout>("volume", "inspect", name), "sds-1", 60), 60);
+      t.match(await sim.cli("volume", "scan", name), { code: 0, stderr: /60 blocks put right/ });
+    };
+    await lie("v");
+    t.equal(await stateOf(), "up");
+    await sim.restart("SIGKILL");
+    await lie("w");
+    t.match(
+      (await sim.json<Status>("status")).reasons.join(),
+      /sds-1\/dev-1 failed: cannot believe it: 120 of its blocks/,
+    );
+    await sim.restart();
+    t.equal(await stateOf(), "failed", "it is not believed for the sake of a restart");
+    t.match(await sim.cli("device", "clear", "sds-1", "dev-9"), { code: 1, stderr: /no device "dev-9"; it has dev-1/ });
+    t.match(await sim.cli("device", "clear", "sds-1", "dev-1"), { code: 0, stderr: /believed again/ });
+    t.equal(await stateOf(), "up");
+    await lie("v");
+    t.equal(await stateOf(), "up", "it is counted from nothing");
+  },
+);
 
 t.test("without checksums a scan makes copies that differ the same", { skip, timeout: 60_000 }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });

@@ -1,15 +1,34 @@
 import fs from "node:fs";
+import { open } from "node:fs/promises";
+import os from "node:os";
 import path from "node:path";
 import t from "tap";
 import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
+import { output } from "../../helpers/run.ts";
 import { type Sim, startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { CONFIG, dropCaches, fio, mountAgain, mountVolume, type Status } from "./load.ts";
+import {
+  CONFIG,
+  dropCaches,
+  fio,
+  killHard,
+  type Layout,
+  mountAgain,
+  mountVolume,
+  running,
+  type Status,
+} from "./load.ts";
 
+import { Versions } from "./versions.ts";
+
+const MIB = 1024 * 1024;
 const skip = requiresRoot() || requiresFuse();
 
-const status = (sim: Sim) => sim.json<Status & { pools: { health: string }[] }>("status");
+const status = (sim: Sim) =>
+  sim.json<Status & { pools: { health: string; rebuildBytes: number }[]; alerts: { type: string; text: string }[] }>(
+    "status",
+  );
 const stateOf = async (sim: Sim, name: string) => (await status(sim)).sds.find((sds) => sds.name === name)?.state;
 
 /** Fails where the command does. */
@@ -20,10 +39,10 @@ async function cli(sim: Sim, ...args: string[]): Promise<string> {
 }
 
 const DEVICE_FAULTS = [
-  ["io-error", ["on=write"]],
-  ["io-error", ["on=read"]],
-  ["full", []],
-  ["disconnect", []],
+  ["io-error", ["on=write"], "failed"],
+  ["io-error", ["on=read"], "failed"],
+  ["full", [], "failed"],
+  ["disconnect", [], "decoupled"],
 ] as const;
 
 t.test(
@@ -33,15 +52,15 @@ t.test(
     const sim = await startSim(t, { config: CONFIG });
     const directory = await mountVolume(sim, "busy", { size: "64MB" });
     const load = fio(directory, 20);
-    for (const [type, attributes] of DEVICE_FAULTS) {
+    for (const [type, attributes, state] of DEVICE_FAULTS) {
       const name = await cli(sim, "fault", "add", type, "sds-2", ...attributes);
       t.match(name, new RegExp(`^${type}-1$`));
       dropCaches();
-      await waitFor(async () => (await stateOf(sim, "sds-2")) === "failed", {
+      await waitFor(async () => (await stateOf(sim, "sds-2")) === state, {
         what: `${type} to be noticed`,
         deadline: 10_000,
       });
-      t.match((await status(sim)).reasons.join("\n"), /sds-2\/dev-1 failed: cannot .*injected fault/);
+      t.match((await status(sim)).reasons.join("\n"), /sds-2.*(failed|silent since .*): .*injected fault/);
       await cli(sim, "fault", "rm", name);
       t.equal(await stateOf(sim, "sds-2"), "up");
       await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", {
@@ -50,6 +69,40 @@ t.test(
       });
     }
     t.match(await load.ended, /err= 0/, "the application has noticed nothing");
+  },
+);
+
+t.test(
+  "a silent node is found out though nobody asks it for anything, waited for, and back by itself",
+  { skip, timeout: 120_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: `${CONFIG}  rebuildGracePeriod: 3s\n` });
+    await mountVolume(sim, "idle", { size: "64MB" });
+    await output("sync", []);
+    const goes = (state: string) =>
+      waitFor(async () => (await status(sim)).sds.find((sds) => sds.name === "sds-2" && sds.state === state), {
+        what: `sds-2 ${state}`,
+        deadline: 20_000,
+      });
+    const told = async (name: string) =>
+      (await cli(sim, "events", "--json"))
+        .split("\n")
+        .map((line) => JSON.parse(line) as { name: string; at: string; text: string })
+        .find((event) => event.name === name);
+    const heard = (name: string) => waitFor(() => told(name), { what: name, deadline: 20_000 });
+    const device = path.join(sim.stateDir, "sds/sds-2/dev-1");
+    fs.renameSync(device, `${device}.gone`);
+    const { since } = await goes("decoupled");
+    t.match((await status(sim)).reasons.join("\n"), /sds-2 is decoupled, silent since \d\d:\d\d:\d\d: ENOENT/);
+    t.match((await heard("MDM_DATA_DEGRADED")).text, /pool1 degraded: sds-2 silent since/);
+    const waited = Date.parse((await heard("REBUILD_STARTED")).at) - Date.parse(since);
+    t.ok(waited >= 3000, `a rebuild after ${waited} ms`);
+    await heard("REBUILD_FINISHED");
+    fs.renameSync(`${device}.gone`, device);
+    await goes("up");
+    await heard("SDS_RECONNECTED");
+    t.match((await told("SDS_DECOUPLED"))?.text, /SDS: sds-2 decoupled: ENOENT/);
+    await waitFor(async () => (await status(sim)).health === "ok", { what: "two good copies", deadline: 30_000 });
   },
 );
 
@@ -78,6 +131,75 @@ t.test(
     const again = await mountAgain(sim, "v", "test");
     dropCaches();
     t.ok(fs.readFileSync(path.join(again, "file")).equals(text));
+  },
+);
+
+/** Chunks of a volume's device that cannot be read. */
+async function unreadable(device: string, chunks: number): Promise<number[]> {
+  const bad: number[] = [];
+  const handle = await open(device, "r");
+  for (let chunk = 0; chunk < chunks; chunk++)
+    await handle.read(Buffer.alloc(MIB), 0, MIB, chunk * MIB).catch(() => bad.push(chunk));
+  await handle.close();
+  return bad;
+}
+
+const SECONDS_GONE = [
+  ["its node stops", ["sds", "stop", "sds-2"], ["sds", "start", "sds-2"]],
+  ["it cannot sync what it was given", ["fault", "add", "io-error", "sds-2", "on=sync"], ["fault", "reset"]],
+] as const;
+
+t.test(
+  "a second node fails while the copies of the first are being made anew",
+  { skip, timeout: 240_000 },
+  async (t) => {
+    const policy = "{policy: favorAppIos, bandwidthKbps: 256}";
+    const sim = await startSim(t, { config: `${CONFIG}  rebuildPolicy: ${policy}\n` });
+    await call(sim.socket, "Create", { Name: "v", Opts: { size: "64MB" } });
+    const healthy = async () => (await status(sim)).pools[0]?.health === "ok";
+    for (const [what, gone, back] of SECONDS_GONE) {
+      await t.test(what, async (t) => {
+        const load = new Versions(await mountAgain(sim, "v", "test"), 5000);
+        await load.start();
+        await cli(sim, "sds", "stop", "sds-1");
+        const toRebuild = async () => (await status(sim)).pools[0]?.rebuildBytes ?? 0;
+        const all = await waitFor(toRebuild, { what: "a rebuild" });
+        await waitFor(async () => (await toRebuild()) < all, { what: "some copies", deadline: 30_000 });
+        await cli(sim, ...gone);
+        t.ok((await toRebuild()) > 0, "in the middle of it");
+        await waitFor(async () => (await stateOf(sim, "sds-2")) !== "up", { what: "it to be noticed" });
+        dropCaches();
+        const layout = await sim.json<Layout>("volume", "inspect", "v", "--chunks");
+        const reached = (node: string | undefined) =>
+          node !== undefined && node !== "sds-1" && (gone[0] === "fault" || node !== "sds-2");
+        const lost = layout.chunks
+          .filter(({ primary, secondary, third, stale }) =>
+            [primary, secondary, third].every((node) => !reached(node) || stale.includes(node as string)),
+          )
+          .map(({ chunk }) => chunk);
+        t.strictSame(await unreadable(layout.device, layout.chunks.length), lost, "exactly what has no good copy left");
+        if (gone[0] === "sds") t.ok(lost.length > 0, `${lost.length} chunks are out of reach`);
+        await load.stop();
+        dropCaches();
+        await load.check(path.dirname(load.file));
+        t.strictSame(
+          load.wrong,
+          [],
+          `${load.writes} writes acknowledged, ${load.errors} errors: nothing wrong was read`,
+        );
+
+        await cli(sim, ...back);
+        await cli(sim, "sds", "start", "sds-1");
+        await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+        const again = await mountAgain(sim, "v", "test");
+        await waitFor(healthy, { what: "two good copies", deadline: 60_000 });
+        dropCaches();
+        t.strictSame(await load.check(again), [], "all of it can be read");
+        t.strictSame(load.wrong, [], "everything acknowledged is there");
+        await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
+        t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /nothing found/ }, "in both copies");
+      });
+    }
   },
 );
 
@@ -117,12 +239,74 @@ t.test("MDM members down: one costs nothing, two stop changes, I/O goes on", { s
   t.strictSame((await status(sim)).volumes.map(({ name }) => name).sort(), ["busy", "with-all", "with-two"]);
 });
 
+t.test(
+  "an SDC is cut off: I/O waits, through the death of its engine too, and goes on; with a limit it fails",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    t.teardown(() => sim.cli("fault", "reset"));
+    const [cut, free] = [
+      await mountVolume(sim, "cut", { size: "64MB" }),
+      await mountVolume(sim, "free", { size: "64MB" }),
+    ];
+    const waiting = fio(cut, 3);
+    await waitFor(() => fs.existsSync(path.join(cut, "fio")), { what: "the load to begin" });
+    await cli(sim, "fault", "add", "sdc-disconnect", "cut", "--name", "cable");
+    await fio(free, 1).ended;
+    t.match(await status(sim), {
+      health: "degraded",
+      pools: [{ health: "ok" }],
+      alerts: [{ type: "SDC_DISCONNECTED" }],
+      reasons: [/volume cut: its SDC reaches no SDS, so its I\/O waits: `rexray-sim fault rm cable`/],
+    });
+    // What does not need the SDC goes on.
+    await cli(sim, "sds", "stop", "sds-1");
+    await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", { what: "new copies", deadline: 30_000 });
+    const engine = async () => (await status(sim)).volumes.find(({ name }) => name === "cut")?.enginePid ?? 0;
+    const before = await engine();
+    killHard(before);
+    await waitFor(async () => (await engine()) !== before, { what: "another engine" });
+    await sim.restart("SIGKILL");
+    t.notOk(waiting.over(), "it waits still");
+    await cli(sim, "fault", "reset");
+    t.match(await waiting.ended, /err= 0/, "and has noticed nothing");
+    t.equal(
+      (await status(sim)).alerts.some(({ type }) => type === "SDC_DISCONNECTED"),
+      false,
+    );
+    t.match(await cli(sim, "events"), /SDC_DISCONNECTED WARNING no SDS is within reach of volume cut: I\/O waits/);
+
+    await cli(sim, "fault", "add", "sdc-disconnect", os.hostname(), "limit=1");
+    const began = Date.now();
+    const read = () => running("dd", [`if=${path.join(cut, "fio")}`, "iflag=direct", "of=/dev/null", "bs=1M"]).ended;
+    await t.rejects(read(), /Input\/output error/);
+    t.ok(Date.now() - began >= 1000, `an error after ${Date.now() - began} ms`);
+    await cli(sim, "fault", "reset");
+    await read();
+  },
+);
+
+t.test("a node is stopped by a fault, until that is taken away", { skip, timeout: 90_000 }, async (t) => {
+  const sim = await startSim(t, { config: CONFIG });
+  await cli(sim, "sds", "stop", "sds-4");
+  const refused = await sim.cli("fault", "add", "sds-stop", "sds-4");
+  t.match(refused.stderr, /cannot be on "sds-4"; it can be on sds-1, sds-2, sds-3/, "it would not know what to undo");
+  await cli(sim, "fault", "add", "sds-stop", "sds-2", "--name", "cut");
+  t.equal(await stateOf(sim, "sds-2"), "stopped");
+  t.match((await sim.cli("sds", "start", "sds-2")).stderr, /fault cut keeps it stopped; `rexray-sim fault rm cut`/);
+  await sim.restart("SIGKILL");
+  t.equal(await stateOf(sim, "sds-2"), "stopped");
+  await cli(sim, "fault", "reset");
+  t.equal(await stateOf(sim, "sds-2"), "up");
+  t.equal(await stateOf(sim, "sds-4"), "stopped", "what was ordered stays");
+});
+
 t.test("a fault that makes no sense is refused, with what would", { skip }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
   const REFUSED = [
-    [["gremlin", "sds-1"], /no fault of type "gremlin"; the types are bit-flip/],
     [["slow", "sds-9"], /cannot be on "sds-9"; it can be on sds-1, sds-1\/dev-1/],
     [["mdm-down", "sds-1"], /it can be on mdm-1/],
+    [["sds-stop", "sds-1", "--probability", "0.5"], /there or not: it takes no probability/],
     [["slow", "sds-1", "ms=fast"], /ms "fast" is not how much longer/],
     [["slow", "sds-1", "colour=red"], /has no attribute "colour"; it has ms/],
     [["slow", "sds-1", "ms"], /write KEY=VALUE/],
@@ -130,6 +314,7 @@ t.test("a fault that makes no sense is refused, with what would", { skip }, asyn
     [["slow", "sds-1", "--name", "a b"], /no name for a fault/],
   ] as const;
   for (const [args, words] of REFUSED) t.match(await sim.cli("fault", "add", ...args), { code: 1, stderr: words });
+  t.match(await sim.cli("fault", "add", "gremlin", "sds-1"), { code: 2, stderr: /choices are agent-lost, .*bit-flip/ });
   t.match(await sim.cli("fault", "rm", "none"), { code: 1, stderr: /no fault is called "none"/ });
   t.match(await cli(sim, "fault", "ls"), /no faults/, "nothing half done");
 });

@@ -25,7 +25,7 @@ export async function mountAgain(sim: Sim, name: string, id: string): Promise<st
 export interface Status {
   health: string;
   reasons: string[];
-  sds: { name: string; state: string }[];
+  sds: { name: string; state: string; since: string }[];
   volumes: { name: string; health: string; enginePid: number; supervisorPid: number; id: string; device: string }[];
 }
 

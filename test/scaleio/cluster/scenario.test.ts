@@ -56,7 +56,7 @@ t.test("events are told live, with alerts under ScaleIO's names", { skip, timeou
   t.match((await sim.cli("events")).stdout, /SDS_DECOUPLED ERROR SDS: sds-3 decoupled/, "the log outlives the daemon");
 });
 
-t.test("a scenario is carried out step by step", { skip, timeout: 90_000 }, async (t) => {
+t.test("a scenario is carried out step by step", { skip, timeout: 120_000 }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
   await mountVolume(sim, "v", { size: "64MB" });
   const { code, stdout, stderr } = await sim.cli("scenario", "run", EXAMPLE);
@@ -75,6 +75,24 @@ t.test("a scenario is carried out step by step", { skip, timeout: 90_000 }, asyn
     stderr: /step 2 of 2 failed/,
   });
   t.match((await sim.cli("fault", "ls")).stdout, /no faults/, "also those of one that failed");
+  // Every kind of fault, and everything that can be expected.
+  const kinds = await sim.json<{ type: string }[]>("fault", "types");
+  const targets: Record<string, string> = { "mdm-down": "mdm-1", "sdc-disconnect": "v", "sds-stop": "sds-1" };
+  const steps = kinds.flatMap(({ type }) => [
+    `do: fault add ${type} ${targets[type] ?? "sds-1/dev-1"} --name f`,
+    "do: [fault, rm, f]",
+  ]);
+  t.equal(steps.length, 18);
+  const expectations = [
+    ...["health ok", "pool pool1 ok", "volume v ok", "volume w gone", "sds sds-1 up", "sds sds-9 gone"],
+    ...["event FAULT_REMOVED", "no alert SDC_DISCONNECTED", "app /none gone"],
+  ];
+  const silent = ["do: fault add disconnect sds-1", "expect: sds sds-1 decoupled", "expect: alert SDS_DISCONNECTED"];
+  const all = [...steps, ...expectations.map((text) => `{expect: ${text}, within: 30s}`), ...silent];
+  const { code: status, stdout: said } = await tried(`steps:\n${all.map((step) => `  - ${step}\n`).join("")}`);
+  t.equal(status, 0, said);
+  t.match(await tried("steps:\n  - {expect: agent agent-1 up, within: 300ms}\n"), { stdout: /it is unknown/ });
+
   t.match(await tried("steps:\n  - run: [sh, -c, 'echo hello; exit 3']\n"), {
     code: 1,
     stdout: /hello\n.*FAIL .*status 3/,

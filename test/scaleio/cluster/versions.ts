@@ -1,0 +1,91 @@
+import fs from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import path from "node:path";
+import { random } from "./load.ts";
+
+const BLOCK_BYTES = 4096;
+
+interface Version {
+  /** The newest that was acknowledged, and the newest that was begun. */
+  acknowledged: number;
+  begun: number;
+}
+
+/**
+ * A load on one file of a volume that knows what it may find: every block holds its number and a version, is written and synced
+ * again and again, and read in between. Errors are counted; what was acknowledged before and after them is known.
+ */
+export class Versions {
+  readonly file: string;
+  readonly #blocks: Version[];
+  #handle: FileHandle | undefined;
+  #running: Promise<void> | undefined;
+  #stop = false;
+  writes = 0;
+  errors = 0;
+  /** What was read and should not have been there. */
+  readonly wrong: string[] = [];
+
+  /** Makes the file, with the first version of every block. */
+  constructor(directory: string, blocks: number) {
+    this.file = path.join(directory, "versions");
+    this.#blocks = Array.from({ length: blocks }, () => ({ acknowledged: 1, begun: 1 }));
+    fs.writeFileSync(this.file, Buffer.concat(this.#blocks.map((_, block) => content(block, 1))), { flush: true });
+  }
+
+  async start(): Promise<void> {
+    this.#handle = await open(this.file, "r+");
+    this.#running = this.#run(this.#handle);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop = true;
+    await this.#running;
+    await this.#handle?.close().catch(() => undefined);
+  }
+
+  /** Reads all of it; answers the blocks that cannot be read. `file`: where it is now. */
+  async check(directory: string): Promise<number[]> {
+    const failed: number[] = [];
+    const handle = await open(path.join(directory, "versions"), "r");
+    for (const block of this.#blocks.keys())
+      await this.#read(handle, block).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EIO") throw error;
+        failed.push(block);
+      });
+    await handle.close();
+    return failed;
+  }
+
+  async #run(handle: FileHandle): Promise<void> {
+    while (!this.#stop) {
+      const block = Math.floor(random() * this.#blocks.length);
+      try {
+        if (random() < 0.5) await this.#write(handle, block);
+        else await this.#read(handle, block);
+      } catch {
+        this.errors++;
+      }
+    }
+  }
+
+  async #write(handle: FileHandle, block: number): Promise<void> {
+    const version = this.#blocks[block] as Version;
+    version.begun++;
+    await handle.write(content(block, version.begun), 0, BLOCK_BYTES, block * BLOCK_BYTES);
+    await handle.datasync();
+    version.acknowledged = version.begun;
+    this.writes++;
+  }
+
+  async #read(handle: FileHandle, block: number): Promise<void> {
+    const { acknowledged } = this.#blocks[block] as Version;
+    const { buffer } = await handle.read(Buffer.alloc(BLOCK_BYTES), 0, BLOCK_BYTES, block * BLOCK_BYTES);
+    const { begun } = this.#blocks[block] as Version;
+    const found = Number(/^\d+ (\d+);/.exec(buffer.toString("latin1", 0, 40))?.[1]);
+    if (!(found >= acknowledged && found <= begun && buffer.equals(content(block, found))))
+      this.wrong.push(`block ${block} holds version ${found}, may hold ${acknowledged} to ${begun}`);
+  }
+}
+
+const content = (block: number, version: number) => Buffer.alloc(BLOCK_BYTES, `${block} ${version};`);
