@@ -41,13 +41,14 @@ export function facts(entries: readonly (readonly [label: string, ...lines: stri
     .join("");
 }
 
-const COLORS: Readonly<Record<Health | ServiceState | "normal", number>> = {
+const COLORS: Readonly<Record<Health | ServiceState | "normal" | "unreachable", number>> = {
   ok: 32,
   up: 32,
   normal: 32,
   degraded: 33,
   stopped: 33,
   failed: 31,
+  unreachable: 31,
 };
 
 /** A state word: green, yellow or red on a terminal, plain elsewhere. */

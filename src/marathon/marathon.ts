@@ -21,6 +21,8 @@ export interface MarathonOptions {
   readonly agents: Agents;
   /** The feature `external_volumes`. */
   readonly externalVolumes: boolean;
+  /** As long as a task may take to start (`task_launch_timeout`); Marathon's 300 s unless told. */
+  readonly launchTimeoutMs?: number;
   readonly log: (message: string) => void;
 }
 
@@ -47,7 +49,7 @@ export class Marathon {
 
   /** Throws when what is on disk cannot be understood. */
   constructor(options: MarathonOptions) {
-    const { agents, stateDir, log } = options;
+    const { agents, stateDir, launchTimeoutMs = 300_000, log } = options;
     this.#options = options;
     this.agents = agents;
     this.store = new Store(path.join(stateDir, "marathon"), `${randomUUID()}-0000`);
@@ -57,6 +59,7 @@ export class Marathon {
       events: this.events,
       mayChange: (appId) => this.#mayChange(appId),
       progressed: (appId) => queueMicrotask(() => this.#advance(appId)),
+      launchTimeoutMs,
       log,
     });
   }
@@ -66,6 +69,7 @@ export class Marathon {
       task: (agent, task) => this.scheduler.status(agent, task),
       known: (agent, taskIds) => this.scheduler.known(agent, taskIds),
       left: (agent, state) => this.scheduler.left(agent, state),
+      lookAgain: () => this.scheduler.lookAtAll(),
     });
     this.scheduler.onlyOn(new Set(this.agents.list().map(({ name }) => name)));
     this.scheduler.lookAtAll();

@@ -1,3 +1,4 @@
+import type { AgentState } from "../../mesos/agents-api.ts";
 import type { Agents } from "../../mesos/master/agents.ts";
 import { type AgentTask, isTerminal, type TaskStatus } from "../../mesos/task.ts";
 import type { AppDefinition } from "../definition/app.ts";
@@ -18,6 +19,9 @@ import { Waiting } from "./waiting.ts";
 const BACKED_OFF = new Set(["TASK_FINISHED", "TASK_FAILED", "TASK_ERROR", "TASK_GONE"]);
 const FAILURES = new Set(["TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_GONE"]);
 
+/** More than all agents together remember. */
+const MOST_TOLD_ENDS = 100_000;
+
 export interface SchedulerOptions {
   readonly store: Store;
   readonly agents: Pick<Agents, "list" | "launch" | "kill">;
@@ -26,6 +30,8 @@ export interface SchedulerOptions {
   readonly mayChange: (appId: string) => boolean;
   /** Something has changed that a deployment may wait for. */
   readonly progressed: (appId: string) => void;
+  /** As long as a task may take to start. */
+  readonly launchTimeoutMs: number;
   readonly log: (message: string) => void;
 }
 
@@ -96,8 +102,13 @@ export class Scheduler {
     if (this.#closed) return;
     const record = this.#options.store.apps.get(appId);
     if (record === undefined) return;
-    if (this.#options.mayChange(appId)) this.#reconcile(appId, record);
-    this.#place(appId, record);
+    try {
+      if (this.#options.mayChange(appId)) this.#reconcile(appId, record);
+      this.#place(appId, record);
+    } catch (error) {
+      // One application's trouble must not end the daemon, which serves the machine's volumes too.
+      this.#options.log(`${appId}: ${error instanceof Error ? error.stack : error}`);
+    }
     this.#options.progressed(appId);
   }
 
@@ -168,10 +179,10 @@ export class Scheduler {
   }
 
   /** An agent has left: in order, or for good as far as anybody knows. */
-  left(agent: string, state: "stopped" | "lost" | "running"): void {
+  left(agent: string, state: AgentState): void {
     for (const [taskId, { appId, instance }] of [...this.#byTask]) {
-      if (instance.agent !== agent || !isLive(instance)) continue;
-      const message = state === "lost" ? `Agent ${agent} is unreachable` : `Agent ${agent} removed: it was stopped`;
+      if (instance.agent !== agent || !isLive(instance) || instance.state === "TASK_UNREACHABLE") continue;
+      const message = state === "stopped" ? `Agent ${agent} removed: it was stopped` : `Agent ${agent} is unreachable`;
       this.#update(appId, instance, statusNow(taskId, "TASK_UNREACHABLE", message));
       this.#unreachable(appId, instance);
     }
@@ -181,6 +192,11 @@ export class Scheduler {
   /** What the strategy says of an instance on a lost agent (spec/marathon.md 8). */
   #unreachable(appId: string, instance: Instance): void {
     const record = this.#options.store.apps.get(appId);
+    // Its end was asked for: nobody waits for an agent to come back with it.
+    if (instance.killing || record?.removed === true) {
+      this.#remove(appId, instance);
+      return;
+    }
     const strategy = record === undefined ? "disabled" : current(record).app.unreachableStrategy;
     if (strategy === "disabled") return;
     instance.unreachableSince = new Date().toISOString();
@@ -205,7 +221,7 @@ export class Scheduler {
     const { app } = current(record);
     this.#follow(appId, app, instance);
     if (isTerminal(status.state)) {
-      this.#toldEnds.add(status.taskId);
+      this.#noteEnd(status.taskId);
       this.#ended(appId, record, instance, status);
     }
     this.#save(appId);
@@ -327,9 +343,24 @@ export class Scheduler {
       instance.ports = taken.ports;
       instance.state = "TASK_STAGING";
       this.#tell.provisioned(appId, instance);
-      void this.#save(appId).then(() => this.#launch(appId, instance));
+      this.#limitStart(appId, instance);
+      this.#save(appId)
+        .then(() => this.#launch(appId, instance))
+        .catch((error) => this.#options.log(`${appId}: ${error instanceof Error ? error.stack : error}`));
     }
     this.#waiting.delete(appId);
+  }
+
+  /** One that does not start is ended, and another one is tried (spec/marathon.md 6.7). */
+  #limitStart(appId: string, instance: Instance): void {
+    const taskId = taskIdOf(instance);
+    this.#later(`${instance.id} start`, this.#options.launchTimeoutMs, () => {
+      const { state, killing } = this.#byTask.get(taskId)?.instance ?? {};
+      if (killing || (state !== "TASK_STAGING" && state !== "TASK_STARTING")) return;
+      this.#options.log(`${taskId} has not started for ${this.#options.launchTimeoutMs / 1000} s and is ended`);
+      this.kill(appId, instance);
+      this.look(appId);
+    });
   }
 
   #launch(appId: string, instance: Instance): void {
@@ -353,12 +384,14 @@ export class Scheduler {
   }
 
   /** Nothing new but perhaps its health; or the daemon has been away. */
-  #same(appId: string, instance: Instance, { healthy, message }: TaskStatus): void {
+  #same(appId: string, instance: Instance, { healthy, message, state }: TaskStatus): void {
     const record = this.#options.store.apps.get(appId);
     if (record === undefined) return;
     const { app } = current(record);
     if (healthy !== undefined) this.#health.told(appId, app, instance, healthy, message);
     this.#follow(appId, app, instance);
+    // Since this daemon's start.
+    if (state === "TASK_STAGING" && !this.#timers.has(`${instance.id} start`)) this.#limitStart(appId, instance);
   }
 
   /** Looks after a task that runs, also after a start of the daemon; ends that for one that does not. */
@@ -376,8 +409,14 @@ export class Scheduler {
   /** One that was replaced while its agent was away has ended. */
   #unknownEnded({ taskId }: AgentTask["info"], { state, timestamp }: TaskStatus): void {
     if (this.#toldEnds.has(taskId) || timestamp < this.#startedAt) return;
-    this.#toldEnds.add(taskId);
+    this.#noteEnd(taskId);
     this.#tell.unknownEnded(taskId, state);
+  }
+
+  #noteEnd(taskId: string): void {
+    this.#toldEnds.add(taskId);
+    const [oldest] = this.#toldEnds;
+    if (this.#toldEnds.size > MOST_TOLD_ENDS) this.#toldEnds.delete(oldest as string);
   }
 
   #tellAgent(instance: Instance): void {

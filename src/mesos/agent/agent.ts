@@ -28,6 +28,8 @@ interface Running extends AgentTask {
   seq: number;
   /** Ends its health check. */
   unfollow?: () => void;
+  /** Breaks off what it still waits for before it starts. */
+  readonly starting: AbortController;
 }
 
 /** Ended tasks that are still shown, so that their logs can be read. */
@@ -48,7 +50,7 @@ export class Agent {
   #dockerContainers: DockerContainers | undefined;
   #opened: Promise<Namespace> | undefined;
   #seq = 0;
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
 
   constructor(config: AgentConfig, log: (message: string) => void) {
     this.#config = config;
@@ -72,7 +74,12 @@ export class Agent {
     for (const containerId of fs.readdirSync(dir)) {
       const task = readTask(path.join(dir, containerId));
       if (task === undefined) continue;
-      const running: Running = { ...task, killed: task.status.state === "TASK_KILLING", seq: ++this.#seq };
+      const running: Running = {
+        ...task,
+        killed: task.status.state === "TASK_KILLING",
+        seq: ++this.#seq,
+        starting: new AbortController(),
+      };
       this.#tasks.set(task.info.taskId, running);
       if (isTerminal(task.status.state)) continue;
       living.add(containerId);
@@ -89,6 +96,8 @@ export class Agent {
       void this.#docker()
         .then((docker) => docker.adopt(task.containerId, task.directory, ended))
         .catch(() => ended(NO_STATUS));
+    // Whom its end was asked of is not there any more.
+    if (task.killed) this.#terminate(task);
   }
 
   /** Made once, and again when that has failed. */
@@ -115,7 +124,15 @@ export class Agent {
     const runs = path.join(workDir, "slaves", id, "frameworks", info.frameworkId, "executors", info.taskId, "runs");
     const directory = path.join(runs, containerId);
     const status = statusOf(info.taskId, "TASK_STAGING", "");
-    const task: Running = { info, status, containerId, directory, killed: false, seq: 0 };
+    const task: Running = {
+      info,
+      status,
+      containerId,
+      directory,
+      killed: false,
+      seq: 0,
+      starting: new AbortController(),
+    };
     fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
     for (const name of ["stdout", "stderr"]) fs.writeFileSync(path.join(directory, name), "");
     fs.mkdirSync(this.#dirs(task).meta, { recursive: true, mode: 0o700 });
@@ -130,26 +147,26 @@ export class Agent {
   /** SIGTERM, and SIGKILL when the grace period is over. */
   kill(taskId: string): void {
     const task = this.#tasks.get(taskId);
-    if (task === undefined || isTerminal(task.status.state)) return;
-    if (!task.killed) {
-      task.killed = true;
-      task.unfollow?.();
-      const wasRunning = task.status.state === "TASK_RUNNING";
-      this.#tell(task, statusOf(taskId, "TASK_KILLING", ""));
-      if (!wasRunning) return;
-    }
-    this.#terminate(task);
+    if (task === undefined || task.killed || isTerminal(task.status.state)) return;
+    task.killed = true;
+    task.unfollow?.();
+    const wasRunning = task.status.state === "TASK_RUNNING";
+    this.#tell(task, statusOf(taskId, "TASK_KILLING", ""));
+    if (wasRunning) this.#terminate(task);
+    else task.starting.abort();
   }
 
   /** The tasks that have changed since; waits for the first change. */
   async after(seq: number, waitMs: number): Promise<{ seq: number; tasks: AgentTask[] }> {
     if (this.#seq <= seq) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, waitMs);
-        this.#waiting.push(() => {
+        const wake = () => {
           clearTimeout(timer);
+          this.#waiting.delete(wake);
           resolve();
-        });
+        };
+        const timer = setTimeout(wake, waitMs);
+        this.#waiting.add(wake);
       });
     }
     const tasks = [...this.#tasks.values()].filter((task) => task.seq > seq);
@@ -161,10 +178,10 @@ export class Agent {
 
   /** Before the agent leaves for good: every task ended, every volume given back. */
   async drain(): Promise<void> {
-    for (const { info } of this.#tasks.values()) this.kill(info.taskId);
-    while ([...this.#tasks.values()].some(({ status }) => !isTerminal(status.state))) {
-      const { seq } = await this.after(this.#seq, 1000);
-      this.#seq = Math.max(this.#seq, seq);
+    const living = () => [...this.#tasks.values()].filter(({ status }) => !isTerminal(status.state));
+    while (living().length > 0) {
+      for (const { info } of living()) this.kill(info.taskId);
+      await this.after(this.#seq, 1000);
     }
     await Promise.all([...this.#cleanups]);
   }
@@ -173,13 +190,16 @@ export class Agent {
 
   async #start(task: Running): Promise<void> {
     const { info, containerId, directory } = task;
+    const { signal } = task.starting;
     try {
-      await fetchFiles(info.fetch, directory);
+      await fetchFiles(info.fetch, directory, signal);
       // As with Mesos, the sandbox is the task's user's; its volumes are whose their files are.
       if (info.user !== undefined && info.docker === undefined) giveTo(directory, userOf(info.user));
       if (info.docker !== undefined) {
         const dockerInfo = { ...info, docker: info.docker, env: this.#environment(task) };
-        await (await this.#docker()).start(dockerInfo, containerId, directory, (status) => this.#ended(task, status));
+        await (await this.#docker()).start(dockerInfo, { containerId, sandbox: directory, signal }, (status) =>
+          this.#ended(task, status),
+        );
         this.#started(task);
         return;
       }
@@ -198,6 +218,7 @@ export class Agent {
       );
       this.#started(task);
     } catch (error) {
+      if (task.killed) return this.#ended(task, NO_STATUS);
       const text = error instanceof Error ? error.message : String(error);
       this.#finish(task, {
         ...statusOf(
@@ -296,7 +317,7 @@ export class Agent {
     const file = path.join(this.#dirs(task).meta, "task.json");
     fs.writeFileSync(`${file}.new`, JSON.stringify({ info, status, containerId, directory }), { mode: 0o600 });
     fs.renameSync(`${file}.new`, file);
-    for (const wake of this.#waiting.splice(0)) wake();
+    for (const wake of [...this.#waiting]) wake();
   }
 
   #dirs({ containerId, directory }: AgentTask): { meta: string; sandbox: string } {
@@ -308,7 +329,8 @@ export class Agent {
     for (const task of ended.slice(0, Math.max(0, ended.length - MOST_ENDED))) {
       this.#tasks.delete(task.info.taskId);
       fs.rmSync(this.#dirs(task).meta, { recursive: true, force: true });
-      fs.rmSync(task.directory, { recursive: true, force: true });
+      // The executor's directory: it has had this one run.
+      fs.rmSync(path.resolve(task.directory, "../.."), { recursive: true, force: true });
     }
   }
 }

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import type { Writable } from "node:stream";
+import { kill } from "../../lib/kill.ts";
 import { type ProcessId, processId, stillRuns } from "../../lib/process-id.ts";
 import type { TaskInfo } from "../task.ts";
-import { limitContainer } from "./cgroups.ts";
+import { forgetContainer, limitContainer } from "./cgroups.ts";
 import type { Bind } from "./isolator.ts";
 import type { Namespace } from "./namespace.ts";
 import { openOutput } from "./sandbox.ts";
@@ -65,13 +67,17 @@ export class Containers {
     const child = spawn(enter, rest, {
       cwd: sandbox,
       env: environment(env),
-      stdio: ["ignore", out, err, namespace.fd],
+      stdio: ["ignore", out, err, namespace.fd, "pipe"],
       detached: true,
     });
     for (const fd of [out, err]) fs.closeSync(fd);
+    this.#watch(child, meta, ended);
     const id = child.pid === undefined ? undefined : processId(child.pid);
     if (id !== undefined) fs.writeFileSync(files(meta).executor, JSON.stringify(id), { mode: 0o600 });
-    this.#watch(child, meta, ended);
+    // It begins when it is told to, and is told to when the next agent would find it. Should this one die before, it reads
+    // the end of its input and begins nothing that nobody knows of.
+    const go = child.stdio[4] as Writable;
+    go.once("error", () => undefined).end(id === undefined ? "" : "go\n");
   }
 
   /** Watches a task that another agent process had started. */
@@ -89,11 +95,7 @@ export class Containers {
   signal({ meta }: ContainerDirs, signal: "SIGTERM" | "SIGKILL"): boolean {
     const init = fs.existsSync(files(meta).started) ? initOf(meta) : undefined;
     if (init === undefined) return false;
-    try {
-      process.kill(init, signal);
-    } catch {
-      // It has ended.
-    }
+    kill(init, signal);
     return true;
   }
 
@@ -110,7 +112,7 @@ export class Containers {
     const child = spawn("nsenter", words, { env: environment(env), stdio: "ignore", detached: true });
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
-        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+        if (child.pid !== undefined) kill(-child.pid, "SIGKILL");
         resolve("Command timed out");
       }, timeoutMs);
       child.once("error", (error) => {
@@ -157,9 +159,9 @@ function runs(meta: string): boolean {
 
 /** The first process in the task's namespace, as seen from here. */
 function initOf(meta: string): number | undefined {
-  if (!runs(meta)) return undefined;
+  const unshare = runs(meta) ? unshareOf(meta) : undefined;
+  if (unshare === undefined) return undefined;
   try {
-    const unshare = fs.readFileSync(files(meta).unshare, "utf8").trim();
     const children = fs.readFileSync(`/proc/${unshare}/task/${unshare}/children`, "utf8").trim();
     return children === "" ? undefined : Number(children.split(" ")[0]);
   } catch {
@@ -169,19 +171,32 @@ function initOf(meta: string): number | undefined {
 
 /** Kills everything that a lost host ran; `metaDir` holds the containers' meta directories. */
 export function killContainers(metaDir: string): void {
-  for (const id of fs.existsSync(metaDir) ? fs.readdirSync(metaDir) : []) {
+  for (const id of containersIn(metaDir)) {
     const meta = path.join(metaDir, id);
-    if (!runs(meta)) continue;
-    const pids = [fs.readFileSync(files(meta).unshare, "utf8").trim(), executorOf(meta)];
-    for (const pid of pids) {
-      try {
-        // The namespace of the task dies with the process that made it.
-        process.kill(Number(pid), "SIGKILL");
-      } catch {
-        // It has ended.
-      }
-    }
+    // The executor first: it must not start what is killed before it is there.
+    if (runs(meta)) kill(executorOf(meta), "SIGKILL");
+    const unshare = unshareOf(meta);
+    // The namespace of the task dies with the process that made it.
+    if (unshare !== undefined) kill(unshare, "SIGKILL");
   }
 }
 
+/** Removes the cgroups of containers; answers whether none is left. */
+export const removeGroups = (metaDir: string): boolean =>
+  containersIn(metaDir)
+    .map((id) => forgetContainer(id))
+    .every(Boolean);
+
+const containersIn = (metaDir: string) => (fs.existsSync(metaDir) ? fs.readdirSync(metaDir) : []);
+
 const executorOf = (meta: string) => (JSON.parse(fs.readFileSync(files(meta).executor, "utf8")) as ProcessId).pid;
+
+/** The process that has made the task's namespaces, as long as it lives: it says whose it is. */
+function unshareOf(meta: string): number | undefined {
+  try {
+    const pid = Number(fs.readFileSync(files(meta).unshare, "utf8"));
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(meta) ? pid : undefined;
+  } catch {
+    return undefined;
+  }
+}

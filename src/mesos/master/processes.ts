@@ -1,10 +1,13 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { killContainers } from "../agent/containers.ts";
+import { killContainers, removeGroups } from "../agent/containers.ts";
 import type { AgentConfig } from "../task.ts";
+import { hasEngineSocket } from "./engine-watch.ts";
 
 const LOOK_MS = 20;
+/** How long killed processes may take to be gone (ms). */
+const SWEEP_MS = 2_000;
 
 /** An agent's own directory among those of the run: sockets, its settings, its process id. */
 export const runDirOf = (runDir: string, agent: string): string => path.join(runDir, "agents", agent);
@@ -44,21 +47,23 @@ export function pidOf(config: AgentConfig): number | null {
 export async function killAgent(config: AgentConfig): Promise<void> {
   const pid = pidOf(config);
   if (pid !== null) killProcess(pid);
-  killContainers(path.join(config.workDir, "meta"));
+  killContainers(metaDir(config));
   await killDocker(config.name);
   while (pidOf(config) !== null) await pause(LOOK_MS);
 }
 
-/** Whether there is the socket of a Docker engine, as its clients find it. */
-export function hasDocker(): boolean {
-  const host = process.env["DOCKER_HOST"] ?? "unix:///var/run/docker.sock";
-  return !host.startsWith("unix://") || fs.existsSync(host.slice("unix://".length));
+/** After {@link killAgent}, when nothing keeps the tasks' processes from ending: takes away what their limits were set with. */
+export async function sweepContainers(config: AgentConfig): Promise<void> {
+  const end = Date.now() + SWEEP_MS;
+  while (!removeGroups(metaDir(config)) && Date.now() < end) await pause(LOOK_MS);
 }
+
+const metaDir = ({ workDir }: AgentConfig) => path.join(workDir, "meta");
 
 const pidFile = ({ socket }: AgentConfig) => path.join(path.dirname(socket), "agent.pid");
 
 async function killDocker(agent: string): Promise<void> {
-  if (!hasDocker()) return;
+  if (!hasEngineSocket()) return;
   const { killDockerContainers } = await import("../agent/docker-containers.ts");
   // An engine that does not answer runs nothing.
   await killDockerContainers(agent).catch(() => undefined);
