@@ -1,5 +1,4 @@
-import type { AgentState } from "../../mesos/agents-api.ts";
-import type { Agents } from "../../mesos/master/agents.ts";
+import type { Agents, AgentView } from "../../mesos/master/agents.ts";
 import { type AgentTask, isTerminal, type TaskStatus } from "../../mesos/task.ts";
 import type { AppDefinition } from "../definition/app.ts";
 import { afterFailure, NO_BACKOFF } from "./backoff.ts";
@@ -179,7 +178,7 @@ export class Scheduler {
   }
 
   /** An agent has left: in order, or for good as far as anybody knows. */
-  left(agent: string, state: AgentState): void {
+  left(agent: string, state: AgentView["state"]): void {
     for (const [taskId, { appId, instance }] of [...this.#byTask]) {
       if (instance.agent !== agent || !isLive(instance) || instance.state === "TASK_UNREACHABLE") continue;
       const message = state === "stopped" ? `Agent ${agent} removed: it was stopped` : `Agent ${agent} is unreachable`;

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import type { FaultSpec } from "../../lib/fault.ts";
+import { probePort } from "../../lib/probe.ts";
 import { NO_ISOLATOR } from "../faults/types.ts";
 import {
   type AgentConfig,
@@ -112,7 +113,7 @@ export class Agent {
   /** Loaded when it is needed: not every machine has Docker. */
   async #docker(): Promise<DockerContainers> {
     const { DockerContainers: Containers } = await import("./docker-containers.ts");
-    this.#dockerContainers ??= new Containers(this.#config.name, this.#log);
+    this.#dockerContainers ??= new Containers(this.#config, this.#log);
     return this.#dockerContainers;
   }
 
@@ -246,6 +247,8 @@ export class Agent {
         task.info.docker === undefined
           ? this.#containers.run(this.#dirs(task), command, this.#environment(task), timeoutMs)
           : (await this.#docker()).run(task.containerId, command, timeoutMs),
+      probe: async (probe) =>
+        task.info.docker === undefined ? probePort(probe) : (await this.#docker()).probe(task.containerId, probe),
       tell: (healthy, why = "") => {
         if (task.status.state === "TASK_RUNNING")
           this.#tell(task, { ...task.status, healthy, message: why, timestamp: new Date().toISOString() });

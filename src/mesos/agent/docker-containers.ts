@@ -1,7 +1,10 @@
+import { execFile } from "node:child_process";
 import fs from "node:fs";
+import path from "node:path";
 import type { Readable } from "node:stream";
 import Docker from "dockerode";
-import type { DockerInfo, TaskInfo } from "../task.ts";
+import { type PortProbe, probePort } from "../../lib/probe.ts";
+import type { AgentConfig, DockerInfo, TaskInfo } from "../task.ts";
 import { AGENT_LABEL, containerOptions } from "./docker-options.ts";
 import { openOutput } from "./sandbox.ts";
 
@@ -17,10 +20,13 @@ const LIST_MS = 10_000;
 export class DockerContainers {
   readonly #docker = new Docker();
   readonly #agent: string;
+  /** mesos-probe.js */
+  readonly #prober: string;
   readonly #log: (message: string) => void;
 
-  constructor(agent: string, log: (message: string) => void) {
-    this.#agent = agent;
+  constructor({ name, executor }: Pick<AgentConfig, "name" | "executor">, log: (message: string) => void) {
+    this.#agent = name;
+    this.#prober = path.join(path.dirname(executor), "mesos-probe.js");
     this.#log = log;
   }
 
@@ -84,6 +90,18 @@ export class DockerContainers {
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }
+  }
+
+  /** Looks at a port of the network that a container is in; answers what is wrong, undefined when all is well. */
+  async probe(containerId: string, probe: PortProbe): Promise<string | undefined> {
+    const { HostConfig, State } = await this.#docker.getContainer(nameOf(containerId)).inspect();
+    if (HostConfig.NetworkMode === "host") return probePort(probe);
+    const words = [`--net=/proc/${State.Pid}/ns/net`, process.execPath, this.#prober, JSON.stringify(probe)];
+    return new Promise((resolve) =>
+      execFile("nsenter", words, (error, stdout, stderr) =>
+        resolve(error === null ? undefined : stdout.trim() || stderr.trim()),
+      ),
+    );
   }
 
   async #pull(image: string, local: boolean, signal: AbortSignal): Promise<void> {

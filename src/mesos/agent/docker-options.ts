@@ -32,7 +32,6 @@ export function containerOptions({ info, name, sandbox, agent }: ContainerReques
       ...env,
       MESOS_SANDBOX: SANDBOX,
       MESOS_CONTAINER_NAME: name,
-      MARATHON_APP_DOCKER_IMAGE: docker.image,
     }),
     Labels: { [TASK_LABEL]: info.taskId, [AGENT_LABEL]: agent },
     ...(user === undefined ? {} : { User: user }),
