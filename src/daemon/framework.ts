@@ -102,6 +102,8 @@ export class Framework implements FrameworkPart {
       tasks: (agent) => this.agents.tasks(agent),
       frameworkId: this.#marathon.store.frameworkId,
       address: this.#address(mesosPort),
+      marathonAddress: this.#address(marathonPort),
+      jsonp: isLoopback(this.#options.listen),
     });
     const warnings = await Promise.all([
       this.#listen(marathon, "Marathon's API", "simulator.marathonPort", marathonPort),

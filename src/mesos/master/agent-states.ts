@@ -14,6 +14,7 @@ export interface KnownState {
 export class AgentStates {
   readonly #file: string;
   readonly #writes = new KeyedMutex();
+  readonly #since = new Date().toISOString();
   #states: Readonly<Record<string, KnownState>>;
 
   /** Throws state_corrupt. */
@@ -23,7 +24,7 @@ export class AgentStates {
   }
 
   of(agent: string): KnownState {
-    return this.#states[agent] ?? { state: "running", since: "1970-01-01T00:00:00.000Z" };
+    return this.#states[agent] ?? { state: "running", since: this.#since };
   }
 
   /** An agent is in the new state when that is on disk, and not before. */
