@@ -74,6 +74,25 @@ for (const point of ["before", "after"] as const)
     t.notOk(fs.existsSync(path.join(dir, "ran")));
   });
 
+t.test("a task has what it may take, and volumes as they are bound", { skip }, async (t) => {
+  const { dir, dirs, containers } = fixture(t);
+  for (const name of ["source", "sandbox/target"]) fs.mkdirSync(path.join(dir, name));
+  const bind = { source: path.join(dir, "source"), target: path.join(dirs.sandbox, "target"), readOnly: true };
+  const shell = "cat /proc/self/cgroup; echo x > target/x; echo wrote $?; exec sleep 1000";
+  await containers.start(task(shell), dirs, [bind], () => undefined);
+  const said = () => fs.readFileSync(path.join(dirs.sandbox, "stdout"), "utf8");
+  await waitFor(() => /^wrote/m.test(said()), { what: "the task" });
+  t.notMatch(said(), /^wrote 0$/m, "37 a read-only volume is not written to");
+  t.same(fs.readdirSync(bind.source), []);
+  if (!fs.existsSync("/sys/fs/cgroup/cpu/tasks")) return t.comment("there are no cgroups of version 1 here");
+  const id = path.basename(dirs.meta);
+  for (const controller of ["cpu", "memory"]) t.match(said(), new RegExp(`:${controller}:\\S*/rexray-sim/${id}$`, "m"));
+  const setting = (file: string) =>
+    fs.readFileSync(`/sys/fs/cgroup/${file.replace("*", `rexray-sim/${id}`)}`, "utf8").trim();
+  t.equal(setting("cpu/*/cpu.shares"), "102", "a tenth of a cpu");
+  t.equal(setting("memory/*/memory.limit_in_bytes"), String(32 * 1024 ** 2));
+});
+
 t.test("a task ends with its executor: nobody would watch it", { skip }, async (t) => {
   const { dirs, containers } = fixture(t);
   const ended = new Promise<number>((resolve, reject) => {

@@ -8,7 +8,24 @@ import { withWord } from "../helpers/processes.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
-// One call of dvdcli by an agent: how long it may take. In this process's own namespace.
+// One call of dvdcli by an agent: what it answers, how long it may take. In this process's own namespace.
+t.test("42 blanks around the mount point do not count, nor what is said on standard error", async (t) => {
+  const dir = tempDir("call");
+  const fd = fs.openSync("/dev/null", "r");
+  t.teardown(() => {
+    fs.closeSync(fd);
+    fs.rmSync(dir, { recursive: true, force: true });
+  });
+  const program = path.join(dir, "dvdcli");
+  fs.writeFileSync(program, "#!/bin/sh\nprintf ' \\t/a p \\r\\n\\n'\necho 'time=now level=info' >&2\n", {
+    mode: 0o755,
+  });
+  const namespace = { fd, enter: (words: readonly string[]) => [...words] } as unknown as Namespace;
+  const limits = { mountTimeoutSeconds: 60, unmountTimeoutSeconds: 60 };
+  const dvdcli = new Dvdcli({ program, namespace: async () => namespace, faults: () => [], ...limits });
+  t.equal(await dvdcli.mount("rexray", "v", {}), "/a p");
+});
+
 t.test("78 a mount that hangs is killed with all that it has started, and named in Mesos' words", async (t) => {
   const dir = tempDir("call");
   t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));

@@ -38,13 +38,13 @@ export function forgetContainer(containerId: string, root = ROOT): boolean {
 }
 
 function removeGroup(parent: string, name: string): void {
-  try {
-    fs.rmdirSync(path.join(parent, name));
-    // The last one takes the parent with it.
-    fs.rmdirSync(parent);
-  } catch {
-    // Not there, or others are in it.
-  }
+  // The last one takes the parent with it.
+  for (const dir of [path.join(parent, name), parent])
+    try {
+      fs.rmdirSync(dir);
+    } catch {
+      // Not there, or others are in it.
+    }
 }
 
 function group(parent: string, name: string, settings: Readonly<Record<string, string>>, unified: boolean): string[] {
