@@ -6,9 +6,10 @@ import type { AgentClient } from "./agent-client.ts";
 const MOST_ENDED = 1000;
 /** An idle agent is asked this often, and has this long to answer (ms); less where its time-out is short. */
 const WAIT_MS = 10_000;
-const RESTART_MS = 300;
+/** One that does not answer is asked again, and at first started again, after this (ms). */
+const RETRY_MS = 200;
 /** A process that ends again and again is started less and less often, up to this (ms). */
-const LONGEST_RESTART_MS = 5_000;
+const LONGEST_REVIVAL_MS = 5_000;
 
 /** What is done about what an agent says. */
 export interface EarOptions {
@@ -68,7 +69,7 @@ export class Ear {
     const { client, timeoutMs, task: tell } = this.#options;
     const patience = Math.min(WAIT_MS, timeoutMs / 2);
     const given = () => this.#loop !== mine;
-    let [seq, heard, silent, delay] = [0, performance.now(), false, RESTART_MS];
+    let [seq, heard, silent, delay, revival] = [0, performance.now(), false, RETRY_MS, 0];
     while (!given()) {
       let answer: { seq: number; tasks: AgentTask[] };
       try {
@@ -80,13 +81,16 @@ export class Ear {
           silent = true;
           await this.#guarded(() => this.#options.silent());
         }
-        await this.#guarded(() => this.#options.revive());
-        await pause(delay);
-        delay = Math.min(LONGEST_RESTART_MS, delay * 2);
+        if (performance.now() >= revival) {
+          await this.#guarded(() => this.#options.revive());
+          revival = performance.now() + delay;
+          delay = Math.min(LONGEST_REVIVAL_MS, delay * 2);
+        }
+        await pause(RETRY_MS);
         continue;
       }
       if (given()) return;
-      [heard, silent, delay] = [performance.now(), false, RESTART_MS];
+      [heard, silent, delay, revival] = [performance.now(), false, RETRY_MS, 0];
       if (seq === 0) this.#tasks.clear();
       for (const task of answer.tasks) {
         this.#note(task);
