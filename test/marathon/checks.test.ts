@@ -4,6 +4,7 @@ import http from "node:http";
 import type net from "node:net";
 import path from "node:path";
 import t from "tap";
+import { kill } from "../../src/lib/kill.ts";
 import { requiresFuse, requiresTools } from "../helpers/requires.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
@@ -193,7 +194,10 @@ t.test(
     // It takes requests and says nothing.
     const hung = http.createServer(() => undefined);
     await new Promise<void>((resolve) => hung.listen(0, "127.0.0.1", resolve));
-    t.teardown(() => void (hung.closeAllConnections(), hung.close()));
+    t.teardown(() => {
+      hung.closeAllConnections();
+      hung.close();
+    });
     const uri = `http://127.0.0.1:${(hung.address() as net.AddressInfo).port}/x`;
     const app = { cmd: "sleep 1000", cpus: 0.1, mem: 32 };
     const staging = (id: string) =>
@@ -216,7 +220,7 @@ t.test(
     await world.call("POST", "/v2/apps", { id: "/go", ...app, constraints: [["hostname", "UNLIKE", "x"]] });
     await world.runs("/stay");
     process.kill(pid, "SIGSTOP");
-    t.teardown(() => process.kill(pid, "SIGCONT"));
+    t.teardown(() => void kill(pid, "SIGCONT"));
     await waitFor(async () => (await world.app("/stay")).tasks.some(({ state }) => state === "TASK_UNREACHABLE"), {
       what: "it to be missed",
     });

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Test } from "tap";
+import { kill } from "../../src/lib/kill.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { randomOf } from "../scaleio/sdc/simulation.ts";
 import type { Task, World } from "./world.ts";
@@ -24,7 +25,7 @@ const BLOWS = {
   "agent killed": async ({ sim }, { host }) => {
     const agents = await sim.json<{ name: string; pid: number | null }[]>("agent", "ls");
     const pid = agents.find(({ name }) => name === host)?.pid;
-    if (typeof pid === "number") process.kill(pid, "SIGKILL");
+    if (typeof pid === "number") kill(pid, "SIGKILL");
   },
   "daemon killed": ({ sim }) => sim.restart("SIGKILL"),
   "agent cut off": async (world, { id, host }) => {

@@ -78,7 +78,10 @@ async function serve(t: Test, jsonp = true): Promise<(path: string, headers?: ob
   });
   const server = http.createServer(app);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.teardown(() => void (server.closeAllConnections(), server.close()));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
   const { port } = server.address() as net.AddressInfo;
   return (path, headers = {}) =>
     fetch(`http://127.0.0.1:${port}${path}`, { redirect: "manual", headers: { ...headers } });

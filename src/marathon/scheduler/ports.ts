@@ -14,7 +14,7 @@ export interface TaskPort {
 }
 
 /** Whether the application's containers have networks of their own. */
-export const hasOwnNetwork = ({ networks }: Pick<AppDefinition, "networks">): boolean => networks[0]?.mode !== "host";
+const hasOwnNetwork = ({ networks }: Pick<AppDefinition, "networks">): boolean => networks[0]?.mode !== "host";
 
 /** Those that the agent has to find, in order: 0 stands for any. */
 export function wantedPorts(app: AppDefinition): number[] {
