@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import t, { type Test } from "tap";
-import { forgetContainer, limitContainer } from "../../src/mesos/agent/cgroups.ts";
 import { Isolator } from "../../src/mesos/agent/isolator.ts";
+import { forgetContainer, limitContainer } from "../../src/mesos/host/cgroups.ts";
 import type { MesosVolume } from "../../src/mesos/task.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";

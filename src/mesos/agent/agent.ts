@@ -1,27 +1,25 @@
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import type { FaultSpec } from "../../lib/fault.ts";
 import { probePort } from "../../lib/probe.ts";
+import { readFaults } from "../faults/read-faults.ts";
 import { NO_ISOLATOR } from "../faults/types.ts";
-import {
-  type AgentConfig,
-  type AgentTask,
-  isTerminal,
-  type TaskInfo,
-  type TaskState,
-  type TaskStatus,
-} from "../task.ts";
-import { forgetContainer } from "./cgroups.ts";
-import { Containers, NO_STATUS } from "./containers.ts";
+import { forgetContainer } from "../host/cgroups.ts";
+import { NO_STATUS } from "../host/container-files.ts";
+import { type AgentConfig, type AgentTask, isTerminal, type TaskInfo, type TaskStatus } from "../task.ts";
+import { Containers } from "./containers.ts";
 import type { DockerContainers } from "./docker-containers.ts";
 import { Dvdcli } from "./dvdcli.ts";
 import { fetchFiles } from "./fetcher.ts";
 import { followHealth } from "./health.ts";
+import { hostBinds } from "./host-volumes.ts";
 import { Isolator } from "./isolator.ts";
 import { Namespace } from "./namespace.ts";
-import { directoryInside, openOutput } from "./sandbox.ts";
-import { type User, userOf } from "./users.ts";
+import { giveTo, sayAsExecutor } from "./sandbox.ts";
+import { environmentOf } from "./task-environment.ts";
+import { readTask, writeTask } from "./task-record.ts";
+import { outcome, statusOf } from "./task-status.ts";
+import { userOf } from "./users.ts";
 
 interface Running extends AgentTask {
   status: TaskStatus;
@@ -197,7 +195,7 @@ export class Agent {
       // As with Mesos, the sandbox is the task's user's; its volumes are whose their files are.
       if (info.user !== undefined && info.docker === undefined) giveTo(directory, userOf(info.user));
       if (info.docker !== undefined) {
-        const dockerInfo = { ...info, docker: info.docker, env: this.#environment(task) };
+        const dockerInfo = { ...info, docker: info.docker, env: environmentOf(task, this.#config) };
         await (await this.#docker()).start(dockerInfo, { containerId, sandbox: directory, signal }, (status) =>
           this.#ended(task, status),
         );
@@ -214,8 +212,11 @@ export class Agent {
         "Received LAUNCH event",
         `Starting task ${info.taskId}`,
       ]);
-      await this.#containers.start({ ...info, env: this.#environment(task) }, this.#dirs(task), binds, (status) =>
-        this.#ended(task, status),
+      await this.#containers.start(
+        { ...info, env: environmentOf(task, this.#config) },
+        this.#dirs(task),
+        binds,
+        (status) => this.#ended(task, status),
       );
       this.#started(task);
     } catch (error) {
@@ -245,7 +246,7 @@ export class Agent {
     task.unfollow = followHealth(healthCheck, {
       run: async (command, timeoutMs) =>
         task.info.docker === undefined
-          ? this.#containers.run(this.#dirs(task), command, this.#environment(task), timeoutMs)
+          ? this.#containers.run(this.#dirs(task), command, environmentOf(task, this.#config), timeoutMs)
           : (await this.#docker()).run(task.containerId, command, timeoutMs),
       probe: async (probe) =>
         task.info.docker === undefined ? probePort(probe) : (await this.#docker()).probe(task.containerId, probe),
@@ -255,24 +256,6 @@ export class Agent {
       },
       kill: () => this.kill(taskId),
     });
-  }
-
-  #environment({ info, directory, containerId }: Running): Record<string, string> {
-    const { id, name } = this.#config;
-    return {
-      MESOS_SANDBOX: directory,
-      MESOS_DIRECTORY: directory,
-      MESOS_TASK_ID: info.taskId,
-      MESOS_EXECUTOR_ID: info.taskId,
-      MESOS_CONTAINER_ID: containerId,
-      MESOS_FRAMEWORK_ID: info.frameworkId,
-      MESOS_SLAVE_ID: id,
-      MESOS_SLAVE_PID: `slave(1)@${name}:5051`,
-      MESOS_AGENT_ENDPOINT: `${name}:5051`,
-      MESOS_CHECKPOINT: "1",
-      LIBPROCESS_PORT: "0",
-      ...info.env,
-    };
   }
 
   #terminate(task: Running): void {
@@ -316,10 +299,7 @@ export class Agent {
   #tell(task: Running, status: TaskStatus): void {
     task.status = status;
     task.seq = ++this.#seq;
-    const { info, containerId, directory } = task;
-    const file = path.join(this.#dirs(task).meta, "task.json");
-    fs.writeFileSync(`${file}.new`, JSON.stringify({ info, status, containerId, directory }), { mode: 0o600 });
-    fs.renameSync(`${file}.new`, file);
+    writeTask(this.#dirs(task).meta, task);
     for (const wake of [...this.#waiting]) wake();
   }
 
@@ -335,78 +315,5 @@ export class Agent {
       // The executor's directory: it has had this one run.
       fs.rmSync(path.resolve(task.directory, "../.."), { recursive: true, force: true });
     }
-  }
-}
-
-/** Messages of spec/marathon.md 7.1. */
-function outcome({ killed, info }: Running, exit: number): Pick<TaskStatus, "state" | "message"> {
-  const message =
-    exit === NO_STATUS
-      ? "Executor terminated"
-      : exit > 128
-        ? `Command terminated with signal ${SIGNALS[exit - 128] ?? exit - 128}`
-        : `${info.docker === undefined ? "Command" : "Container"} exited with status ${exit}`;
-  if (killed) return { state: "TASK_KILLED", message };
-  return { state: exit === 0 ? "TASK_FINISHED" : "TASK_FAILED", message };
-}
-
-const SIGNALS: Readonly<Record<number, string>> = {
-  6: "Aborted",
-  9: "Killed",
-  11: "Segmentation fault",
-  15: "Terminated",
-};
-
-const statusOf = (taskId: string, state: TaskState, message: string): TaskStatus => ({
-  taskId,
-  state,
-  message,
-  timestamp: new Date().toISOString(),
-});
-
-/** A relative host path is a directory of the sandbox. */
-function hostBinds({ volumes }: TaskInfo, sandbox: string) {
-  return volumes.flatMap(({ source, containerPath, mode }) => {
-    if (!("hostPath" in source)) return [];
-    const relative = !path.isAbsolute(source.hostPath);
-    if (relative && !path.isAbsolute(containerPath))
-      throw new Error(
-        `hostPath '${source.hostPath}' and containerPath '${containerPath}' are both relative: make one absolute`,
-      );
-    if (/\n/.test(source.hostPath + containerPath))
-      throw new Error("a path of a host volume holds a line break: leave it out");
-    const from = relative ? directoryInside(sandbox, source.hostPath) : source.hostPath;
-    const target = path.isAbsolute(containerPath) ? containerPath : directoryInside(sandbox, containerPath);
-    return [{ source: from, target, readOnly: mode === "RO" }];
-  });
-}
-
-function sayAsExecutor(sandbox: string, lines: readonly string[]): void {
-  const fd = openOutput(sandbox, "stdout");
-  fs.writeSync(fd, lines.map((line) => `${line}\n`).join(""));
-  fs.closeSync(fd);
-}
-
-function giveTo(sandbox: string, { uid, gid }: User): void {
-  for (const name of fs.readdirSync(sandbox, { recursive: true, encoding: "utf8" }))
-    fs.lchownSync(path.join(sandbox, name), uid, gid);
-  fs.chownSync(sandbox, uid, gid);
-}
-
-/** Read when they matter: they change while the agent runs, and outlive it. */
-function readFaults(file: string): FaultSpec[] {
-  try {
-    return JSON.parse(fs.readFileSync(file, "utf8")) as FaultSpec[];
-  } catch {
-    return [];
-  }
-}
-
-function readTask(meta: string): AgentTask | undefined {
-  try {
-    return JSON.parse(fs.readFileSync(path.join(meta, "task.json"), "utf8")) as AgentTask;
-  } catch {
-    // Killed before the first word of it: nobody was told of it either.
-    return undefined;
   }
 }

@@ -5,14 +5,11 @@ import type { Readable } from "node:stream";
 import Docker from "dockerode";
 import { type PortProbe, probePort } from "../../lib/probe.ts";
 import type { AgentConfig, DockerInfo, TaskInfo } from "../task.ts";
-import { AGENT_LABEL, containerOptions } from "./docker-options.ts";
+import { containerOptions } from "./docker-options.ts";
 import { openOutput } from "./sandbox.ts";
 
 /** How long a registry may keep a container from the image that is here (ms). */
 const PULL_MS = 60_000;
-/** An engine that takes longer over a list is none (ms). */
-const LIST_MS = 10_000;
-
 /**
  * DOCKER containers of an agent, on the machine's Docker engine (spec/marathon.md 3.7, 7). Volumes go through the engine and the
  * volume driver that it knows by itself, as with Mesos: dvdcli has no part in it.
@@ -155,10 +152,3 @@ export class DockerContainers {
 }
 
 const nameOf = (containerId: string) => `mesos-${containerId}`;
-
-/** Removes at once what an agent has on the Docker engine: its host is lost. */
-export async function killDockerContainers(agent: string): Promise<void> {
-  const docker = new Docker({ timeout: LIST_MS });
-  const found = await docker.listContainers({ all: true, filters: { label: [`${AGENT_LABEL}=${agent}`] } });
-  await Promise.all(found.map(({ Id }) => docker.getContainer(Id).remove({ force: true })));
-}

@@ -1,10 +1,9 @@
 import path from "node:path";
 import type Docker from "dockerode";
+import { AGENT_LABEL } from "../host/docker-engine.ts";
 import type { DockerInfo, TaskInfo } from "../task.ts";
 import { applyParameters } from "./docker-parameters.ts";
 
-/** On every container of ours: whose it is, and which task. */
-export const AGENT_LABEL = "rexray-sim.agent";
 const TASK_LABEL = "MESOS_TASK_ID";
 const SANDBOX = "/mnt/mesos/sandbox";
 

@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -13,7 +12,7 @@ import { AgentClient } from "./agent-client.ts";
 import { AgentStates } from "./agent-states.ts";
 import { Ear } from "./ear.ts";
 import { EngineWatch } from "./engine-watch.ts";
-import { killAgent, pidOf, recordPid, runDirOf, settingsFile, sweepContainers } from "./processes.ts";
+import { killAgent, pidOf, runDirOf, startAgent, sweepContainers } from "./processes.ts";
 
 /** An agent as it is configured. */
 export interface AgentSettings {
@@ -330,22 +329,9 @@ export class Agents implements AgentsApi, FaultFamily {
   async #revive(name: string): Promise<void> {
     const { config } = this.#member(name);
     if (pidOf(config) !== null) return;
-    const file = settingsFile(config);
-    await replaceFile(file, JSON.stringify(config));
     await this.#orders.run(name, async () => {
       if (!this.#member(name).ear.listens || pidOf(config) !== null || this.#closed) return;
-      const logFile = path.join(config.workDir, "agent.log");
-      const log = fs.openSync(logFile, "a", 0o600);
-      const program = path.join(this.#options.binDir, "mesos-agent.js");
-      const child = spawn(process.execPath, [program, file], { stdio: ["ignore", log, log], detached: true, cwd: "/" });
-      child.once("error", (error) => this.#options.log(`agent ${name}: ${error.message}`));
-      child.once("exit", (code) => {
-        if (code !== 0 && code !== null)
-          this.#options.log(`agent ${name} has ended with status ${code}: ${logFile} says why`);
-      });
-      child.unref();
-      fs.closeSync(log);
-      if (child.pid !== undefined) recordPid(config, child.pid);
+      await startAgent(config, path.join(this.#options.binDir, "mesos-agent.js"), this.#options.log);
     });
   }
 
