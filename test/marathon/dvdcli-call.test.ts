@@ -30,7 +30,7 @@ t.test("78 a mount that hangs is killed with all that it has started, and named 
   const dir = tempDir("call");
   t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));
   const [program, mark] = [path.join(dir, "dvdcli"), path.join(dir, "mark")];
-  fs.writeFileSync(program, `#!/bin/sh\ntail -f ${mark} &\n: > ${mark}\nwait\n`, { mode: 0o755 });
+  fs.writeFileSync(program, `#!/bin/sh\n: > ${mark}\ntail -f ${mark} &\nwait\n`, { mode: 0o755 });
   const fd = fs.openSync("/dev/null", "r");
   t.teardown(() => fs.closeSync(fd));
   const namespace = { fd, enter: (words: readonly string[]) => [...words] } as unknown as Namespace;
