@@ -6,7 +6,7 @@ import { build } from "esbuild";
  * One self-contained file per program. CommonJS, because Node starts it some milliseconds faster than a module (dvdcli is
  * called for every mount), and because express and its kind are CommonJS themselves; `import()` stays lazy in it.
  */
-const PROGRAMS = ["rexray-sim", "dvdcli", "sdc-engine", "mesos-agent"];
+const PROGRAMS = ["rexray-sim", "dvdcli", "sdc-engine", "mesos-agent", "mesos-probe"];
 /** Copied as they are. */
 const FILES: Readonly<Record<string, string>> = {
   "sdc-supervisor.sh": fs.readFileSync("src/scaleio/sdc/sdc-supervisor.sh", "utf8"),

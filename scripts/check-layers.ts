@@ -47,6 +47,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   marathon: ["mesos/task.ts", "type:mesos/master", "lib"],
   "marathon/definition": [],
   mesos: ["lib"],
+  // An agent and its master are processes of their own: they share what is on disk, and the words that they speak.
+  "mesos/agent": ["mesos/host", "mesos/faults", "mesos/task.ts", "lib"],
+  "mesos/master": ["mesos/host", "mesos/faults", "mesos/task.ts", "mesos/agents-api.ts", "lib"],
+  "mesos/host": ["mesos/task.ts", "lib"],
   config: ["lib"],
   host: ["lib"],
   lib: [],

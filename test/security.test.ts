@@ -481,7 +481,11 @@ t.test("links in a sandbox lead its agent nowhere else", { skip: requiresTools("
   fs.writeFileSync(path.join(dir, "file"), "content");
   const file = { extract: true, executable: false };
   const fetched = (uri: string, destPath?: string) =>
-    fetchFiles([{ ...file, uri: path.join(dir, uri), ...(destPath !== undefined && { destPath }) }], sandbox);
+    fetchFiles(
+      [{ ...file, uri: path.join(dir, uri), ...(destPath !== undefined && { destPath }) }],
+      sandbox,
+      new AbortController().signal,
+    );
   await fetched("evil.tar");
   t.ok(fs.lstatSync(path.join(sandbox, "dir")).isSymbolicLink());
   await fetched("file");

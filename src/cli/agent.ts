@@ -3,7 +3,7 @@ import { type Context, EXIT } from "./context.ts";
 import { stateWord, table } from "./text.ts";
 
 /** As the other lists show such a state. */
-export const WORDS = { running: "up", stopped: "stopped", lost: "failed" } as const;
+export const WORDS = { running: "up", stopped: "stopped", lost: "failed", unreachable: "unreachable" } as const;
 
 /** The orders, as users call them and as the daemon does. */
 const AGENT_ORDERS = {

@@ -41,7 +41,7 @@ export function facts(entries: readonly (readonly [label: string, ...lines: stri
     .join("");
 }
 
-const COLORS: Readonly<Record<Health | ServiceState | "normal", number>> = {
+const COLORS: Readonly<Record<Health | ServiceState | "normal" | "unreachable", number>> = {
   ok: 32,
   up: 32,
   normal: 32,
@@ -49,6 +49,7 @@ const COLORS: Readonly<Record<Health | ServiceState | "normal", number>> = {
   stopped: 33,
   decoupled: 33,
   failed: 31,
+  unreachable: 31,
 };
 
 /** A state word: green, yellow or red on a terminal, plain elsewhere. */

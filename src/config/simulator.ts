@@ -91,6 +91,8 @@ export const simulatorSchema = z.strictObject({
   listen: z.string().default("127.0.0.1"),
   credentials: credentials.optional(),
   dvdcli: z.string().startsWith("/", "must be an absolute path").optional(),
+  agentTimeoutSeconds: z.number().int().min(1).default(75),
+  launchTimeoutSeconds: z.number().int().min(1).default(300),
 });
 
 export interface SimulatorConfig {
@@ -129,6 +131,10 @@ export interface SimulatorConfig {
   readonly credentials: Credentials | undefined;
   /** The dvdcli that agents call; undefined: ours. */
   readonly dvdcli: string | undefined;
+  /** After so long without a word of an agent its tasks are unreachable. */
+  readonly agentTimeoutSeconds: number;
+  /** A task that has not started by then is ended, and another one is tried. */
+  readonly launchTimeoutSeconds: number;
   /** Undefined: the names of the command line. */
   readonly pluginNames: readonly string[] | undefined;
 }
@@ -164,7 +170,7 @@ export function expandSimulator(
   }
   const { profile, protectionDomain, pool, sparePercentage, rebuildPolicy, rebalancePolicy } = written;
   const { checksum, scannerBandwidth, granularity, pluginNames, marathonPort, mesosPort, listen, dvdcli } = written;
-  const asked = written.credentials;
+  const { agentTimeoutSeconds, launchTimeoutSeconds, credentials: asked } = written;
   const agents =
     typeof written.agents === "number"
       ? Array.from({ length: written.agents }, (_, i) => agentSchema.parse({ name: `agent-${i + 1}` }))
@@ -198,6 +204,8 @@ export function expandSimulator(
       listen,
       credentials: asked && new Credentials(asked.username, asked.password),
       dvdcli,
+      agentTimeoutSeconds,
+      launchTimeoutSeconds,
       pluginNames,
     },
     problems,

@@ -38,6 +38,10 @@ export interface FrameworkOptions {
   /** Takes in the faults that agents can have. */
   readonly joinFaults: (family: FaultFamily) => Promise<void>;
   readonly loseHost: (host: string) => Promise<void>;
+  readonly hostIsBack: (host: string) => void;
+  /** s */
+  readonly agentTimeoutSeconds: number;
+  readonly launchTimeoutSeconds: number;
   readonly log: (message: string) => void;
 }
 
@@ -54,7 +58,7 @@ export class Framework implements FrameworkPart {
 
   constructor(options: FrameworkOptions) {
     this.#options = options;
-    const { agents, stateDir, runDir, binDir, dvdcli, loseHost, log } = options;
+    const { agents, stateDir, runDir, binDir, dvdcli, loseHost, hostIsBack, log } = options;
     this.agents = new Agents({
       agents,
       volumesDir: options.volumesDir,
@@ -62,12 +66,20 @@ export class Framework implements FrameworkPart {
       runDir,
       binDir,
       dvdcli,
+      timeoutSeconds: options.agentTimeoutSeconds,
       servePlugins: (host, dir) => this.#servePlugins(host, dir),
       loseHost,
+      hostIsBack,
       log,
     });
-    const master = this.#address(options.mesosPort);
-    this.#marathon = new Marathon({ stateDir, agents: this.agents, externalVolumes: true, master, log });
+    this.#marathon = new Marathon({
+      stateDir,
+      agents: this.agents,
+      externalVolumes: true,
+      master: this.#address(options.mesosPort),
+      launchTimeoutMs: options.launchTimeoutSeconds * 1000,
+      log,
+    });
   }
 
   apps(): AppOverview[] {
@@ -76,10 +88,11 @@ export class Framework implements FrameworkPart {
 
   /** Answers warnings: a port that is taken costs that API, not the start. */
   async start(): Promise<string[]> {
-    const { marathonPort, mesosPort, agents, log } = this.#options;
-    for (const { name } of agents) {
+    const { marathonPort, mesosPort, log } = this.#options;
+    for (const { name, state } of this.agents.list()) {
       await shareDirectory(this.#options.volumesDir(name));
-      await this.#options.volumesOf(name).reconcile();
+      // What a lost host had mapped stays mapped.
+      if (state !== "lost") await this.#options.volumesOf(name).reconcile();
     }
     await this.#marathon.start();
     await this.#options.joinFaults(this.agents);
@@ -94,6 +107,8 @@ export class Framework implements FrameworkPart {
       tasks: (agent) => this.agents.tasks(agent),
       frameworkId: this.#marathon.store.frameworkId,
       address: this.#address(mesosPort),
+      marathonAddress: this.#address(marathonPort),
+      jsonp: isLoopback(this.#options.listen),
     });
     const warnings = await Promise.all([
       this.#listen(marathon, "Marathon's API", "simulator.marathonPort", marathonPort),

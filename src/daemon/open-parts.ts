@@ -54,6 +54,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     return known;
   };
   const { agents, listen, credentials, marathonPort, mesosPort, dvdcli } = config.simulator;
+  const { agentTimeoutSeconds, launchTimeoutSeconds } = config.simulator;
   const serve = (of: Volumes, { dir, name }: { dir: string; name: string }) => {
     const fd = lent.get(path.join(dir, `${name}.sock`));
     return servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), dir, name, fd });
@@ -76,6 +77,9 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
           servePlugin: serve,
           joinFaults: (family) => cluster.faults.join(family),
           loseHost: (host) => cluster.loseHost(host),
+          hostIsBack: (host) => cluster.hostIsBack(host),
+          agentTimeoutSeconds,
+          launchTimeoutSeconds,
           log: part("marathon"),
         });
   return {

@@ -13,11 +13,14 @@ async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+let writes = 0;
+
 /** Replaces a file in one step that survives power loss: written aside, synced, renamed. The directory is made if need be. */
 export async function replaceFile(file: string, content: string): Promise<void> {
   const directory = path.dirname(file);
   await ensureDir(directory, 0o700);
-  const aside = path.join(directory, `.${path.basename(file)}.${process.pid}.new`);
+  // Of two at once the last one to be renamed holds; neither may write into the other's.
+  const aside = path.join(directory, `.${path.basename(file)}.${process.pid}.${++writes}.new`);
   const handle = await open(aside, "w", 0o600);
   try {
     await handle.writeFile(content);

@@ -69,3 +69,12 @@ export async function probeHealth(probe: HttpProbe): Promise<string | undefined>
     return error instanceof Error ? error.message : String(error);
   }
 }
+
+/** A look at a port: whether somebody takes connections, or with a path what HTTP answers. */
+export type PortProbe =
+  | { readonly port: number; readonly timeoutMs: number }
+  | { readonly port: number; readonly timeoutMs: number; readonly path: string; readonly tls: boolean };
+
+/** Answers what is wrong, undefined when all is well. */
+export const probePort = (probe: PortProbe): Promise<string | undefined> =>
+  "path" in probe ? probeHealth(probe) : probeTcp(probe.port, probe.timeoutMs);

@@ -17,6 +17,8 @@ export interface MarathonOptions {
   readonly externalVolumes: boolean;
   /** host:port of Mesos' master. */
   readonly master?: string;
+  /** As long as a task may take to start (`task_launch_timeout`); Marathon's 300 s unless told. */
+  readonly launchTimeoutMs?: number;
   readonly log: (message: string) => void;
 }
 
@@ -35,7 +37,7 @@ export class Marathon {
 
   /** Throws when what is on disk cannot be understood. */
   constructor(options: MarathonOptions) {
-    const { agents, stateDir, externalVolumes, log } = options;
+    const { agents, stateDir, externalVolumes, launchTimeoutMs = 300_000, log } = options;
     this.#options = options;
     this.agents = agents;
     this.store = new Store(path.join(stateDir, "marathon"), `${randomUUID()}-0000`);
@@ -48,6 +50,7 @@ export class Marathon {
       events,
       mayChange: (appId) => this.deployments.mayChange(appId),
       progressed: (appId) => queueMicrotask(() => this.deployments.advance(this.deployments.of(appId))),
+      launchTimeoutMs,
       log,
     });
     this.changes = new Changes({
@@ -66,6 +69,7 @@ export class Marathon {
       task: (agent, task) => this.scheduler.status(agent, task),
       known: (agent, taskIds) => this.scheduler.known(agent, taskIds),
       left: (agent, state) => this.scheduler.left(agent, state),
+      lookAgain: () => this.scheduler.lookAtAll(),
     });
     this.#register();
     const agents = this.agents.list();

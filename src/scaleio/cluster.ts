@@ -68,6 +68,8 @@ export class Cluster implements ClusterApi {
   readonly #scanner: Scanner;
   /** One at a time takes a volume up, down or apart. */
   readonly #locks = new KeyedMutex();
+  /** Hosts that get no volume until they are back. */
+  readonly #lostHosts = new Set<string>();
   /** Numbers handed out but not yet recorded. */
   #lastId: number;
 
@@ -280,7 +282,14 @@ export class Cluster implements ClusterApi {
    * that has the volume: it cannot write any more when this returns. Throws in_use, no_quorum, state_corrupt, host_failed.
    */
   attach(id: Id, host: string, { preempt }: { preempt: boolean }): Promise<Attached> {
-    return this.#alone([id], () => this.#attach(id, host, preempt));
+    return this.#alone([id], async () => {
+      this.#checkHost(host);
+      const attached = await this.#attach(id, host, preempt);
+      if (!this.#lostHosts.has(host)) return attached;
+      // It was lost meanwhile, and could not be fenced from what it did not have.
+      await this.#sdc.fence(id);
+      return this.#checkHost(host) as never;
+    });
   }
 
   /** The block device of a volume that is mapped to this host. */
@@ -292,10 +301,15 @@ export class Cluster implements ClusterApi {
     return this.#alone([id], () => this.#detach(id, host));
   }
 
-  /** A host is lost: what it has mapped stays mapped to it and is not served any more. */
+  /** A host is lost: what it has mapped stays mapped to it and is not served any more; it gets nothing else. */
   async loseHost(host: string): Promise<void> {
+    this.#lostHosts.add(host);
     for (const { id, mappedTo } of [...this.state.volumes.values()])
       if (mappedTo === host) await this.#alone([id], () => this.#sdc.fence(id));
+  }
+
+  hostIsBack(host: string): void {
+    this.#lostHosts.delete(host);
   }
 
   async stopSds(name: string): Promise<void> {
@@ -487,6 +501,11 @@ export class Cluster implements ClusterApi {
   #checkCapacity(sizeBytes: number, thick: boolean): void {
     const { usedBytes } = this.#watch;
     checkCapacity(this.state, { sizeBytes, thick, usedBytes }, this.#options.config.granularityBytes);
+  }
+
+  #checkHost(host: string): void {
+    if (!this.#lostHosts.has(host)) return;
+    throw new SimError("unavailable", `host ${host} is lost: \`rexray-sim agent start ${host}\` brings it back`);
   }
 
   #checkUnmapped(id: Id, what: string): VolumeRecord {

@@ -128,6 +128,9 @@ export class DockerEngine {
     fs.mkdirSync(path.join(root, "bin"), { recursive: true });
     for (const dir of ["data", "proc", "sys", "dev", "etc"]) fs.mkdirSync(path.join(root, dir));
     fs.mkdirSync(path.join(root, "tmp"), { mode: 0o1777 });
+    // Where other images have their programs.
+    fs.mkdirSync(path.join(root, "usr"));
+    fs.symlinkSync("../bin", path.join(root, "usr/bin"));
     fs.copyFileSync("/bin/busybox", path.join(root, "bin/busybox"));
     const applets = (await output("/bin/busybox", ["--list"]))
       .split("\n")

@@ -1,3 +1,5 @@
+import fs from "node:fs";
+import path from "node:path";
 import t from "tap";
 import { IMAGE, startDocker } from "../helpers/docker.ts";
 import { requiresDocker } from "../helpers/requires.ts";
@@ -119,6 +121,57 @@ t.test(
       await waitFor(async () => (await world.call("GET", "/v2/deployments")).body.length === 0, {
         what: "the end of it",
       });
+    });
+  },
+);
+
+t.test(
+  "the reference architecture's own file runs as it stands, where its image and its driver are to be had",
+  { skip, timeout: 120_000 },
+  async (t) => {
+    // Docker looks for drivers in one place; somebody else may have that name there.
+    if (fs.existsSync("/run/docker/plugins/rexray.sock")) return void t.comment("this machine has a driver rexray");
+    const engine = await startDocker(t);
+    await engine.importImage({ name: "alpine:3.1" });
+    const env = { DOCKER_HOST: engine.env["DOCKER_HOST"] as string };
+    const world = await startWorld(t, { env, pluginNames: ["rexray"] });
+    const text = fs.readFileSync(
+      path.resolve(import.meta.dirname, "../../examples/marathon/marathon-docker-container.json"),
+      "utf8",
+    );
+    t.equal((await world.call("POST", "/v2/apps", text)).status, 201);
+    const task = await world.runs("/test-docker", 60_000);
+    const container = await engine.docker("ps", "--quiet", "--filter", `label=MESOS_TASK_ID=${task.id}`);
+    t.match(await engine.docker("exec", container, "mount"), / on \/data\/test-rexray-volume type ext4/);
+    t.match(await engine.docker("volume", "ls", "--format", "{{.Driver}} {{.Name}}"), "rexray my-test-vol");
+
+    // A container with a network of its own (this engine has no bridge): health is looked at inside, where it listens.
+    const serving = {
+      id: "/inside",
+      cmd: "mkdir -p /tmp/w; echo hi > /tmp/w/index.html; exec httpd -f -p 127.0.0.1:8099 -h /tmp/w",
+      cpus: 0.1,
+      mem: 32,
+      networks: [{ mode: "container", name: "none" }],
+      container: { type: "DOCKER", docker: { image: "alpine:3.1" }, portMappings: [{ containerPort: 8099 }] },
+      taskKillGracePeriodSeconds: 1,
+    };
+    const fast = { gracePeriodSeconds: 30, intervalSeconds: 1, timeoutSeconds: 5, delaySeconds: 0 };
+    for (const [id, check] of [
+      ["/http", { protocol: "MESOS_HTTP", path: "/", portIndex: 0 }],
+      ["/tcp", { protocol: "MESOS_TCP", portIndex: 0 }],
+    ] as const)
+      t.equal(
+        (await world.call("POST", "/v2/apps", { ...serving, id, healthChecks: [{ ...fast, ...check }] })).status,
+        201,
+      );
+    for (const id of ["/http", "/tcp"]) {
+      await world.runs(id, 60_000);
+      t.match((await world.call("GET", `/v2/apps${id}`)).body.app, { tasksHealthy: 1 }, `${id} is well`);
+    }
+    for (const id of ["/test-docker", "/http", "/tcp"]) await world.call("DELETE", `/v2/apps${id}`);
+    await waitFor(async () => (await engine.docker("ps", "--all", "--quiet")) === "", {
+      what: "the containers to be gone",
+      deadline: 30_000,
     });
   },
 );

@@ -1,7 +1,9 @@
 import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
+import { withWord } from "../helpers/processes.ts";
 import { requiresFuse } from "../helpers/requires.ts";
+import { run } from "../helpers/run.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { startWorld, stateful, type World } from "./world.ts";
 
@@ -12,8 +14,8 @@ const PREEMPT =
 
 /** Puts a fault on all agents. */
 async function everywhere(world: World, type: string, ...pairs: string[]): Promise<void> {
-  for (const agent of ["agent-1", "agent-2", "agent-3"]) {
-    const { code, stderr } = await world.sim.cli("fault", "add", type, agent, ...pairs);
+  for (const { name } of await world.sim.json<{ name: string }[]>("agent", "ls")) {
+    const { code, stderr } = await world.sim.cli("fault", "add", type, name, ...pairs);
     if (code !== 0) throw new Error(stderr);
   }
 }
@@ -65,7 +67,7 @@ t.test("an agent is lost by a fault, and is back when it is taken away", { skip,
   t.not(second.host, first.host);
   await world.said(second, new RegExp(`start ${first.id}\nstart ${second.id}`));
   const refused = await world.sim.cli("agent", "start", first.host);
-  t.match(refused.stderr, /fault gone keeps it lost; `rexray-sim fault rm gone` brings it back/);
+  t.match(refused.stderr, /fault gone keeps it away; `rexray-sim fault rm gone` brings it back/);
   await world.sim.restart("SIGKILL");
   t.match((await world.sim.cli("agent", "ls")).stdout, new RegExp(`${first.host} +failed`));
   t.equal((await world.sim.cli("fault", "rm", "gone")).code, 0);
@@ -94,3 +96,46 @@ t.test("an agent is lost by a fault, and is back when it is taken away", { skip,
   const wrong = await world.sim.cli("fault", "add", "agent-lost", "sds-1");
   t.match(wrong.stderr, /cannot be on "sds-1"; it can be on agent-1, agent-2, agent-3/);
 });
+
+t.test(
+  "a mount under way dies with its agent: it takes the volume from nobody",
+  { skip, timeout: 90_000 },
+  async (t) => {
+    const world = await startWorld(t, { head: PREEMPT, agents: " 2\n" });
+    const volume = `v${process.pid}`;
+    const mounting = () => withWord(`--volumename=${volume}`);
+    await everywhere(world, "mount-hangs", "seconds=4");
+    await world.call("POST", "/v2/apps", stateful("/w", volume));
+    const first = await waitFor(async () => (await world.app("/w")).tasks[0]?.host, { what: "a place for it" });
+    await waitFor(() => mounting().length > 0, { what: "the mount to hang" });
+    const hangs = performance.now();
+    // The process alone is killed: its successor begins another mount, of another task, and the first one must not go on.
+    const agents = await world.sim.json<{ name: string; pid: number }[]>("agent", "ls");
+    const before = mounting();
+    process.kill(agents.find(({ name }) => name === first)?.pid as number, "SIGKILL");
+    await waitFor(() => mounting().every((pid) => !before.includes(pid)), { what: "dvdcli to end with its agent" });
+    await world.sim.cli("fault", "reset");
+    await world.sim.cli("agent", "kill", first);
+    t.same(mounting().length, 0, "nobody mounts any more");
+    const task = await world.runs("/w", 30_000);
+    t.not(task.host, first);
+    // A call at the dead host's socket, as one that was not killed would make it.
+    const pluginDir = path.join(world.sim.runDir, "agents", first, "plugins");
+    const env = { ...world.sim.env, REXRAY_SIM_PLUGIN_DIR: pluginDir };
+    const program = path.resolve(import.meta.dirname, "../../dist/bin/dvdcli.js");
+    const late = await run(process.execPath, [program, "mount", "--volumedriver=rexray", `--volumename=${volume}`], {
+      env,
+    });
+    t.match(late, { code: 1, stderr: new RegExp(`host ${first} is lost`) });
+    await waitFor(() => performance.now() > hangs + 4_500, { what: "the time when the first mount would have come" });
+    t.equal((await world.runs("/w")).id, task.id, "the writer is left alone");
+    await world.sim.restart("SIGKILL");
+    t.match(
+      await run(process.execPath, [program, "mount", "--volumedriver=rexray", `--volumename=${volume}`], { env }),
+      {
+        code: 1,
+        stderr: /is lost/,
+      },
+    );
+  },
+);

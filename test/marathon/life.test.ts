@@ -192,7 +192,7 @@ t.test("a damaged record is named, with the way out; nothing else is touched", {
   const world = await startWorld(t);
   await world.call("POST", "/v2/apps", { id: "/a", cmd: "sleep 1000", cpus: 0.1, mem: 16 });
   await world.runs("/a");
-  await world.sim.cli("down");
+  await world.sim.stop();
   const file = path.join(world.sim.stateDir, "marathon/apps/a.json");
   const good = fs.readFileSync(file);
   fs.writeFileSync(file, good.subarray(0, 100));

@@ -5,11 +5,11 @@ import { promisify } from "node:util";
 import t from "tap";
 import { requiresFuse, requiresTools } from "../helpers/requires.ts";
 import { waitFor } from "../helpers/wait.ts";
-import { loseHosts, SECONDS } from "./kill-run.ts";
+import { oneWriter, SECONDS, underBlows, witness } from "./kill-run.ts";
 import { startWorld } from "./world.ts";
 
-// A database in a MESOS container, a client that writes numbered records all the time, and hosts that are lost at random: what
-// the client was told is in the database at the end.
+// A database in a MESOS container, a client that writes numbered records all the time; hosts, agents and the daemon die, agents
+// are cut off. What the client was told is in the database at the end, and there never were two writers.
 const VERSIONS = "/usr/lib/postgresql";
 const bin = fs.existsSync(VERSIONS) ? path.join(VERSIONS, fs.readdirSync(VERSIONS).at(-1) as string, "bin") : "";
 const skip = requiresFuse() || requiresTools("psql", "setpriv") || (bin === "" && "needs PostgreSQL");
@@ -17,6 +17,7 @@ const PREEMPT =
   "libstorage:\n  integration:\n    volume:\n      operations:\n        mount:\n          preempt: true\n";
 
 const COMMAND = `
+  ${witness("data/writers")}
   set -e
   as="setpriv --reuid postgres --regid postgres --clear-groups"
   chown postgres data
@@ -51,7 +52,7 @@ const APP = {
 };
 
 t.test(
-  "PostgreSQL loses its hosts: every acknowledged record is there",
+  "PostgreSQL under blows: every acknowledged record is there, and there never are two writers",
   { skip, timeout: 240_000 + SECONDS * 1000 },
   async (t) => {
     const world = await startWorld(t, { head: PREEMPT });
@@ -68,10 +69,17 @@ t.test(
       deadline: 60_000,
       every: 100,
     });
-    await loseHosts(t, world, "/db", {
-      add: (n) => query(`insert into r values (${n})`),
-      all: async () => (await query("select n from r")).split("\n").map(Number),
+    await underBlows(t, world, {
+      id: "/db",
+      blows: ["host lost", "agent cut off", "agent killed", "daemon killed"],
+      numbers: {
+        add: (n) => query(`insert into r values (${n})`),
+        all: async () => (await query("select n from r")).split("\n").map(Number),
+      },
     });
+    const task = await world.runs("/db", 60_000);
+    const mounted = world.mounted().find((point) => point.includes(`/${task.host}/`));
+    oneWriter(t, fs.readFileSync(path.join(mounted as string, "data/writers"), "utf8"));
     await world.call("DELETE", "/v2/apps/db");
     await waitFor(() => world.mounted().length === 0, { what: "the volume to be given back" });
   },

@@ -58,6 +58,17 @@ t.test("constraints", { skip, timeout: 90_000 }, async (t) => {
     const on = hosts(await world.running(`/${name}`, instances));
     t.ok(holds(on), `${constraint.join(" ")}: ${on}`);
   }
+  for (const killSelection of ["OLDEST_FIRST", "YOUNGEST_FIRST"]) {
+    const id = `/${killSelection.toLowerCase().replace("_", "-")}`;
+    await world.call("POST", "/v2/apps", { id, ...SLEEP, killSelection });
+    const first = await world.runs(id);
+    await world.call("PUT", `/v2/apps${id}`, { instances: 2 });
+    const both = await world.running(id, 2);
+    await world.call("PUT", `/v2/apps${id}`, { instances: 1 });
+    const left = await world.runs(id);
+    const young = both.find((task) => task.id !== first.id);
+    t.equal(left.id, (killSelection === "OLDEST_FIRST" ? young : first)?.id, killSelection);
+  }
 });
 
 t.test("agents that are lost, by strategy", { skip, timeout: 90_000 }, async (t) => {

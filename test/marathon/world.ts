@@ -145,7 +145,7 @@ function freePort(): Promise<number> {
 /** An application that writes its starts and its ends into a volume, and says what is there. */
 export const stateful = (id: string, volume: string, more: object = {}): Record<string, unknown> => ({
   id,
-  cmd: 'echo "start $MESOS_TASK_ID" >> data/log; sync; cat data/log; trap "echo end >> data/log; exit 0" TERM; while :; do sleep 0.1; done',
+  cmd: 'echo "start $MESOS_TASK_ID" >> data/log; sync data/log; cat data/log; trap "echo end >> data/log; exit 0" TERM; while :; do sleep 0.1; done',
   cpus: 0.1,
   mem: 32,
   container: {

@@ -39,8 +39,8 @@ const EXPECTATIONS: readonly { readonly pattern: RegExp; readonly form: string; 
       is(status.volumes.find((volume) => volume.name === name)?.health ?? "gone", health),
   },
   {
-    pattern: /^agent (\S+) (up|stopped|failed)$/,
-    form: "agent NAME up|stopped|failed",
+    pattern: /^agent (\S+) (up|stopped|failed|unreachable)$/,
+    form: "agent NAME up|stopped|failed|unreachable",
     check: ({ agents }, name, state) => {
       const agent = agents.find((one) => one.name === name);
       return is(agent && WORDS[agent.state], state);

@@ -115,7 +115,12 @@ function complete(given: AppUpdate, { servicePort }: DefineOptions): AppDefiniti
             given.container.portMappings ?? [
               { containerPort: 0, hostPort: 0, servicePort: 0, protocol: "tcp", name: "default", labels: {} },
             ]
-          ).map((mapping) => (mapping.servicePort === 0 ? { ...mapping, servicePort: servicePort() } : mapping)),
+          ).map((mapping) => ({
+            ...mapping,
+            // On a bridge each one leads in from outside.
+            ...(networks[0]?.mode === "container/bridge" ? { hostPort: mapping.hostPort ?? 0 } : {}),
+            servicePort: mapping.servicePort === 0 ? servicePort() : mapping.servicePort,
+          })),
         }),
   };
   const { portDefinitions: _definitions, healthChecks = [], ...rest } = given;

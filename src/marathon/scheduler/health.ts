@@ -1,6 +1,7 @@
 import { probeHealth, probeTcp } from "../../lib/probe.ts";
 import type { AppDefinition, HealthCheck } from "../definition/app.ts";
 import { type HealthResult, type Instance, isHealthy, isRunning } from "./instance.ts";
+import { portsOf } from "./ports.ts";
 
 /** The first look comes soon, whatever the interval (spec/marathon.md 6.7). */
 const FIRST_MS = 5_000;
@@ -43,7 +44,7 @@ export class Health {
     for (const [index, check] of app.healthChecks.entries()) {
       if (isMesosCheck(check)) continue;
       const look = async () => {
-        const failure = await ask(check, instance);
+        const failure = await ask(check, app, instance);
         if (this.#ends.has(instance.id) && isRunning(instance)) this.#note(appId, app, instance, index, failure);
       };
       const interval = Math.max(1, check.intervalSeconds) * 1000;
@@ -106,14 +107,10 @@ export class Health {
 }
 
 /** Answers what is wrong, undefined when all is well. */
-function ask(check: HealthCheck, instance: Instance): Promise<string | undefined> {
-  const port = portOf(check, instance);
+function ask(check: HealthCheck, app: AppDefinition, instance: Instance): Promise<string | undefined> {
+  const port = check.port ?? portsOf(app, instance)[check.portIndex ?? 0]?.hostPort;
   const timeoutMs = Math.max(1, check.timeoutSeconds) * 1000;
   if (port === undefined) return Promise.resolve("the task has no such port");
   if (check.protocol.endsWith("TCP")) return probeTcp(port, timeoutMs);
   return probeHealth({ port, path: check.path ?? "/", tls: check.protocol.endsWith("HTTPS"), timeoutMs });
 }
-
-/** The port of this machine that a check is about. */
-export const portOf = ({ port, portIndex }: HealthCheck, { ports }: Instance): number | undefined =>
-  port ?? ports[portIndex ?? 0];

@@ -1,5 +1,6 @@
 import type { AgentView } from "../../mesos/master/agents.ts";
 import type { AppDefinition } from "../definition/app.ts";
+import { wantedPorts } from "./ports.ts";
 import type { Usages } from "./usage.ts";
 
 /** Why an offer is declined, in Marathon's order (spec/marathon.md 6.5). */
@@ -85,14 +86,10 @@ const round = (value: number) => Math.round(value * 100) / 100;
 
 function portsFor(app: AppDefinition, { agent, usedPorts }: Offer): number[] | undefined {
   const [first, last] = agent.ports;
-  const wanted =
-    app.networks[0]?.mode === "host"
-      ? (app.portDefinitions ?? []).map(({ port }) => (app.requirePorts ? port : 0))
-      : (app.container?.portMappings ?? []).flatMap(({ hostPort }) => hostPort ?? []);
   const taken = new Set(usedPorts);
   const ports: number[] = [];
   let next = first;
-  for (const port of wanted) {
+  for (const port of wantedPorts(app)) {
     if (port !== 0) {
       if (taken.has(port) || port < first || port > last) return undefined;
       ports.push(port);

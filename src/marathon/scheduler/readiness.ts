@@ -1,6 +1,7 @@
 import { probeHttp } from "../../lib/probe.ts";
 import type { AppDefinition, ReadinessCheck } from "../definition/app.ts";
 import { type Instance, isRunning } from "./instance.ts";
+import { portsOf } from "./ports.ts";
 
 /** What the last look at an instance has shown (spec/marathon.md 6.4). */
 export interface ReadinessResult {
@@ -82,8 +83,7 @@ async function ask(check: ReadinessCheck, port: number | undefined): Promise<Omi
 }
 
 /** By its name; an application with one port need not name it. */
-function portOf({ portName }: ReadinessCheck, app: AppDefinition, { ports }: Instance): number | undefined {
-  const named = app.portDefinitions ?? app.container?.portMappings ?? [];
-  const index = named.findIndex(({ name }) => name === portName);
-  return ports[index < 0 && named.length === 1 ? 0 : index];
+function portOf({ portName }: ReadinessCheck, app: AppDefinition, instance: Instance): number | undefined {
+  const ports = portsOf(app, instance);
+  return (ports.find(({ name }) => name === portName) ?? (ports.length === 1 ? ports[0] : undefined))?.hostPort;
 }

@@ -1,4 +1,4 @@
-import type { Agents } from "../../mesos/master/agents.ts";
+import type { Agents, AgentView } from "../../mesos/master/agents.ts";
 import { type AgentTask, isTerminal, type TaskStatus } from "../../mesos/task.ts";
 import { NO_BACKOFF } from "./backoff.ts";
 import { Checks } from "./checks.ts";
@@ -10,6 +10,7 @@ import { Losses } from "./losses.ts";
 import { Placement } from "./placement.ts";
 import type { ReadinessResult } from "./readiness.ts";
 import { decide } from "./selection.ts";
+import { StartLimit } from "./start-limit.ts";
 import { type AppRecord, current, type Store } from "./store.ts";
 import { TaskEvents } from "./task-events.ts";
 import { Tasks } from "./tasks.ts";
@@ -27,6 +28,8 @@ export interface SchedulerOptions {
   readonly mayChange: (appId: string) => boolean;
   /** Something has changed that a deployment may wait for. */
   readonly progressed: (appId: string) => void;
+  /** As long as a task may take to start. */
+  readonly launchTimeoutMs: number;
   readonly log: (message: string) => void;
 }
 
@@ -43,6 +46,7 @@ export class Scheduler {
   readonly #tell: TaskEvents;
   readonly #launcher: Launcher;
   readonly #checks: Checks;
+  readonly #startLimit: StartLimit;
   #closed = false;
 
   constructor(options: SchedulerOptions) {
@@ -57,7 +61,17 @@ export class Scheduler {
       delayOver: (appId) => this.look(appId),
       placed: (appId, instance) => {
         this.#tell.condition(appId, instance, "Provisioned");
+        this.#startLimit.follow(appId, instance);
         void this.#launcher.placed(appId, instance);
+      },
+    });
+    this.#startLimit = new StartLimit({
+      timers: this.#timers,
+      limitMs: options.launchTimeoutMs,
+      expired: (appId, instance) => {
+        options.log(`${instance.id} has not started for ${options.launchTimeoutMs / 1000} s and is ended`);
+        this.kill(appId, instance);
+        this.look(appId);
       },
     });
     this.#losses = new Losses({
@@ -114,9 +128,14 @@ export class Scheduler {
     if (this.#closed) return;
     const record = this.#options.store.apps.get(appId);
     if (record === undefined) return;
-    if (this.#options.mayChange(appId)) this.#reconcile(appId, record);
-    this.#forgetRemoved(appId, record);
-    this.#placement.place(appId, record);
+    try {
+      if (this.#options.mayChange(appId)) this.#reconcile(appId, record);
+      this.#forgetRemoved(appId, record);
+      this.#placement.place(appId, record);
+    } catch (error) {
+      // One application's trouble must not end the daemon, which serves the machine's volumes too.
+      this.#options.log(`${appId}: ${error instanceof Error ? error.stack : error}`);
+    }
     this.#options.progressed(appId);
   }
 
@@ -160,6 +179,8 @@ export class Scheduler {
       // Nothing new but perhaps its health; or the daemon has been away.
       if (status.healthy !== undefined) this.#checks.told(appId, instance, status.healthy, status.message);
       this.#checks.follow(appId, instance);
+      // Since this daemon's start.
+      this.#startLimit.follow(appId, instance);
     }
   }
 
@@ -187,13 +208,16 @@ export class Scheduler {
   }
 
   /** An agent has left: in order, or for good as far as anybody knows. What was lost before a start is waited for anew. */
-  left(agent: string, state: "stopped" | "lost" | "running"): void {
-    const message = state === "lost" ? `Agent ${agent} is unreachable` : `Agent ${agent} removed: it was stopped`;
+  left(agent: string, state: AgentView["state"]): void {
+    const message = state === "stopped" ? `Agent ${agent} removed: it was stopped` : `Agent ${agent} is unreachable`;
     for (const { taskId, appId, instance } of this.#tasks.on(agent)) {
       if (instance.state !== "TASK_UNREACHABLE")
         this.#update(appId, instance, statusNow(taskId, "TASK_UNREACHABLE", message));
       // It may have been replaced by now.
-      if (this.#tasks.find(taskId)?.instance === instance) this.#losses.follow(appId, instance);
+      if (this.#tasks.find(taskId)?.instance !== instance) continue;
+      // Its end was asked for: nobody waits for an agent to come back with it.
+      if (instance.killing || this.#options.store.apps.get(appId)?.removed) this.#remove(appId, instance);
+      else this.#losses.follow(appId, instance);
     }
     this.lookAtAll();
   }

@@ -4,6 +4,9 @@ import type { HealthCheck } from "../definition/app.ts";
 import type { Events } from "./events.ts";
 import { type Instance, taskIdOf } from "./instance.ts";
 
+/** More than all agents together remember. */
+const MOST_ENDED = 100_000;
+
 /** What the stream says of tasks and instances (spec/marathon.md 6.6). */
 export class TaskEvents {
   readonly #events: Events;
@@ -27,7 +30,7 @@ export class TaskEvents {
   }
 
   status(appId: string, instance: Instance, { taskId, state, message }: TaskStatus): void {
-    if (isTerminal(state)) this.#ended.add(taskId);
+    if (isTerminal(state)) this.#noteEnd(taskId);
     this.#events.emit("status_update_event", {
       slaveId: this.agentId(instance.agent),
       taskId,
@@ -62,7 +65,7 @@ export class TaskEvents {
   /** One that was replaced while its agent was away has ended: only its task's id is known. */
   unknownEnded({ taskId, state, timestamp }: TaskStatus): void {
     if (this.#ended.has(taskId) || timestamp < this.#startedAt) return;
-    this.#ended.add(taskId);
+    this.#noteEnd(taskId);
     const instanceId = taskId.replace(/\._app\.\d+$/, "");
     const runSpecId = `/${instanceId.replace(/\.instance-.*$/, "").replaceAll("_", "/")}`;
     this.#events.emit("unknown_instance_terminated_event", { instanceId, runSpecId, condition: conditionOf(state) });
@@ -70,6 +73,12 @@ export class TaskEvents {
 
   appEnded(appId: string): void {
     this.#events.emit("app_terminated_event", { appId });
+  }
+
+  #noteEnd(taskId: string): void {
+    this.#ended.add(taskId);
+    const [oldest] = this.#ended;
+    if (this.#ended.size > MOST_ENDED) this.#ended.delete(oldest as string);
   }
 
   #changed(appId: string, instance: Instance, condition: string): void {

@@ -1,7 +1,8 @@
 import type { DockerInfo, MesosVolume, TaskInfo } from "../../mesos/task.ts";
 import type { AppDefinition, Volume } from "../definition/app.ts";
-import { isMesosCheck, portOf } from "./health.ts";
+import { isMesosCheck } from "./health.ts";
 import { type Instance, taskIdOf } from "./instance.ts";
+import { portsOf, portVariables, variable } from "./ports.ts";
 
 /** Of Mesos' own executor, and of `docker stop`. */
 const GRACE_SECONDS = { MESOS: 3, DOCKER: 5 };
@@ -21,7 +22,7 @@ export function taskInfo(app: AppDefinition, version: string, instance: Instance
     ports: instance.ports,
     volumes: (app.container?.volumes ?? []).flatMap((volume) => mesosVolume(volume) ?? []),
     ...(app.container?.type === "DOCKER" && app.container.docker !== undefined
-      ? { docker: dockerInfo(app, app.container, app.container.docker, instance) }
+      ? { docker: dockerInfo(app, app.container.docker, instance) }
       : {}),
     ...mesosCheck(app, instance),
     killGraceSeconds: app.taskKillGracePeriodSeconds ?? GRACE_SECONDS[app.container?.type ?? "MESOS"],
@@ -29,11 +30,11 @@ export function taskInfo(app: AppDefinition, version: string, instance: Instance
   };
 }
 
-/** The check that the agent makes: an application has at most one. */
+/** The check that the agent makes, where the task listens: an application has at most one. */
 function mesosCheck(app: AppDefinition, instance: Instance): Pick<TaskInfo, "healthCheck"> {
   const check = app.healthChecks.find(isMesosCheck);
   if (check === undefined) return {};
-  const port = portOf(check, instance) ?? 0;
+  const port = check.port ?? portsOf(app, instance)[check.portIndex ?? 0]?.inside ?? 0;
   const { protocol, command, path = "/" } = check;
   const { delaySeconds, intervalSeconds, timeoutSeconds, gracePeriodSeconds, maxConsecutiveFailures } = check;
   const probe =
@@ -48,19 +49,15 @@ function mesosCheck(app: AppDefinition, instance: Instance): Pick<TaskInfo, "hea
 }
 
 function dockerInfo(
-  { networks }: AppDefinition,
-  container: NonNullable<AppDefinition["container"]>,
+  app: AppDefinition,
   { image, forcePullImage, privileged, parameters }: NonNullable<NonNullable<AppDefinition["container"]>["docker"]>,
-  { ports }: Instance,
+  instance: Instance,
 ): DockerInfo {
-  const [network] = networks;
+  const [network] = app.networks;
   const mode = network?.mode === "container/bridge" ? "bridge" : network?.mode === "container" ? network.name : "host";
-  // Those without a port of the machine are not published; the others have theirs in the same order.
-  const published = (container.portMappings ?? []).filter(({ hostPort }) => hostPort !== undefined);
-  const portMappings = published.map(({ containerPort, protocol }, index) => {
-    const hostPort = ports[index] ?? 0;
-    return { containerPort: containerPort === 0 ? hostPort : containerPort, hostPort, protocol };
-  });
+  const portMappings = portsOf(app, instance).flatMap(({ inside, hostPort, protocol }) =>
+    mode === "host" || hostPort === undefined ? [] : [{ containerPort: inside, hostPort, protocol }],
+  );
   return { image, forcePullImage, privileged, parameters, network: mode ?? "bridge", portMappings };
 }
 
@@ -82,20 +79,12 @@ function mesosVolume({ containerPath, mode, external, hostPath }: Volume): Mesos
 function environment(app: AppDefinition, version: string, instance: Instance): Record<string, string> {
   const labels = Object.entries(app.labels)
     .filter(([key, value]) => key.length < LONGEST_LABEL && value.length < LONGEST_LABEL)
-    .map(([key, value]) => [key.toUpperCase().replace(/[^A-Z0-9]/g, "_"), value] as const);
+    .map(([key, value]) => [variable(key), value] as const);
   const decimal = (value: number) => (Number.isInteger(value) ? value.toFixed(1) : String(value));
-  const ports = instance.ports.map(String);
-  const named = (app.portDefinitions ?? app.container?.portMappings ?? []).flatMap(({ name }, index) =>
-    name === undefined || ports[index] === undefined
-      ? []
-      : [[`PORT_${name.toUpperCase().replace(/[^A-Z0-9]/g, "_")}`, ports[index]] as const],
-  );
-  const declared = (app.portDefinitions ?? []).flatMap(({ port }, index) =>
-    ports[index] === undefined ? [] : [[`PORT_${port}`, ports[index]] as const],
-  );
   return {
     MARATHON_APP_ID: app.id,
     MARATHON_APP_VERSION: version,
+    ...(app.container?.type === "DOCKER" ? { MARATHON_APP_DOCKER_IMAGE: app.container.docker?.image ?? "" } : {}),
     MARATHON_APP_RESOURCE_CPUS: decimal(app.cpus),
     MARATHON_APP_RESOURCE_MEM: decimal(app.mem),
     MARATHON_APP_RESOURCE_DISK: decimal(app.disk),
@@ -106,9 +95,7 @@ function environment(app: AppDefinition, version: string, instance: Instance): R
     MESOS_TASK_ID: taskIdOf(instance),
     MESOS_ALLOCATION_ROLE: app.role,
     HOST: instance.agent ?? "",
-    ...(ports.length === 0 ? {} : { PORT: ports[0] as string, PORTS: ports.join(",") }),
-    ...Object.fromEntries(ports.map((port, index) => [`PORT${index}`, port])),
-    ...Object.fromEntries([...declared, ...named]),
+    ...portVariables(portsOf(app, instance)),
     ...Object.fromEntries(Object.entries(app.env).filter(([, value]) => typeof value === "string")),
   };
 }

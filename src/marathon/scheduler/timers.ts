@@ -17,6 +17,10 @@ export class Timers {
     this.#timers.set(key, setTimeout(run, Math.min(ms, LONGEST_MS)));
   }
 
+  has(key: string): boolean {
+    return this.#timers.has(key);
+  }
+
   drop(key: string): void {
     clearTimeout(this.#timers.get(key));
     this.#timers.delete(key);

@@ -19,8 +19,10 @@ export function agentApp(agent: Agent, leave: () => void): Express {
   });
   app.post("/drain", async (_request, response) => {
     await agent.drain();
-    response.json({});
+    // Whoever has asked may have gone meanwhile; that it is to leave holds.
+    if (response.destroyed) return leave();
     response.once("close", leave);
+    response.json(await agent.after(0, 0));
   });
   return app;
 }

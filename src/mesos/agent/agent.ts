@@ -1,26 +1,25 @@
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import type { FaultSpec } from "../../lib/fault.ts";
+import { probePort } from "../../lib/probe.ts";
+import { readFaults } from "../faults/read-faults.ts";
 import { isWithoutIsolator } from "../faults/types.ts";
-import {
-  type AgentConfig,
-  type AgentTask,
-  isTerminal,
-  type TaskInfo,
-  type TaskState,
-  type TaskStatus,
-} from "../task.ts";
-import { forgetContainer } from "./cgroups.ts";
-import { Containers, NO_STATUS } from "./containers.ts";
+import { forgetContainer } from "../host/cgroups.ts";
+import { NO_STATUS } from "../host/container-files.ts";
+import { type AgentConfig, type AgentTask, isTerminal, type TaskInfo, type TaskStatus } from "../task.ts";
+import { Containers } from "./containers.ts";
 import type { DockerContainers } from "./docker-containers.ts";
 import { Dvdcli } from "./dvdcli.ts";
 import { fetchFiles } from "./fetcher.ts";
 import { followHealth } from "./health.ts";
+import { hostBinds } from "./host-volumes.ts";
 import { Isolator } from "./isolator.ts";
 import { Namespace } from "./namespace.ts";
-import { directoryInside, openOutput } from "./sandbox.ts";
-import { type User, userOf } from "./users.ts";
+import { giveTo, sayAsExecutor } from "./sandbox.ts";
+import { environmentOf } from "./task-environment.ts";
+import { readTask, writeTask } from "./task-record.ts";
+import { outcome, statusOf } from "./task-status.ts";
+import { userOf } from "./users.ts";
 
 interface Running extends AgentTask {
   status: TaskStatus;
@@ -28,6 +27,8 @@ interface Running extends AgentTask {
   seq: number;
   /** Ends its health check. */
   unfollow?: () => void;
+  /** Breaks off what it still waits for before it starts. */
+  readonly starting: AbortController;
 }
 
 /** Ended tasks that are still shown, so that their logs can be read. */
@@ -48,7 +49,7 @@ export class Agent {
   #dockerContainers: DockerContainers | undefined;
   #opened: Promise<Namespace> | undefined;
   #seq = 0;
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
 
   constructor(config: AgentConfig, log: (message: string) => void) {
     this.#config = config;
@@ -72,7 +73,12 @@ export class Agent {
     for (const containerId of fs.readdirSync(dir)) {
       const task = readTask(path.join(dir, containerId));
       if (task === undefined) continue;
-      const running: Running = { ...task, killed: task.status.state === "TASK_KILLING", seq: ++this.#seq };
+      const running: Running = {
+        ...task,
+        killed: task.status.state === "TASK_KILLING",
+        seq: ++this.#seq,
+        starting: new AbortController(),
+      };
       this.#tasks.set(task.info.taskId, running);
       if (isTerminal(task.status.state)) continue;
       living.add(containerId);
@@ -89,6 +95,8 @@ export class Agent {
       void this.#docker()
         .then((docker) => docker.adopt(task.containerId, task.directory, ended))
         .catch(() => ended(NO_STATUS));
+    // Whom its end was asked of is not there any more.
+    if (task.killed) this.#terminate(task);
   }
 
   /** Made once, and again when that has failed. */
@@ -103,7 +111,7 @@ export class Agent {
   /** Loaded when it is needed: not every machine has Docker. */
   async #docker(): Promise<DockerContainers> {
     const { DockerContainers: Containers } = await import("./docker-containers.ts");
-    this.#dockerContainers ??= new Containers(this.#config.name, this.#log);
+    this.#dockerContainers ??= new Containers(this.#config, this.#log);
     return this.#dockerContainers;
   }
 
@@ -115,7 +123,15 @@ export class Agent {
     const runs = path.join(workDir, "slaves", id, "frameworks", info.frameworkId, "executors", info.taskId, "runs");
     const directory = path.join(runs, containerId);
     const status = statusOf(info.taskId, "TASK_STAGING", "");
-    const task: Running = { info, status, containerId, directory, killed: false, seq: 0 };
+    const task: Running = {
+      info,
+      status,
+      containerId,
+      directory,
+      killed: false,
+      seq: 0,
+      starting: new AbortController(),
+    };
     fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
     for (const name of ["stdout", "stderr"]) fs.writeFileSync(path.join(directory, name), "");
     fs.mkdirSync(this.#dirs(task).meta, { recursive: true, mode: 0o700 });
@@ -130,26 +146,26 @@ export class Agent {
   /** SIGTERM, and SIGKILL when the grace period is over. */
   kill(taskId: string): void {
     const task = this.#tasks.get(taskId);
-    if (task === undefined || isTerminal(task.status.state)) return;
-    if (!task.killed) {
-      task.killed = true;
-      task.unfollow?.();
-      const wasRunning = task.status.state === "TASK_RUNNING";
-      this.#tell(task, statusOf(taskId, "TASK_KILLING", ""));
-      if (!wasRunning) return;
-    }
-    this.#terminate(task);
+    if (task === undefined || task.killed || isTerminal(task.status.state)) return;
+    task.killed = true;
+    task.unfollow?.();
+    const wasRunning = task.status.state === "TASK_RUNNING";
+    this.#tell(task, statusOf(taskId, "TASK_KILLING", ""));
+    if (wasRunning) this.#terminate(task);
+    else task.starting.abort();
   }
 
   /** The tasks that have changed since; waits for the first change. */
   async after(seq: number, waitMs: number): Promise<{ seq: number; tasks: AgentTask[] }> {
     if (this.#seq <= seq) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, waitMs);
-        this.#waiting.push(() => {
+        const wake = () => {
           clearTimeout(timer);
+          this.#waiting.delete(wake);
           resolve();
-        });
+        };
+        const timer = setTimeout(wake, waitMs);
+        this.#waiting.add(wake);
       });
     }
     const tasks = [...this.#tasks.values()].filter((task) => task.seq > seq);
@@ -161,10 +177,10 @@ export class Agent {
 
   /** Before the agent leaves for good: every task ended, every volume given back. */
   async drain(): Promise<void> {
-    for (const { info } of this.#tasks.values()) this.kill(info.taskId);
-    while ([...this.#tasks.values()].some(({ status }) => !isTerminal(status.state))) {
-      const { seq } = await this.after(this.#seq, 1000);
-      this.#seq = Math.max(this.#seq, seq);
+    const living = () => [...this.#tasks.values()].filter(({ status }) => !isTerminal(status.state));
+    while (living().length > 0) {
+      for (const { info } of living()) this.kill(info.taskId);
+      await this.after(this.#seq, 1000);
     }
     await Promise.all([...this.#cleanups]);
   }
@@ -173,14 +189,17 @@ export class Agent {
 
   async #start(task: Running): Promise<void> {
     const { info, containerId, directory } = task;
+    const { signal } = task.starting;
     try {
-      await fetchFiles(info.fetch, directory);
+      await fetchFiles(info.fetch, directory, signal);
       // As with Mesos, the sandbox is the task's user's; its volumes are whose their files are.
       if (info.user !== undefined && info.docker === undefined) giveTo(directory, userOf(info.user));
       if (info.docker !== undefined) {
-        const dockerInfo = { ...info, docker: info.docker, env: this.#environment(task) };
         this.#starting(task);
-        await (await this.#docker()).start(dockerInfo, containerId, directory, (status) => this.#ended(task, status));
+        const dockerInfo = { ...info, docker: info.docker, env: environmentOf(task, this.#config) };
+        await (await this.#docker()).start(dockerInfo, { containerId, sandbox: directory, signal }, (status) =>
+          this.#ended(task, status),
+        );
         this.#started(task);
         return;
       }
@@ -195,11 +214,15 @@ export class Agent {
         `Starting task ${info.taskId}`,
       ]);
       this.#starting(task);
-      await this.#containers.start({ ...info, env: this.#environment(task) }, this.#dirs(task), binds, (status) =>
-        this.#ended(task, status),
+      await this.#containers.start(
+        { ...info, env: environmentOf(task, this.#config) },
+        this.#dirs(task),
+        binds,
+        (status) => this.#ended(task, status),
       );
       this.#started(task);
     } catch (error) {
+      if (task.killed) return this.#ended(task, NO_STATUS);
       const text = error instanceof Error ? error.message : String(error);
       this.#finish(task, {
         ...statusOf(
@@ -230,32 +253,16 @@ export class Agent {
     task.unfollow = followHealth(healthCheck, {
       run: async (command, timeoutMs) =>
         task.info.docker === undefined
-          ? this.#containers.run(this.#dirs(task), command, this.#environment(task), timeoutMs)
+          ? this.#containers.run(this.#dirs(task), command, environmentOf(task, this.#config), timeoutMs)
           : (await this.#docker()).run(task.containerId, command, timeoutMs),
+      probe: async (probe) =>
+        task.info.docker === undefined ? probePort(probe) : (await this.#docker()).probe(task.containerId, probe),
       tell: (healthy, why = "") => {
         if (task.status.state === "TASK_RUNNING")
           this.#tell(task, { ...task.status, healthy, message: why, timestamp: new Date().toISOString() });
       },
       kill: () => this.kill(taskId),
     });
-  }
-
-  #environment({ info, directory, containerId }: Running): Record<string, string> {
-    const { id, name } = this.#config;
-    return {
-      MESOS_SANDBOX: directory,
-      MESOS_DIRECTORY: directory,
-      MESOS_TASK_ID: info.taskId,
-      MESOS_EXECUTOR_ID: info.taskId,
-      MESOS_CONTAINER_ID: containerId,
-      MESOS_FRAMEWORK_ID: info.frameworkId,
-      MESOS_SLAVE_ID: id,
-      MESOS_SLAVE_PID: `slave(1)@${name}:5051`,
-      MESOS_AGENT_ENDPOINT: `${name}:5051`,
-      MESOS_CHECKPOINT: "1",
-      LIBPROCESS_PORT: "0",
-      ...info.env,
-    };
   }
 
   #terminate(task: Running): void {
@@ -299,11 +306,8 @@ export class Agent {
   #tell(task: Running, status: TaskStatus): void {
     task.status = status;
     task.seq = ++this.#seq;
-    const { info, containerId, directory } = task;
-    const file = path.join(this.#dirs(task).meta, "task.json");
-    fs.writeFileSync(`${file}.new`, JSON.stringify({ info, status, containerId, directory }), { mode: 0o600 });
-    fs.renameSync(`${file}.new`, file);
-    for (const wake of this.#waiting.splice(0)) wake();
+    writeTask(this.#dirs(task).meta, task);
+    for (const wake of [...this.#waiting]) wake();
   }
 
   #dirs({ containerId, directory }: AgentTask): { meta: string; sandbox: string } {
@@ -315,80 +319,8 @@ export class Agent {
     for (const task of ended.slice(0, Math.max(0, ended.length - MOST_ENDED))) {
       this.#tasks.delete(task.info.taskId);
       fs.rmSync(this.#dirs(task).meta, { recursive: true, force: true });
-      fs.rmSync(task.directory, { recursive: true, force: true });
+      // The executor's directory: it has had this one run.
+      fs.rmSync(path.resolve(task.directory, "../.."), { recursive: true, force: true });
     }
-  }
-}
-
-/** Messages of spec/marathon.md 7.1. */
-function outcome({ killed, info }: Running, exit: number): Pick<TaskStatus, "state" | "message"> {
-  const message =
-    exit === NO_STATUS
-      ? "Executor terminated"
-      : exit > 128
-        ? `Command terminated with signal ${SIGNALS[exit - 128] ?? exit - 128}`
-        : `${info.docker === undefined ? "Command" : "Container"} exited with status ${exit}`;
-  if (killed) return { state: "TASK_KILLED", message };
-  return { state: exit === 0 ? "TASK_FINISHED" : "TASK_FAILED", message };
-}
-
-const SIGNALS: Readonly<Record<number, string>> = {
-  6: "Aborted",
-  9: "Killed",
-  11: "Segmentation fault",
-  15: "Terminated",
-};
-
-const statusOf = (taskId: string, state: TaskState, message: string): TaskStatus => ({
-  taskId,
-  state,
-  message,
-  timestamp: new Date().toISOString(),
-});
-
-/** A relative host path is a directory of the sandbox. */
-function hostBinds({ volumes }: TaskInfo, sandbox: string) {
-  return volumes.flatMap(({ source, containerPath, mode }) => {
-    if (!("hostPath" in source)) return [];
-    const relative = !path.isAbsolute(source.hostPath);
-    if (relative && !path.isAbsolute(containerPath))
-      throw new Error(
-        `hostPath '${source.hostPath}' and containerPath '${containerPath}' are both relative: make one absolute`,
-      );
-    if (/\n/.test(source.hostPath + containerPath))
-      throw new Error("a path of a host volume holds a line break: leave it out");
-    const from = relative ? directoryInside(sandbox, source.hostPath) : source.hostPath;
-    const target = path.isAbsolute(containerPath) ? containerPath : directoryInside(sandbox, containerPath);
-    return [{ source: from, target, readOnly: mode === "RO" }];
-  });
-}
-
-function sayAsExecutor(sandbox: string, lines: readonly string[]): void {
-  const fd = openOutput(sandbox, "stdout");
-  fs.writeSync(fd, lines.map((line) => `${line}\n`).join(""));
-  fs.closeSync(fd);
-}
-
-function giveTo(sandbox: string, { uid, gid }: User): void {
-  for (const name of fs.readdirSync(sandbox, { recursive: true, encoding: "utf8" }))
-    fs.lchownSync(path.join(sandbox, name), uid, gid);
-  fs.chownSync(sandbox, uid, gid);
-}
-
-/** Read when they matter: they change while the agent runs, and outlive it. */
-function readFaults(file: string): FaultSpec[] {
-  try {
-    return JSON.parse(fs.readFileSync(file, "utf8")) as FaultSpec[];
-  } catch {
-    return [];
-  }
-}
-
-function readTask(meta: string): AgentTask | undefined {
-  try {
-    return JSON.parse(fs.readFileSync(path.join(meta, "task.json"), "utf8")) as AgentTask;
-  } catch {
-    // Killed before the first word of it: nobody was told of it either.
-    return undefined;
   }
 }

@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { type ProcessId, processId, stillRuns } from "../../lib/process-id.ts";
+import type { Writable } from "node:stream";
+import { kill } from "../../lib/kill.ts";
+import { processId } from "../../lib/process-id.ts";
+import { limitContainer } from "../host/cgroups.ts";
+import { containerFiles, exitStatus, initOf, runs } from "../host/container-files.ts";
 import type { TaskInfo } from "../task.ts";
-import { limitContainer } from "./cgroups.ts";
 import type { Bind } from "./isolator.ts";
 import type { Namespace } from "./namespace.ts";
 import { openOutput } from "./sandbox.ts";
@@ -11,16 +14,6 @@ import { commandAs, userOf } from "./users.ts";
 
 /** How often the end of a task is looked for whose executor is not our child. */
 const POLL_MS = 200;
-
-/** The files of one container beside its sandbox. */
-const files = (meta: string) => ({
-  binds: path.join(meta, "binds"),
-  cgroups: path.join(meta, "cgroups"),
-  executor: path.join(meta, "executor.json"),
-  started: path.join(meta, "started"),
-  unshare: path.join(meta, "unshare.pid"),
-  exit: path.join(meta, "exit"),
-});
 
 export interface ContainerDirs {
   /** Where the executor keeps its files. */
@@ -55,9 +48,9 @@ export class Containers {
   ): Promise<void> {
     const namespace = await this.#namespace();
     const lines = binds.flatMap(({ source, target, readOnly }) => [source, target, readOnly ? "ro" : "rw"]);
-    fs.writeFileSync(files(meta).binds, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 });
+    fs.writeFileSync(containerFiles(meta).binds, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 });
     const groups = limitContainer(path.basename(meta), resources);
-    fs.writeFileSync(files(meta).cgroups, groups.map((line) => `${line}\n`).join(""), { mode: 0o600 });
+    fs.writeFileSync(containerFiles(meta).cgroups, groups.map((line) => `${line}\n`).join(""), { mode: 0o600 });
     const [out, err] = [openOutput(sandbox, "stdout"), openOutput(sandbox, "stderr")];
     const plain = "shell" in command ? ["/bin/sh", "-c", command.shell] : command.argv;
     const argv = user === undefined ? plain : commandAs(userOf(user), plain);
@@ -65,13 +58,17 @@ export class Containers {
     const child = spawn(enter, rest, {
       cwd: sandbox,
       env: environment(env),
-      stdio: ["ignore", out, err, namespace.fd],
+      stdio: ["ignore", out, err, namespace.fd, "pipe"],
       detached: true,
     });
     for (const fd of [out, err]) fs.closeSync(fd);
-    const id = child.pid === undefined ? undefined : processId(child.pid);
-    if (id !== undefined) fs.writeFileSync(files(meta).executor, JSON.stringify(id), { mode: 0o600 });
     this.#watch(child, meta, ended);
+    const id = child.pid === undefined ? undefined : processId(child.pid);
+    if (id !== undefined) fs.writeFileSync(containerFiles(meta).executor, JSON.stringify(id), { mode: 0o600 });
+    // It begins when it is told to, and is told to when the next agent would find it. Should this one die before, it reads
+    // the end of its input and begins nothing that nobody knows of.
+    const go = child.stdio[4] as Writable;
+    go.once("error", () => undefined).end(id === undefined ? "" : "go\n");
   }
 
   /** Watches a task that another agent process had started. */
@@ -87,13 +84,9 @@ export class Containers {
 
   /** To the task, not to those that look after it. False when it is not there yet, so that nobody could hear it. */
   signal({ meta }: ContainerDirs, signal: "SIGTERM" | "SIGKILL"): boolean {
-    const init = fs.existsSync(files(meta).started) ? initOf(meta) : undefined;
+    const init = fs.existsSync(containerFiles(meta).started) ? initOf(meta) : undefined;
     if (init === undefined) return false;
-    try {
-      process.kill(init, signal);
-    } catch {
-      // It has ended.
-    }
+    kill(init, signal);
     return true;
   }
 
@@ -110,7 +103,7 @@ export class Containers {
     const child = spawn("nsenter", words, { env: environment(env), stdio: "ignore", detached: true });
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
-        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+        if (child.pid !== undefined) kill(-child.pid, "SIGKILL");
         resolve("Command timed out");
       }, timeoutMs);
       child.once("error", (error) => {
@@ -135,53 +128,3 @@ const environment = (env: Readonly<Record<string, string>>) => ({
   PATH: process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin",
   ...env,
 });
-
-/** Status of a task without one: its executor was killed. */
-export const NO_STATUS = -1;
-
-function exitStatus(meta: string): number {
-  try {
-    return Number(fs.readFileSync(files(meta).exit, "utf8"));
-  } catch {
-    return NO_STATUS;
-  }
-}
-
-function runs(meta: string): boolean {
-  try {
-    return stillRuns(JSON.parse(fs.readFileSync(files(meta).executor, "utf8")) as ProcessId) === true;
-  } catch {
-    return false;
-  }
-}
-
-/** The first process in the task's namespace, as seen from here. */
-function initOf(meta: string): number | undefined {
-  if (!runs(meta)) return undefined;
-  try {
-    const unshare = fs.readFileSync(files(meta).unshare, "utf8").trim();
-    const children = fs.readFileSync(`/proc/${unshare}/task/${unshare}/children`, "utf8").trim();
-    return children === "" ? undefined : Number(children.split(" ")[0]);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Kills everything that a lost host ran; `metaDir` holds the containers' meta directories. */
-export function killContainers(metaDir: string): void {
-  for (const id of fs.existsSync(metaDir) ? fs.readdirSync(metaDir) : []) {
-    const meta = path.join(metaDir, id);
-    if (!runs(meta)) continue;
-    const pids = [fs.readFileSync(files(meta).unshare, "utf8").trim(), executorOf(meta)];
-    for (const pid of pids) {
-      try {
-        // The namespace of the task dies with the process that made it.
-        process.kill(Number(pid), "SIGKILL");
-      } catch {
-        // It has ended.
-      }
-    }
-  }
-}
-
-const executorOf = (meta: string) => (JSON.parse(fs.readFileSync(files(meta).executor, "utf8")) as ProcessId).pid;

@@ -1,9 +1,15 @@
+import { execFile } from "node:child_process";
 import fs from "node:fs";
+import path from "node:path";
+import type { Readable } from "node:stream";
 import Docker from "dockerode";
-import type { DockerInfo, TaskInfo } from "../task.ts";
-import { AGENT_LABEL, containerOptions } from "./docker-options.ts";
+import { type PortProbe, probePort } from "../../lib/probe.ts";
+import type { AgentConfig, DockerInfo, TaskInfo } from "../task.ts";
+import { containerOptions } from "./docker-options.ts";
 import { openOutput } from "./sandbox.ts";
 
+/** How long a registry may keep a container from the image that is here (ms). */
+const PULL_MS = 60_000;
 /**
  * DOCKER containers of an agent, on the machine's Docker engine (spec/marathon.md 3.7, 7). Volumes go through the engine and the
  * volume driver that it knows by itself, as with Mesos: dvdcli has no part in it.
@@ -11,18 +17,20 @@ import { openOutput } from "./sandbox.ts";
 export class DockerContainers {
   readonly #docker = new Docker();
   readonly #agent: string;
+  /** mesos-probe.js */
+  readonly #prober: string;
   readonly #log: (message: string) => void;
 
-  constructor(agent: string, log: (message: string) => void) {
-    this.#agent = agent;
+  constructor({ name, executor }: Pick<AgentConfig, "name" | "executor">, log: (message: string) => void) {
+    this.#agent = name;
+    this.#prober = path.join(path.dirname(executor), "mesos-probe.js");
     this.#log = log;
   }
 
-  /** Throws what becomes the task's failure. `ended` is called with the exit status. */
+  /** Throws what becomes the task's failure. `ended` is called with the exit status; `signal` breaks off a pull. */
   async start(
     info: TaskInfo & { docker: DockerInfo },
-    containerId: string,
-    sandbox: string,
+    { containerId, sandbox, signal }: { containerId: string; sandbox: string; signal: AbortSignal },
     ended: (status: number) => void,
   ): Promise<void> {
     const { image, forcePullImage } = info.docker;
@@ -33,7 +41,8 @@ export class DockerContainers {
         () => true,
         () => false,
       );
-    if (!local || forcePullImage) await this.#pull(image, local);
+    if (!local || forcePullImage) await this.#pull(image, local, signal);
+    signal.throwIfAborted();
     const container = await this.#docker.createContainer(
       containerOptions({ info, name: nameOf(containerId), sandbox, agent: this.#agent }),
     );
@@ -80,19 +89,44 @@ export class DockerContainers {
     }
   }
 
-  async #pull(image: string, local: boolean): Promise<void> {
+  /** Looks at a port of the network that a container is in; answers what is wrong, undefined when all is well. */
+  async probe(containerId: string, probe: PortProbe): Promise<string | undefined> {
+    const { HostConfig, State } = await this.#docker.getContainer(nameOf(containerId)).inspect();
+    if (HostConfig.NetworkMode === "host") return probePort(probe);
+    const words = [`--net=/proc/${State.Pid}/ns/net`, process.execPath, this.#prober, JSON.stringify(probe)];
+    return new Promise((resolve) =>
+      execFile("nsenter", words, (error, stdout, stderr) =>
+        resolve(error === null ? undefined : stdout.trim() || stderr.trim()),
+      ),
+    );
+  }
+
+  async #pull(image: string, local: boolean, signal: AbortSignal): Promise<void> {
     try {
-      const stream = await this.#docker.pull(image);
-      await new Promise<void>((resolve, reject) =>
-        this.#docker.modem.followProgress(stream, (error) => (error === null ? resolve() : reject(error))),
-      );
+      await this.#pulled(image, local ? AbortSignal.any([signal, AbortSignal.timeout(PULL_MS)]) : signal);
     } catch (error) {
-      if (!local) throw error;
+      if (!local || signal.aborted) throw error;
       // On a dev box the registry is often out of reach; the image that is here does.
       this.#log(
         `image ${image} cannot be pulled, the local one is used: ${error instanceof Error ? error.message : error}`,
       );
     }
+  }
+
+  #pulled(image: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const abort = () => reject(signal.reason);
+      if (signal.aborted) return abort();
+      signal.addEventListener("abort", abort, { once: true });
+      this.#docker
+        .pull(image)
+        .then((stream) => {
+          signal.addEventListener("abort", () => (stream as Readable).destroy(), { once: true });
+          this.#docker.modem.followProgress(stream, (error) => (error === null ? resolve() : reject(error)));
+        })
+        .catch(reject);
+      return undefined;
+    });
   }
 
   async #follow(
@@ -118,10 +152,3 @@ export class DockerContainers {
 }
 
 const nameOf = (containerId: string) => `mesos-${containerId}`;
-
-/** Removes at once what an agent has on the Docker engine: its host is lost. */
-export async function killDockerContainers(agent: string): Promise<void> {
-  const docker = new Docker();
-  const found = await docker.listContainers({ all: true, filters: { label: [`${AGENT_LABEL}=${agent}`] } });
-  await Promise.all(found.map(({ Id }) => docker.getContainer(Id).remove({ force: true })));
-}

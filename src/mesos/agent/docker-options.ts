@@ -1,10 +1,9 @@
 import path from "node:path";
 import type Docker from "dockerode";
+import { AGENT_LABEL } from "../host/docker-engine.ts";
 import type { DockerInfo, TaskInfo } from "../task.ts";
 import { applyParameters } from "./docker-parameters.ts";
 
-/** On every container of ours: whose it is, and which task. */
-export const AGENT_LABEL = "rexray-sim.agent";
 const TASK_LABEL = "MESOS_TASK_ID";
 const SANDBOX = "/mnt/mesos/sandbox";
 
@@ -32,7 +31,6 @@ export function containerOptions({ info, name, sandbox, agent }: ContainerReques
       ...env,
       MESOS_SANDBOX: SANDBOX,
       MESOS_CONTAINER_NAME: name,
-      MARATHON_APP_DOCKER_IMAGE: docker.image,
     }),
     Labels: { [TASK_LABEL]: info.taskId, [AGENT_LABEL]: agent },
     ...(user === undefined ? {} : { User: user }),

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import type { FaultSpec } from "../../lib/fault.ts";
+import { kill } from "../../lib/kill.ts";
 import { wrapped } from "../faults/types.ts";
 import type { Namespace } from "./namespace.ts";
 
@@ -15,6 +16,13 @@ export interface DvdcliOptions {
   readonly unmountTimeoutSeconds: number;
 }
 
+/**
+ * What is begun for an agent ends with it, with all that it has started itself: a mount that comes late would take the volume
+ * from whoever has it by then. (The process namespace is what has the whole tree end.)
+ */
+const DIE_WITH_AGENT = ["setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork", "--kill-child"];
+
+/** Calls dvdcli. */
 export class Dvdcli {
   readonly #options: DvdcliOptions;
 
@@ -42,7 +50,7 @@ export class Dvdcli {
     const namespace = await this.#options.namespace();
     const words = [program, order, `--volumedriver=${driver}`, `--volumename=${name}`, ...more];
     const real = wrapped({ order, words }, this.#options.faults());
-    const [enter = "", ...rest] = namespace.enter(real);
+    const [enter = "", ...rest] = namespace.enter([...DIE_WITH_AGENT, ...real]);
     // The user's may lead to the machine's own sockets; the agent's are where dvdcli looks by itself.
     const { REXRAY_SIM_PLUGIN_DIR: _, ...env } = process.env;
     const child = spawn(enter, rest, {
@@ -56,7 +64,7 @@ export class Dvdcli {
     child.stderr?.setEncoding("utf8").on("data", (part: string) => (err += part));
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+        if (child.pid !== undefined) kill(-child.pid, "SIGKILL");
         reject(new Error(`'${order}' timed out in ${duration(limit)}`));
       }, limit * 1000);
       child.once("error", (error) => {

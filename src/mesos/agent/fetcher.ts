@@ -9,6 +9,9 @@ import { directoryInside } from "./sandbox.ts";
 
 const execute = promisify(execFile);
 
+/** As Mesos' `--fetcher_stall_timeout` (ms). */
+const STALL_MS = 60_000;
+
 /** How to unpack what has such a name into a directory: a program and its arguments. */
 const ARCHIVES: readonly { readonly name: RegExp; readonly words: (file: string, dir: string) => string[] }[] = [
   {
@@ -20,17 +23,21 @@ const ARCHIVES: readonly { readonly name: RegExp; readonly words: (file: string,
 ];
 
 /** Brings a task's files into its sandbox (spec/marathon.md 7.3). Throws what becomes the task's failure. */
-export async function fetchFiles(files: readonly FetchedFile[], sandbox: string): Promise<void> {
+export async function fetchFiles(files: readonly FetchedFile[], sandbox: string, signal: AbortSignal): Promise<void> {
   for (const file of files) {
     try {
-      await fetchFile(file, sandbox);
+      await fetchFile(file, sandbox, signal);
     } catch (error) {
       throw new Error(`Failed to fetch '${withoutPassword(file.uri)}': ${withoutPassword(reasonOf(error))}`);
     }
   }
 }
 
-async function fetchFile({ uri, extract, executable, destPath }: FetchedFile, sandbox: string): Promise<void> {
+async function fetchFile(
+  { uri, extract, executable, destPath }: FetchedFile,
+  sandbox: string,
+  signal: AbortSignal,
+): Promise<void> {
   const url = URL.canParse(uri) ? new URL(uri) : undefined;
   const name = path.basename(url === undefined ? uri : decodeURIComponent(url.pathname));
   const target = path.join(sandbox, destPath ?? name);
@@ -39,25 +46,38 @@ async function fetchFile({ uri, extract, executable, destPath }: FetchedFile, sa
   directoryInside(sandbox, path.dirname(path.relative(sandbox, target)));
   // It may be a link out of an archive that was fetched before.
   await fs.promises.rm(target, { force: true });
-  if (url?.protocol === "http:" || url?.protocol === "https:") await download(url, target);
-  else if (url === undefined || url.protocol === "file:") await copy(url?.pathname ?? uri, target);
+  if (url?.protocol === "http:" || url?.protocol === "https:") await download(url, target, signal);
+  else if (url === undefined || url.protocol === "file:") await copy(url?.pathname ?? uri, target, signal);
   else throw new Error(`files are fetched by http, https, file and from paths, not by ${url.protocol}`);
   if (executable) await fs.promises.chmod(target, 0o755);
   const archive = extract && !executable ? ARCHIVES.find((one) => one.name.test(name)) : undefined;
   if (archive === undefined) return;
   const [program = "", ...words] = archive.words(target, path.dirname(target));
-  await execute(program, words);
+  await execute(program, words, { signal });
 }
 
-async function download(url: URL, target: string): Promise<void> {
-  const response = await fetch(url);
-  if (!response.ok || response.body === null) throw new Error(`HTTP status ${response.status}`);
-  await pipeline(Readable.fromWeb(response.body), fs.createWriteStream(target));
+async function download(url: URL, target: string, signal: AbortSignal): Promise<void> {
+  const stalled = new AbortController();
+  const stall = () => stalled.abort(new Error(`nothing has come for ${STALL_MS / 1000} s`));
+  let timer = setTimeout(stall, STALL_MS);
+  try {
+    const response = await fetch(url, { signal: AbortSignal.any([signal, stalled.signal]) });
+    if (!response.ok || response.body === null) throw new Error(`HTTP status ${response.status}`);
+    const body = Readable.fromWeb(response.body);
+    body.on("data", () => {
+      clearTimeout(timer);
+      timer = setTimeout(stall, STALL_MS);
+    });
+    await pipeline(body, fs.createWriteStream(target));
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
-async function copy(from: string, target: string): Promise<void> {
+/** In pieces: what hangs or never ends (a file system that is away, a device) can be broken off. */
+async function copy(from: string, target: string, signal: AbortSignal): Promise<void> {
   if (!path.isAbsolute(from)) throw new Error("it is neither a URL nor an absolute path");
-  await fs.promises.copyFile(from, target);
+  await pipeline(fs.createReadStream(from), fs.createWriteStream(target), { signal });
 }
 
 /** The failure is shown to many. */

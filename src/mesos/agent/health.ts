@@ -1,10 +1,12 @@
-import { probeHealth, probeTcp } from "../../lib/probe.ts";
+import type { PortProbe } from "../../lib/probe.ts";
 import type { TaskHealthCheck } from "../task.ts";
 
 /** What a health check needs of the container that it looks at. */
 export interface HealthContext {
   /** Runs a shell command inside; answers what is wrong, undefined when its status is 0. */
   readonly run: (command: string, timeoutMs: number) => Promise<string | undefined>;
+  /** Looks at a port of the network that the container is in. */
+  readonly probe: (probe: PortProbe) => Promise<string | undefined>;
   /** After a check that says something new. */
   readonly tell: (healthy: boolean, why: string | undefined) => void;
   /** There were too many failures. */
@@ -15,7 +17,8 @@ export interface HealthContext {
  * The health check of one task (spec/marathon.md 6.7): failures within the grace period count only after a first success; the
  * last of the consecutive failures that are allowed kills the task. Answers how to end it.
  */
-export function followHealth(check: TaskHealthCheck, { run, tell, kill }: HealthContext): () => void {
+export function followHealth(check: TaskHealthCheck, context: HealthContext): () => void {
+  const { tell, kill } = context;
   const began = performance.now();
   const graceMs = (check.delaySeconds + check.gracePeriodSeconds) * 1000;
   const timeoutMs = Math.max(1, check.timeoutSeconds) * 1000;
@@ -24,7 +27,7 @@ export function followHealth(check: TaskHealthCheck, { run, tell, kill }: Health
   let ended = false;
   let timer: NodeJS.Timeout;
   const look = async () => {
-    const why = await ask(check, timeoutMs, run);
+    const why = await ask(check, timeoutMs, context);
     if (ended) return;
     const forgiven = why !== undefined && known === undefined && performance.now() - began < graceMs;
     if (!forgiven) {
@@ -46,7 +49,10 @@ export function followHealth(check: TaskHealthCheck, { run, tell, kill }: Health
   };
 }
 
-function ask({ probe }: TaskHealthCheck, timeoutMs: number, run: HealthContext["run"]): Promise<string | undefined> {
-  if ("command" in probe) return run(probe.command, timeoutMs);
-  return "path" in probe ? probeHealth({ ...probe, timeoutMs }) : probeTcp(probe.port, timeoutMs);
+function ask(
+  { probe }: TaskHealthCheck,
+  timeoutMs: number,
+  context: Pick<HealthContext, "run" | "probe">,
+): Promise<string | undefined> {
+  return "command" in probe ? context.run(probe.command, timeoutMs) : context.probe({ ...probe, timeoutMs });
 }

@@ -46,10 +46,10 @@ case $1 in
   cd "$sandbox" || exit 125
   # The first process of a namespace gets only the signals that it asks for.
   trap 'kill -TERM -"$child" 2>/dev/null' TERM
-  # The files in META are nobody else's; the task's own are as usual.
-  { umask 022 && exec setsid "$@"; } &
+  # The files in META are nobody else's; the task's own are as usual. It can be asked to end when its process group is there.
+  # shellcheck disable=SC2016
+  exec setsid sh -c ': >"$0"; umask 022; exec "$@"' "$meta/started" "$@" &
   child=$!
-  : >"$meta/started"
   while :; do
     wait "$child"
     status=$?
@@ -60,11 +60,14 @@ case $1 in
   meta=$2
   shift
   umask 077
-  # The agent's namespace is nothing to a task.
-  exec 3<&-
+  # Not before the agent has written down that we are there; nothing at all when it dies over it.
+  read -r _ <&4 || exit 125
+  # The agent's descriptors are nothing to a task.
+  exec 3<&- 4<&-
   # From here on, and for all that is started from here.
   while read -r group; do echo $$ >"$group"; done <"$meta/cgroups"
-  unshare --mount --propagation=slave --pid --fork --kill-child --mount-proc "$0" --init "$@" &
+  # All of it ends with us: what nobody watches must not run.
+  setpriv --pdeathsig=KILL unshare --mount --propagation=slave --pid --fork --kill-child --mount-proc "$0" --init "$@" &
   echo $! >"$meta/unshare.pid"
   echo "Forked command at $!"
   wait $!

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import type { User } from "./users.ts";
 
 /*
  * What is in a sandbox is the task's, or comes from an archive of anybody's: a symbolic link there must not have the agent,
@@ -44,4 +45,18 @@ function realOf(file: string): string {
   } catch {
     return "";
   }
+}
+
+/** Lines of the executor, in the task's standard output. */
+export function sayAsExecutor(sandbox: string, lines: readonly string[]): void {
+  const fd = openOutput(sandbox, "stdout");
+  fs.writeSync(fd, lines.map((line) => `${line}\n`).join(""));
+  fs.closeSync(fd);
+}
+
+/** Makes all of a sandbox a user's. */
+export function giveTo(sandbox: string, { uid, gid }: User): void {
+  for (const name of fs.readdirSync(sandbox, { recursive: true, encoding: "utf8" }))
+    fs.lchownSync(path.join(sandbox, name), uid, gid);
+  fs.chownSync(sandbox, uid, gid);
 }

@@ -1,15 +1,18 @@
-import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { replaceFile } from "../../lib/atomic-file.ts";
 import { SimError } from "../../lib/errors.ts";
 import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
+import { KeyedMutex } from "../../lib/mutex.ts";
 import type { AgentState, AgentStatus, AgentsApi } from "../agents-api.ts";
 import { AGENT_FAULTS, awayBy } from "../faults/types.ts";
 import type { AgentConfig, AgentTask, Resources, TaskInfo } from "../task.ts";
 import { AgentClient } from "./agent-client.ts";
-import { hasDocker, killAgent, pidOf, recordPid, runDirOf, settingsFile } from "./processes.ts";
+import { AgentStates } from "./agent-states.ts";
+import { Ear } from "./ear.ts";
+import { EngineWatch } from "./engine-watch.ts";
+import { killAgent, pidOf, runDirOf, startAgent, sweepContainers } from "./processes.ts";
 
 /** An agent as it is configured. */
 export interface AgentSettings {
@@ -31,12 +34,15 @@ export interface AgentsOptions {
   /** Where mesos-agent.js, mesos-executor.sh and dvdcli.js lie. */
   readonly binDir: string;
   readonly dvdcli: string | undefined;
+  /** As long as an agent may be silent before it is taken for unreachable (s). */
+  readonly timeoutSeconds: number;
   /** Where a simulated host's volumes are mounted. */
   readonly volumesDir: (host: string) => string;
   /** Serves the volumes of a simulated host in this directory of sockets. */
   readonly servePlugins: (host: string, dir: string) => Promise<{ close(): Promise<void> }>;
-  /** Fences a host's storage. */
+  /** Fences a host's storage: it can neither write any more nor have anything mounted, until it is back. */
   readonly loseHost: (host: string) => Promise<void>;
+  readonly hostIsBack: (host: string) => void;
   readonly log: (message: string) => void;
 }
 
@@ -46,24 +52,23 @@ export interface AgentListener {
   readonly task: (agent: string, task: AgentTask) => void;
   /** All that an agent knows has been told: tasks that it does not know are gone. */
   readonly known: (agent: string, taskIds: ReadonlySet<string>) => void;
-  /** stopped: its tasks were ended in order; lost: nobody knows. */
+  /** stopped: its tasks were ended in order; lost: they died with it; unreachable: nobody knows. */
   readonly left: (agent: string, state: AgentState) => void;
+  /** What waits may find a place now. */
+  readonly lookAgain: () => void;
 }
 
 interface Member {
   readonly settings: AgentSettings;
   readonly config: AgentConfig;
   readonly client: AgentClient;
-  /** As it has told them. */
-  readonly tasks: Map<string, AgentTask>;
-  state: AgentState;
-  since: string;
+  readonly ear: Ear;
   pid: number | null;
+  /** Breaks off a stop that is under way. */
+  stopping?: AbortController;
   plugins?: { close(): Promise<void> };
 }
 
-const WAIT_MS = 10_000;
-const RESTART_MS = 300;
 /** How long an agent may take to answer and leave, and how often it is looked for. */
 const LEAVE_MS = 10_000;
 const LOOK_MS = 20;
@@ -74,13 +79,18 @@ export class Agents implements AgentsApi, FaultFamily {
   readonly kinds = AGENT_FAULTS;
   readonly #options: AgentsOptions;
   readonly #members: readonly Member[];
+  readonly #states: AgentStates;
+  /** An agent's orders wait for each other. */
+  readonly #orders = new KeyedMutex();
+  readonly #engine = new EngineWatch();
   #listener: AgentListener | undefined;
   #faults: readonly FaultSpec[] = [];
   #closed = false;
 
+  /** Throws state_corrupt. */
   constructor(options: AgentsOptions) {
     this.#options = options;
-    const known = readStates(this.#file);
+    this.#states = new AgentStates(path.join(options.stateDir, "agents.json"));
     this.#members = options.agents.map((settings, index) => {
       const run = runDirOf(options.runDir, settings.name);
       const config: AgentConfig = {
@@ -97,87 +107,108 @@ export class Agents implements AgentsApi, FaultFamily {
         unmountTimeoutSeconds: 600,
       };
       const client = new AgentClient(config.socket);
-      const { state = "running", since = now() } = known[settings.name] ?? {};
-      return { settings, config, client, tasks: new Map(), state, since, pid: null };
+      const { name } = settings;
+      const ear = new Ear({
+        client,
+        timeoutMs: options.timeoutSeconds * 1000,
+        task: (task) => this.#listener?.task(name, task),
+        known: (taskIds) => this.#orders.run(name, () => this.#heard(name, taskIds)),
+        silent: () => this.#orders.run(name, () => this.#silent(name)),
+        revive: () => this.#revive(name),
+        log: (message) => options.log(`agent ${name}: ${message}`),
+      });
+      return { settings, config, client, ear, pid: null };
     });
   }
 
-  /** Serves every agent's plugins and starts those agents that are to run. */
+  /** Serves every agent's plugins, starts those agents that are to run, and ends what others have left to do. */
   async start(listener: AgentListener): Promise<void> {
     this.#listener = listener;
+    await this.#engine.start(() => listener.lookAgain());
     for (const member of this.#members) {
+      const { name } = member.settings;
       fs.mkdirSync(member.config.pluginDir, { recursive: true, mode: 0o755 });
       fs.mkdirSync(member.config.workDir, { recursive: true, mode: 0o755 });
-      member.plugins = await this.#options.servePlugins(member.settings.name, member.config.pluginDir);
-      if (member.state === "running") void this.#keep(member);
+      member.plugins = await this.#options.servePlugins(name, member.config.pluginDir);
+      member.pid = pidOf(member.config);
+      const { state } = this.#states.of(name);
+      if (state === "running") member.ear.listen();
+      // The daemon may have died between the word and the deed. Unreachable ones wait for the faults to be known.
+      else if (state === "lost") await this.#orders.run(name, () => this.#gone(member));
+      else if (state === "stopped") this.#inBackground(name, () => this.#leave(member));
+      else listener.left(name, state);
     }
   }
 
   list(): AgentView[] {
-    return this.#members.map(({ settings, config, state, since, pid }) => ({
+    return this.#members.map(({ settings, config, pid }) => ({
       ...settings,
       id: config.id,
       workDir: config.workDir,
-      docker: hasDocker(),
-      state,
-      since,
+      docker: this.#engine.answers,
+      ...this.#states.of(settings.name),
       pid,
     }));
   }
 
-  /** All that the agent has told of; those that have ended too. */
+  /** What the agent has told of; of those that have ended only the last ones. */
   tasks(agent: string): readonly AgentTask[] {
-    return [...this.#member(agent).tasks.values()];
+    return this.#member(agent).ear.tasks;
   }
 
-  /** Throws when the agent's process does not answer. */
+  /** Throws when the agent cannot be reached. */
   async launch(agent: string, info: TaskInfo): Promise<void> {
-    await this.#member(agent).client.launch(info);
+    await this.#reachable(agent).client.launch(info);
   }
 
+  /** Throws when the agent cannot be reached. */
   async kill(agent: string, taskId: string): Promise<void> {
-    await this.#member(agent).client.kill(taskId);
+    await this.#reachable(agent).client.kill(taskId);
   }
 
-  /** Graceful: tasks are ended, volumes given back, then the agent leaves. Throws not_found. */
+  /** Graceful: tasks are ended, volumes given back, then the agent leaves. Throws not_found, unavailable. */
   async stop(agent: string): Promise<void> {
     const member = this.#member(agent);
-    if (member.state !== "running") return;
-    await this.#become(member, "stopped");
-    await member.client.drain().catch((error) => this.#options.log(`agent ${agent}: ${String(error)}`));
-    this.#listener?.left(agent, "stopped");
+    await this.#orders.run(agent, async () => {
+      const state = this.#stateOf(member);
+      if (state === "stopped") return;
+      if (state !== "running")
+        throw new SimError(
+          "unavailable",
+          `${agent} cannot leave in order: it is ${state}; \`rexray-sim agent kill ${agent}\` ends what it may still run`,
+        );
+      await this.#states.set(agent, "stopped");
+      await this.#leave(member);
+    });
   }
 
   /** The host is lost: its processes die at once, its storage is fenced, what it had mapped stays mapped. Throws not_found. */
   async lose(agent: string): Promise<void> {
     const member = this.#member(agent);
-    if (member.state === "lost") return;
-    await this.#become(member, "lost");
-    await killAgent(member.config);
-    await this.#options.loseHost(agent);
-    this.#listener?.left(agent, "lost");
-  }
-
-  /** Nobody listens to it any more; it does not know. */
-  async #cutOff(agent: string): Promise<void> {
-    const member = this.#member(agent);
-    if (member.state === "lost") return;
-    await this.#become(member, "lost");
-    this.#listener?.left(agent, "lost");
+    // It need not wait for tasks that take their time to end.
+    member.stopping?.abort();
+    await this.#orders.run(agent, async () => {
+      if (this.#stateOf(member) === "lost") return;
+      await this.#states.set(agent, "lost");
+      await this.#gone(member);
+    });
   }
 
   /** Throws not_found, and unavailable when a fault keeps it away. */
   async restart(agent: string): Promise<void> {
     const member = this.#member(agent);
-    if (member.state === "running") return;
-    const fault = this.#faults.find((one) => awayBy([one]) !== undefined && one.target === agent);
-    if (fault !== undefined)
-      throw new SimError(
-        "unavailable",
-        `${agent} cannot be started: fault ${fault.name} keeps it lost; \`rexray-sim fault rm ${fault.name}\` brings it back`,
-      );
-    await this.#become(member, "running");
-    void this.#keep(member);
+    await this.#orders.run(agent, async () => {
+      const fault = this.#faults.find((one) => awayBy([one]) !== undefined && one.target === agent);
+      if (this.#stateOf(member) === "running") return;
+      if (fault !== undefined)
+        throw new SimError(
+          "unavailable",
+          `${agent} cannot be started: fault ${fault.name} keeps it away; \`rexray-sim fault rm ${fault.name}\` brings it back`,
+        );
+      this.#options.hostIsBack(agent);
+      await this.#states.set(agent, "running");
+      if (!this.#closed) member.ear.listen();
+    });
   }
 
   targets(): string[] {
@@ -192,18 +223,27 @@ export class Agents implements AgentsApi, FaultFamily {
       await replaceFile(config.faultsFile, JSON.stringify(faults.filter(({ target }) => target === settings.name)));
     }
     // A fault may be on an agent that the configuration has no more.
-    for (const name of this.targets()) {
+    for (const member of this.#members) {
+      const { name } = member.settings;
       const on = ({ target }: FaultSpec) => target === name;
       const away = awayBy(faults.filter(on));
+      const before = awayBy(removed.filter(on));
       if (away === "host") await this.lose(name);
-      else if (away === "network") await this.#cutOff(name);
-      else if (awayBy(removed.filter(on)) !== undefined) await this.restart(name);
+      else if (away === "network") await this.#cutOff(member);
+      else if (before !== undefined && KEPT[before] === this.#stateOf(member)) await this.restart(name);
+      // It was silent when the last daemon ended.
+      else if (this.#stateOf(member) === "unreachable" && !member.ear.listens) member.ear.listen();
     }
   }
 
   /** @param drain end all tasks and agents too; else they go on, for the next daemon to find */
   async close({ drain }: { drain: boolean }): Promise<void> {
     this.#closed = true;
+    this.#engine.stop();
+    for (const { ear, stopping } of this.#members) {
+      ear.stop();
+      stopping?.abort();
+    }
     if (drain) await Promise.all(this.#members.map((member) => this.#end(member)));
     await Promise.all(this.#members.map(({ plugins }) => plugins?.close()));
   }
@@ -213,58 +253,102 @@ export class Agents implements AgentsApi, FaultFamily {
     const { name } = config;
     const end = Date.now() + LEAVE_MS;
     while (pidOf(config) !== null && Date.now() < end) {
-      await client.drain().catch((error) => this.#options.log(`agent ${name}: ${String(error)}`));
+      await client
+        .drain(AbortSignal.timeout(Math.max(1, end - Date.now())))
+        .catch((error) => this.#options.log(`agent ${name}: ${String(error)}`));
       for (let i = 0; i < LEAVE_LOOKS && pidOf(config) !== null; i++) await pause(LOOK_MS);
     }
-    if (pidOf(config) !== null) await killAgent(config);
+    await killAgent(config);
+    await sweepContainers(config);
   }
 
-  /** Listens to an agent as long as it is to run; starts its process whenever nobody answers. */
-  async #keep(member: Member): Promise<void> {
-    let seq = 0;
-    while (member.state === "running" && !this.#closed) {
+  /** It ends its tasks and leaves; in the end it has left, whatever became of its process meanwhile. */
+  async #leave(member: Member): Promise<void> {
+    const { config, ear, client } = member;
+    ear.stop();
+    const stopping = new AbortController();
+    member.stopping = stopping;
+    while (pidOf(config) !== null && !stopping.signal.aborted && !this.#closed) {
       try {
-        const answer = await member.client.tasks(seq, seq === 0 ? 0 : WAIT_MS);
-        if (member.state !== "running" || this.#closed) return;
-        for (const task of answer.tasks) {
-          member.tasks.set(task.info.taskId, task);
-          this.#listener?.task(member.settings.name, task);
-        }
-        if (seq === 0) {
-          member.pid = pidOf(member.config);
-          this.#listener?.known(member.settings.name, new Set(answer.tasks.map(({ info }) => info.taskId)));
-        }
-        seq = Math.max(answer.seq, 1);
-      } catch {
-        if (this.#closed || member.state !== "running") return;
-        // A process that is there and starting must not get a rival.
-        if (pidOf(member.config) === null) await this.#spawn(member);
-        seq = 0;
-        await pause(RESTART_MS);
+        ear.note(await client.drain(stopping.signal));
+        for (let i = 0; i < LEAVE_LOOKS && pidOf(config) !== null; i++) await pause(LOOK_MS);
+      } catch (error) {
+        if (!stopping.signal.aborted) this.#options.log(`agent ${config.name}: ${String(error)}`);
+        await pause(LOOK_MS);
       }
     }
+    delete member.stopping;
+    if (stopping.signal.aborted || this.#closed) return;
+    // One that was killed over it has left tasks behind.
+    await killAgent(config);
+    await sweepContainers(config);
+    member.pid = null;
+    this.#listener?.left(config.name, "stopped");
   }
 
-  async #spawn({ config }: Member): Promise<void> {
-    const file = settingsFile(config);
-    await replaceFile(file, JSON.stringify(config));
-    const log = fs.openSync(path.join(config.workDir, "agent.log"), "a", 0o600);
-    const program = path.join(this.#options.binDir, "mesos-agent.js");
-    const child = spawn(process.execPath, [program, file], { stdio: ["ignore", log, log], detached: true, cwd: "/" });
-    child.once("error", (error) => this.#options.log(`agent ${config.name}: ${error.message}`));
-    child.unref();
-    fs.closeSync(log);
-    if (child.pid !== undefined) recordPid(config, child.pid);
+  /** The deed to the word that a host is lost; done again, it changes nothing. */
+  async #gone(member: Member): Promise<void> {
+    const { config, ear } = member;
+    ear.stop();
+    await killAgent(config);
+    await this.#options.loseHost(config.name);
+    member.pid = null;
+    this.#listener?.left(config.name, "lost");
+    // Processes that waited for their volume die of the fence.
+    await sweepContainers(config);
   }
 
-  async #become(member: Member, state: AgentState): Promise<void> {
+  /** Nobody listens to it any more; it does not know. */
+  async #cutOff(member: Member): Promise<void> {
+    const { name } = member.settings;
+    await this.#orders.run(name, async () => {
+      member.ear.stop();
+      if (this.#stateOf(member) !== "running") return;
+      await this.#states.set(name, "unreachable");
+      this.#listener?.left(name, "unreachable");
+    });
+  }
+
+  async #silent(name: string): Promise<void> {
+    const member = this.#member(name);
+    if (this.#stateOf(member) !== "running" || this.#closed) return;
+    const { timeoutSeconds, log } = this.#options;
+    log(`agent ${name} has not answered for ${timeoutSeconds} s and is taken for unreachable`);
+    await this.#states.set(name, "unreachable");
+    this.#listener?.left(name, "unreachable");
+  }
+
+  async #heard(name: string, taskIds: ReadonlySet<string>): Promise<void> {
+    const member = this.#member(name);
+    if (!member.ear.listens) return;
+    if (this.#stateOf(member) === "unreachable") await this.#states.set(name, "running");
     member.pid = pidOf(member.config);
-    member.state = state;
-    member.since = now();
-    const states = Object.fromEntries(
-      this.#members.map(({ settings, ...rest }) => [settings.name, { state: rest.state, since: rest.since }]),
-    );
-    await replaceFile(this.#file, JSON.stringify(states));
+    this.#listener?.known(name, taskIds);
+  }
+
+  /** A process that is there and starting must not get a rival. */
+  async #revive(name: string): Promise<void> {
+    const { config } = this.#member(name);
+    if (pidOf(config) !== null) return;
+    await this.#orders.run(name, async () => {
+      if (!this.#member(name).ear.listens || pidOf(config) !== null || this.#closed) return;
+      await startAgent(config, path.join(this.#options.binDir, "mesos-agent.js"), this.#options.log);
+    });
+  }
+
+  #inBackground(name: string, order: () => Promise<void>): void {
+    this.#orders.run(name, order).catch((error) => this.#options.log(`agent ${name}: ${String(error)}`));
+  }
+
+  #stateOf({ settings }: Member): AgentState {
+    return this.#states.of(settings.name).state;
+  }
+
+  #reachable(name: string): Member {
+    const member = this.#member(name);
+    const state = this.#stateOf(member);
+    if (state !== "running") throw new SimError("unavailable", `${name} is ${state}`);
+    return member;
   }
 
   #member(name: string): Member {
@@ -273,20 +357,7 @@ export class Agents implements AgentsApi, FaultFamily {
     const names = this.#members.map(({ settings }) => settings.name).join(", ") || "none";
     throw new SimError("not_found", `no agent is called "${name}"; there are ${names}`);
   }
-
-  get #file(): string {
-    return path.join(this.#options.stateDir, "agents.json");
-  }
 }
 
-function readStates(file: string): Record<string, { state: AgentState; since: string }> {
-  if (!fs.existsSync(file)) return {};
-  try {
-    return JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, { state: AgentState; since: string }>;
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new SimError("state_corrupt", `${file} cannot be read (${why}): remove it, and all agents are started`);
-  }
-}
-
-const now = () => new Date().toISOString();
+/** The state in which a fault keeps an agent, which leaves it when the fault is taken away. */
+const KEPT = { host: "lost", network: "unreachable" } as const satisfies Record<string, AgentState>;

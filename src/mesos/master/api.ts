@@ -2,7 +2,7 @@ import express, { type ErrorRequestHandler, type Express } from "express";
 import { type AgentTask, isTerminal, type TaskState } from "../task.ts";
 import type { Agents, AgentView } from "./agents.ts";
 import { filesRoutes } from "./files-api.ts";
-import { metrics, renderAgent, renderTask, resourcesOf, taskCounts } from "./render.ts";
+import { metrics, renderAgent, renderTask, resourcesOf, stateOf, taskCounts } from "./render.ts";
 
 /** Mesos' own endpoints that tools poll (spec/marathon.md 9), of the master and, below `/agent/<id>`, of each agent. */
 export interface MesosApiOptions {
@@ -11,14 +11,26 @@ export interface MesosApiOptions {
   readonly tasks: (agent: string) => readonly AgentTask[];
   readonly frameworkId: string;
   readonly address: string;
+  /** Of Marathon's API. */
+  readonly marathonAddress: string;
+  /** Whether answers may be scripts: those are read by whatever page includes them. */
+  readonly jsonp: boolean;
 }
 
 const VERSION = "1.11.0";
+/** Ended tasks that are shown: `--max_completed_tasks_per_framework`. */
+const MOST_COMPLETED = 1000;
 
 export function mesosApi(options: MesosApiOptions): Express {
-  const { agents, tasks, frameworkId, address } = options;
+  const { agents, tasks, frameworkId, address, marathonAddress } = options;
   const app = express();
-  app.disable("x-powered-by");
+  app.disable("x-powered-by").set("jsonp callback name", "jsonp");
+  app.use((request, response, next) => {
+    // A browser says where the page is from that asks.
+    const foreign = ["cross-site", "same-site"].includes(request.get("sec-fetch-site") ?? "");
+    if (options.jsonp && !foreign) response.json = response.jsonp;
+    next();
+  });
   const view = (agent: AgentView) => ({ ...renderAgent(agent, tasks(agent.name)), version: VERSION });
   const all = () =>
     agents.list().flatMap((agent) => tasks(agent.name).map((task) => renderTask(task, agent, frameworkId)));
@@ -26,22 +38,27 @@ export function mesosApi(options: MesosApiOptions): Express {
   const framework = () => {
     const own = all();
     const ended = ({ state }: { state: TaskState }) => isTerminal(state);
+    const reachable = own.filter((task) => !ended(task) && task.state !== "TASK_UNREACHABLE");
+    const used = resourcesOf(reachable.map(({ resources }) => resources));
     return {
       id: frameworkId,
       name: "marathon",
       active: true,
       connected: true,
       hostname: address,
+      webui_url: `http://${marathonAddress}`,
       user: "root",
       roles: ["*"],
       role: "*",
       checkpoint: true,
       failover_timeout: 604_800,
       registered_time: startedAt,
-      used_resources: resourcesOf(own.filter((task) => !ended(task)).map(({ resources }) => resources)),
-      tasks: own.filter((task) => !ended(task) && task.state !== "TASK_UNREACHABLE"),
+      resources: used,
+      used_resources: used,
+      offered_resources: resourcesOf([]),
+      tasks: reachable,
       unreachable_tasks: own.filter(({ state }) => state === "TASK_UNREACHABLE"),
-      completed_tasks: own.filter(ended),
+      completed_tasks: own.filter(ended).slice(-MOST_COMPLETED),
       executors: [],
       offers: [],
     };
@@ -57,7 +74,7 @@ export function mesosApi(options: MesosApiOptions): Express {
     elected_time: startedAt,
     activated_slaves: agents.list().filter(({ state: one }) => one === "running").length,
     deactivated_slaves: 0,
-    unreachable_slaves: agents.list().filter(({ state: one }) => one === "lost").length,
+    unreachable_slaves: agents.list().filter(({ state: one }) => one === "lost" || one === "unreachable").length,
     flags: {},
     slaves: agents.list().map(view),
     frameworks: [framework()],
@@ -71,7 +88,11 @@ export function mesosApi(options: MesosApiOptions): Express {
     const { hostname, cluster, frameworks } = state();
     const slaves = agents.list().map((agent) => {
       const own = tasks(agent.name);
-      return { ...view(agent), ...taskCounts(own.map(({ status }) => status)), framework_ids: [frameworkId] };
+      return {
+        ...view(agent),
+        ...taskCounts(own.map((task) => ({ state: stateOf(task, agent) }))),
+        framework_ids: [frameworkId],
+      };
     });
     const slaveIds = agents.list().filter(({ name }) => tasks(name).length > 0);
     response.json({
@@ -117,9 +138,10 @@ export function mesosApi(options: MesosApiOptions): Express {
       container: task.containerId,
       directory: task.directory,
       resources: task.info.resources,
-      tasks: [renderTask(task, agent, frameworkId)],
       queued_tasks: [],
-      completed_tasks: [],
+      ...(isTerminal(task.status.state)
+        ? { tasks: [], completed_tasks: [renderTask(task, agent, frameworkId)] }
+        : { tasks: [renderTask(task, agent, frameworkId)], completed_tasks: [] }),
     });
     const ended = own.filter(({ status }) => isTerminal(status.state));
     return void response.json({

@@ -1,16 +1,22 @@
+import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { killContainers } from "../agent/containers.ts";
+import { replaceFile } from "../../lib/atomic-file.ts";
+import { kill } from "../../lib/kill.ts";
+import { killContainers, removeGroups } from "../host/container-files.ts";
+import { killDockerContainers } from "../host/docker-engine.ts";
 import type { AgentConfig } from "../task.ts";
 
 const LOOK_MS = 20;
+/** How long killed processes may take to be gone (ms). */
+const SWEEP_MS = 2_000;
 
 /** An agent's own directory among those of the run: sockets, its settings, its process id. */
 export const runDirOf = (runDir: string, agent: string): string => path.join(runDir, "agents", agent);
 
 /** Where its process reads its settings; it outlives the process, so that the agent's tasks are found again. */
-export const settingsFile = ({ socket }: AgentConfig): string => path.join(path.dirname(socket), "agent.json");
+const settingsFile = ({ socket }: AgentConfig): string => path.join(path.dirname(socket), "agent.json");
 
 /** Agents that have been started with this run directory, whatever the configuration has now, and whether or not they live. */
 export function knownAgents(runDir: string): AgentConfig[] {
@@ -26,8 +32,20 @@ export function knownAgents(runDir: string): AgentConfig[] {
   });
 }
 
-export function recordPid(config: AgentConfig, pid: number): void {
-  fs.writeFileSync(pidFile(config), String(pid), { mode: 0o600 });
+/** Starts an agent's process, which outlives the daemon. */
+export async function startAgent(config: AgentConfig, program: string, log: (message: string) => void): Promise<void> {
+  const file = settingsFile(config);
+  await replaceFile(file, JSON.stringify(config));
+  const logFile = path.join(config.workDir, "agent.log");
+  const out = fs.openSync(logFile, "a", 0o600);
+  const child = spawn(process.execPath, [program, file], { stdio: ["ignore", out, out], detached: true, cwd: "/" });
+  fs.closeSync(out);
+  child.once("error", (error) => log(`agent ${config.name}: ${error.message}`));
+  child.once("exit", (code) => {
+    if (code !== 0 && code !== null) log(`agent ${config.name} has ended with status ${code}: ${logFile} says why`);
+  });
+  child.unref();
+  if (child.pid !== undefined) fs.writeFileSync(pidFile(config), String(child.pid), { mode: 0o600 });
 }
 
 /** The agent's process, if it lives: a number may have gone to another program. */
@@ -43,31 +61,18 @@ export function pidOf(config: AgentConfig): number | null {
 /** Ends an agent and its tasks at once, as a machine that is switched off would. Returns when its process is gone. */
 export async function killAgent(config: AgentConfig): Promise<void> {
   const pid = pidOf(config);
-  if (pid !== null) killProcess(pid);
-  killContainers(path.join(config.workDir, "meta"));
-  await killDocker(config.name);
+  if (pid !== null) kill(pid, "SIGKILL");
+  killContainers(metaDir(config));
+  await killDockerContainers(config.name);
   while (pidOf(config) !== null) await pause(LOOK_MS);
 }
 
-/** Whether there is the socket of a Docker engine, as its clients find it. */
-export function hasDocker(): boolean {
-  const host = process.env["DOCKER_HOST"] ?? "unix:///var/run/docker.sock";
-  return !host.startsWith("unix://") || fs.existsSync(host.slice("unix://".length));
+/** After {@link killAgent}, when nothing keeps the tasks' processes from ending: takes away what their limits were set with. */
+export async function sweepContainers(config: AgentConfig): Promise<void> {
+  const end = Date.now() + SWEEP_MS;
+  while (!removeGroups(metaDir(config)) && Date.now() < end) await pause(LOOK_MS);
 }
+
+const metaDir = ({ workDir }: AgentConfig) => path.join(workDir, "meta");
 
 const pidFile = ({ socket }: AgentConfig) => path.join(path.dirname(socket), "agent.pid");
-
-async function killDocker(agent: string): Promise<void> {
-  if (!hasDocker()) return;
-  const { killDockerContainers } = await import("../agent/docker-containers.ts");
-  // An engine that does not answer runs nothing.
-  await killDockerContainers(agent).catch(() => undefined);
-}
-
-function killProcess(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It has ended.
-  }
-}

@@ -1,4 +1,4 @@
-import { type AgentTask, isTerminal, type Resources, type TaskState } from "../task.ts";
+import { type AgentTask, type DockerInfo, isTerminal, type Resources, type TaskInfo, type TaskState } from "../task.ts";
 import type { AgentView } from "./agents.ts";
 
 /** Agents and tasks as Mesos' endpoints show them (spec/marathon.md 9). */
@@ -32,8 +32,14 @@ export function resourcesOf(all: readonly Resources[]) {
   return { cpus: sum("cpus"), mem: sum("mem"), disk: sum("disk"), gpus: 0 };
 }
 
-export function renderTask({ info, status, containerId }: AgentTask, agent: AgentView, frameworkId: string) {
-  const { state, timestamp, healthy } = status;
+/** As it is known to be: of an agent that is gone nobody knows what it still runs. */
+export const stateOf = ({ status }: AgentTask, { state }: Pick<AgentView, "state">): TaskState =>
+  state === "running" || isTerminal(status.state) ? status.state : "TASK_UNREACHABLE";
+
+export function renderTask(task: AgentTask, agent: AgentView, frameworkId: string) {
+  const { info, status, containerId } = task;
+  const { timestamp, healthy } = status;
+  const state = stateOf(task, agent);
   return {
     id: info.taskId,
     name: info.name,
@@ -44,7 +50,7 @@ export function renderTask({ info, status, containerId }: AgentTask, agent: Agen
     role: "*",
     resources: { ...info.resources, gpus: 0 },
     labels: Object.entries(info.labels).map(([key, value]) => ({ key, value })),
-    container: { type: info.docker === undefined ? "MESOS" : "DOCKER" },
+    container: renderContainer(info),
     discovery: {
       visibility: "FRAMEWORK",
       name: info.name,
@@ -60,6 +66,44 @@ export function renderTask({ info, status, containerId }: AgentTask, agent: Agen
     ],
   };
 }
+
+function renderContainer({ docker, volumes }: TaskInfo) {
+  return {
+    type: docker === undefined ? "MESOS" : "DOCKER",
+    ...(docker === undefined ? {} : { docker: renderDocker(docker) }),
+    volumes: volumes.map(({ containerPath, mode, source }) => ({
+      container_path: containerPath,
+      mode,
+      ...("hostPath" in source
+        ? { host_path: source.hostPath }
+        : {
+            source: {
+              type: "DOCKER_VOLUME",
+              docker_volume: {
+                driver: source.driver,
+                name: source.name,
+                driver_options: { parameter: Object.entries(source.options).map(([key, value]) => ({ key, value })) },
+              },
+            },
+          }),
+    })),
+  };
+}
+
+const NETWORKS: Readonly<Record<string, string>> = { host: "HOST", bridge: "BRIDGE", none: "NONE" };
+
+const renderDocker = ({ image, forcePullImage, privileged, network, parameters, portMappings }: DockerInfo) => ({
+  image,
+  force_pull_image: forcePullImage,
+  privileged,
+  network: NETWORKS[network] ?? "USER",
+  parameters,
+  port_mappings: portMappings.map(({ containerPort, hostPort, protocol }) => ({
+    container_port: containerPort,
+    host_port: hostPort,
+    protocol,
+  })),
+});
 
 const STATES: readonly TaskState[] = [
   "TASK_STAGING",
@@ -100,7 +144,7 @@ export function metrics(
     "master/slaves_connected": inState("running"),
     "master/slaves_disconnected": 0,
     "master/slaves_inactive": inState("stopped"),
-    "master/slaves_unreachable": inState("lost"),
+    "master/slaves_unreachable": inState("lost") + inState("unreachable"),
     "master/frameworks_active": 1,
     ...Object.fromEntries([...counts, ...amounts]),
   };

@@ -13,32 +13,38 @@ const LEAST_MEMORY = 6;
  * default. Version 1 has a directory for each controller, version 2 one for all.
  *
  * Answers the files that a process joins the groups by; none when nothing can be limited here.
+ *
+ * @param root where cgroups are mounted
  */
-export function limitContainer(containerId: string, { cpus, mem }: Resources): string[] {
+export function limitContainer(containerId: string, { cpus, mem }: Resources, root = ROOT): string[] {
   const memory = String(Math.max(LEAST_MEMORY, Math.round(mem)) * MIB);
   const shares = Math.max(2, Math.round(cpus * 1024));
-  if (fs.existsSync(`${ROOT}/cgroup.controllers`)) {
+  if (fs.existsSync(`${root}/cgroup.controllers`)) {
     // 1024 shares are a weight of 100.
     const weight = String(Math.min(10_000, Math.max(1, Math.round((shares * 100) / 1024))));
-    return group(`${ROOT}/${OURS}`, containerId, { "memory.max": memory, "cpu.weight": weight }, true);
+    return group(`${root}/${OURS}`, containerId, { "memory.max": memory, "cpu.weight": weight }, true);
   }
   return [
-    ...group(`${ROOT}/memory/${OURS}`, containerId, { "memory.limit_in_bytes": memory }, false),
-    ...group(`${ROOT}/cpu/${OURS}`, containerId, { "cpu.shares": String(shares) }, false),
+    ...group(`${root}/memory/${OURS}`, containerId, { "memory.limit_in_bytes": memory }, false),
+    ...group(`${root}/cpu/${OURS}`, containerId, { "cpu.shares": String(shares) }, false),
   ];
 }
 
-/** When all its processes are dead. */
-export function forgetContainer(containerId: string): void {
-  for (const parent of [`${ROOT}/${OURS}`, `${ROOT}/memory/${OURS}`, `${ROOT}/cpu/${OURS}`]) {
+/** When all its processes are dead. Answers whether nothing of it is left: what still ends keeps its groups. */
+export function forgetContainer(containerId: string, root = ROOT): boolean {
+  const parents = [`${root}/${OURS}`, `${root}/memory/${OURS}`, `${root}/cpu/${OURS}`];
+  for (const parent of parents) removeGroup(parent, containerId);
+  return parents.every((parent) => !fs.existsSync(path.join(parent, containerId)));
+}
+
+function removeGroup(parent: string, name: string): void {
+  // The last one takes the parent with it.
+  for (const dir of [path.join(parent, name), parent])
     try {
-      fs.rmdirSync(path.join(parent, containerId));
-      // The last one takes the parent with it.
-      fs.rmdirSync(parent);
+      fs.rmdirSync(dir);
     } catch {
       // Not there, or others are in it.
     }
-  }
 }
 
 function group(parent: string, name: string, settings: Readonly<Record<string, string>>, unified: boolean): string[] {
@@ -54,7 +60,7 @@ function group(parent: string, name: string, settings: Readonly<Record<string, s
     return [path.join(dir, "cgroup.procs")];
   } catch {
     // A container of somebody else's, where cgroups are not ours to make: resources are counted only.
-    forgetContainer(name);
+    removeGroup(parent, name);
     return [];
   }
 }
