@@ -6,6 +6,7 @@ import { lentSockets } from "../docker/lent-sockets.ts";
 import { pluginApp } from "../docker/plugin-app.ts";
 import { servePlugin } from "../docker/serve-plugin.ts";
 import { ScaleioDriver } from "../drivers/scaleio-driver.ts";
+import { NameBook } from "../lib/name-book.ts";
 import { Cluster } from "../scaleio/cluster.ts";
 import { kernelFileSystems } from "../volumes/file-systems.ts";
 import { Volumes } from "../volumes/volumes.ts";
@@ -37,7 +38,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     binDir: BIN_DIR,
     log: part("cluster"),
   });
-  const driver = new ScaleioDriver(cluster, os.hostname());
+  const driver = new ScaleioDriver(cluster, os.hostname(), new NameBook(dirs.namesDirs ?? []));
   const shared = { fileSystems: kernelFileSystems, profile: config.simulator.profile, log: part("volumes") };
   const volumes = new Volumes({ ...shared, driver, config: config.volumes, stateDir });
   const hostsDir = path.join(stateDir, "hosts");
