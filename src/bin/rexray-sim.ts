@@ -14,7 +14,7 @@ async function main(): Promise<number> {
     color: process.stdout.isTTY === true && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb",
     daemon: {
       start: async (options) => (await import("../daemon/run.ts")).startDaemon(options),
-      refuse: async (dirs, error) => (await import("../daemon/refuse.ts")).serveRefusal(dirs, error),
+      listen: async (dirs) => (await import("../daemon/run.ts")).listenEarly(dirs),
       sweep: async (options) => (await import("../daemon/run.ts")).sweepDaemon(options),
     },
   });

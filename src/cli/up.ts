@@ -28,10 +28,11 @@ export async function up(
   const signal = firstSignal(context);
   const managed = options.managed === true;
   const dirs = managed ? { ...options.dirs, namesDirs: namesDirs(options.dirs.stateDir) } : options.dirs;
+  const early = managed ? await context.daemon.listen(dirs) : undefined;
   let daemon: RunningDaemon | undefined;
   try {
     const remember = managed ? prepareManaged(context, dirs) : undefined;
-    daemon = await context.daemon.start({ ...options, dirs });
+    daemon = await (early ?? context.daemon).start({ ...options, dirs });
     await remember?.();
     const report = await daemon.report();
     if (tell === undefined) {
@@ -51,11 +52,11 @@ export async function up(
     return EXIT.ok;
   } catch (error) {
     const { code, message } = asSimError(error);
-    if (managed) {
+    if (early !== undefined) {
       context.err(`${message}\n`);
       await daemon?.stop({ unmount: true, force: true });
       await daemon?.ended;
-      await context.daemon.refuse(dirs, error);
+      await early.refuse(error);
       await signal;
       return EXIT.failed;
     }

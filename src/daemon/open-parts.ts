@@ -20,7 +20,7 @@ const BIN_DIR = fs.existsSync(path.join(import.meta.dirname, "sdc-engine.js"))
   : path.resolve(import.meta.dirname, "../../dist/bin");
 
 /** The one place where the parts are put together. */
-export const openParts: OpenParts = async ({ dirs, env, log }) => {
+export const openParts: OpenParts = async ({ dirs, env, log, early }) => {
   const { stateDir, runDir, configFile, configRequired } = dirs;
   const { config, warnings } = loadConfig({ file: configFile, required: configRequired, env, stateDir });
   log.level = config.logLevel;
@@ -54,9 +54,10 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     return known;
   };
   const { agents, listen, credentials, marathonPort, mesosPort, dvdcli } = config.simulator;
-  const serve = (of: Volumes, { dir, name }: { dir: string; name: string }) => {
-    const fd = lent.get(path.join(dir, `${name}.sock`));
-    return servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), dir, name, fd });
+  const serve = async (of: Volumes, { dir, name }: { dir: string; name: string }) => {
+    const file = path.join(dir, `${name}.sock`);
+    const app = pluginApp(of, () => void of.engineRestarted());
+    return early?.take(file, app) ?? servePlugin({ app, dir, name, fd: lent.get(file) });
   };
   const framework =
     agents.length === 0
@@ -84,7 +85,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     warnings,
     pluginNames: config.simulator.pluginNames,
     framework,
-    lentSockets: [...lent.keys()],
+    awaitedSockets: [...lent.keys(), ...(early?.paths ?? [])],
     servePlugin: (socket) => serve(volumes, socket),
     endFormerAgents(which) {
       const except = new Set(which === "all" ? [] : agents.map(({ name }) => name));

@@ -15,24 +15,29 @@ export class NameBook {
 
   /** The names in any of the directories. */
   read(): Set<string> {
-    return new Set(
-      this.#directories.filter((directory) => fs.existsSync(directory)).flatMap((dir) => fs.readdirSync(dir)),
-    );
+    return new Set(this.#directories.flatMap(namesIn));
   }
 
   /** From now on these, and no others. */
   replace(names: readonly string[]): void {
     const wanted = new Set(names);
-    for (const directory of this.#directories) fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-    for (const name of this.read()) if (!wanted.has(name)) this.remove(name);
-    for (const name of wanted) this.add(name);
+    for (const directory of this.#directories) {
+      fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+      const there = new Set(namesIn(directory));
+      for (const name of wanted) if (!there.has(name)) write(directory, name);
+      for (const name of there) if (!wanted.has(name)) remove(directory, name);
+    }
   }
 
   add(name: string): void {
-    for (const directory of this.#directories) fs.writeFileSync(path.join(directory, name), "", { mode: 0o600 });
+    for (const directory of this.#directories) write(directory, name);
   }
 
   remove(name: string): void {
-    for (const directory of this.#directories) fs.rmSync(path.join(directory, name), { force: true });
+    for (const directory of this.#directories) remove(directory, name);
   }
 }
+
+const namesIn = (directory: string) => (fs.existsSync(directory) ? fs.readdirSync(directory) : []);
+const write = (directory: string, name: string) => fs.writeFileSync(path.join(directory, name), "", { mode: 0o600 });
+const remove = (directory: string, name: string) => fs.rmSync(path.join(directory, name), { force: true });
