@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { isatty } from "node:tty";
 import { main, writeAll } from "../dvdcli/main.ts";
+import { onMachine } from "../lib/machine-paths.ts";
 
 declare const DVDCLI_COMMIT: string | undefined;
 
@@ -11,8 +12,8 @@ void main(process.argv.slice(2), {
     sockets: process.env["REXRAY_SIM_PLUGIN_DIR"] || "/run/docker/plugins",
     specs: ["/etc/docker/plugins", "/usr/lib/docker/plugins"],
   },
-  out: (text) => writeAll(1, text),
-  err: (text) => writeAll(2, text),
+  out: (text) => writeAll(1, onMachine(text)),
+  err: (text) => writeAll(2, onMachine(text)),
   terminal: isatty(1),
   pause: (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000)),
   version: { semver: "", commit: stamp, branch: "", formed: "" },

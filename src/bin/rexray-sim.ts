@@ -1,3 +1,4 @@
+import { onMachine } from "../lib/machine-paths.ts";
 import { screenText } from "../lib/printable.ts";
 
 // Before anything uses the thread pool: a stuck disk below one SDS must not use up the threads of all others.
@@ -8,12 +9,12 @@ async function main(): Promise<number> {
   return runCli(process.argv.slice(2), {
     env: process.env,
     // Names and messages on our screens may be anybody's.
-    out: (text) => process.stdout.write(screenText(text)),
-    err: (text) => process.stderr.write(screenText(text)),
+    out: (text) => process.stdout.write(screenText(onMachine(text))),
+    err: (text) => process.stderr.write(screenText(onMachine(text))),
     color: process.stdout.isTTY === true && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb",
     daemon: {
       start: async (options) => (await import("../daemon/run.ts")).startDaemon(options),
-      refuse: async (dirs, error) => (await import("../daemon/refuse.ts")).serveRefusal(dirs, error),
+      listen: async (dirs) => (await import("../daemon/run.ts")).listenEarly(dirs),
       sweep: async (options) => (await import("../daemon/run.ts")).sweepDaemon(options),
     },
   });

@@ -16,12 +16,22 @@ export interface Context {
 
 /** How the command line starts a daemon in its own process. */
 export interface DaemonAccess {
-  /** @param options.pluginNames undefined: those of the configuration, or the usual ones */
-  start(options: { dirs: Dirs; pluginNames: readonly string[] | undefined }): Promise<RunningDaemon>;
-  /** Answers every call of Docker with this error. */
-  refuse(dirs: Dirs, error: unknown): Promise<void>;
+  start: StartDaemon;
+  /** Has the sockets of a managed plugin there before its daemon: callers wait until it has started, or is known not to. */
+  listen(dirs: Dirs): Promise<EarlySockets>;
   /** Cleans up after a dead daemon. Throws in_use when it is alive. */
   sweep(options: { dirs: Dirs; force: boolean }): Promise<DownReport>;
+}
+
+/** @param options.pluginNames undefined: those of the configuration, or the usual ones */
+type StartDaemon = (options: { dirs: Dirs; pluginNames: readonly string[] | undefined }) => Promise<RunningDaemon>;
+
+/** The sockets of a plugin that has no daemon yet. */
+export interface EarlySockets {
+  /** The daemon that serves them. */
+  start: StartDaemon;
+  /** There is none, because of this error: callers are told so. */
+  refuse(error: unknown): Promise<unknown>;
 }
 
 export interface RunningDaemon {

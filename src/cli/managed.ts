@@ -1,12 +1,17 @@
+import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { parseMountinfo } from "../host/mountinfo.ts";
+import { outsideOf } from "../host/outside.ts";
+import { replaceFile } from "../lib/atomic-file.ts";
 import type { Dirs } from "../lib/dirs.ts";
 import { SimError } from "../lib/errors.ts";
+import type { MachinePaths } from "../lib/machine-paths.ts";
 
 /**
  * Life as a Docker managed plugin (docker-volume-plugin.md 13): what differs from a daemon on the machine itself. The
- * container and all its processes end with the daemon, so the daemon ends as if the machine were switched off; and the
- * commands have to be reached from outside the container.
+ * container and all its processes end with the daemon, so the daemon ends as if the machine were switched off; settings
+ * have other names; and the data may be out of reach at a start.
  */
 
 /** What a REX-Ray plugin's settings are called in REX-Ray's configuration (spec/rexray.md 11). */
@@ -25,79 +30,70 @@ export function renameSettings(env: NodeJS.ProcessEnv): void {
   }
 }
 
-/** The directory of mounts that Docker shares with the machine: `propagatedMount` in config.json. */
+/** The directory that Docker shares with the machine, `propagatedMount` in config.json. It outlives upgrades. */
 const PROPAGATED = "/var/lib/rexray";
+/** Which data the plugin has. */
+const MEMORY = path.join(PROPAGATED, "data.json");
+/** By what the data are known again, among themselves. */
+const idFile = (stateDir: string) => path.join(stateDir, "data-id");
+
+interface Memory {
+  readonly id: string;
+  /** Where the data were on the machine, for messages. */
+  readonly source: string;
+}
+
+/** Directories for the names of the volumes, so that Docker is not told that they are gone when the data are out of reach. */
+export const namesDirs = (stateDir: string): string[] => [path.join(PROPAGATED, "names"), path.join(stateDir, "names")];
+
+/** What the directories of the plugin are on the machine, as far as that can be seen from here. */
+export function machinePaths({ stateDir, pluginDir }: Dirs): MachinePaths {
+  const [own, machine] = [mountsOf("self"), mountsOf("1")];
+  const known = [path.dirname(stateDir), PROPAGATED, pluginDir].flatMap((directory) => {
+    const outside = outsideOf(directory, own, machine);
+    return outside === undefined ? [] : [[directory, outside] as const];
+  });
+  return Object.fromEntries(known);
+}
+
+const mountsOf = (pid: "self" | "1") => parseMountinfo(fs.readFileSync(`/proc/${pid}/mountinfo`, "utf8"));
 
 /**
- * Docker's upgrade forgets the settings, the directory of the data among them; a plugin that began anew in the default one would
- * hand out empty volumes under the names of full ones. So the directory is remembered beside the mount points, which outlive an
- * upgrade. Throws invalid_argument when it is another one now.
+ * Docker's upgrade forgets where the data are (`data.source`), and a file system may be missing, or be there and not shown to the
+ * plugin: one that began anew then would hand out empty volumes under the names of full ones. Throws invalid_argument when the
+ * plugin had data, and those in the state directory are not they, or are not what the machine has in its place.
  */
-export function checkSource(stateDir: string): void {
-  const source = hostPathOf(path.dirname(stateDir));
-  const file = path.join(PROPAGATED, "data-source");
-  if (source === undefined) return;
-  const before = fs.existsSync(file) ? fs.readFileSync(file, "utf8").trim() : source;
-  if (before !== source)
+export function checkData(stateDir: string, paths: MachinePaths): void {
+  const name = path.basename(stateDir);
+  const now = path.join(sourceOf(stateDir, paths), name);
+  if (mountsOf("1").some(({ mountpoint }) => mountpoint === now)) {
     throw new SimError(
       "invalid_argument",
-      `the data of this plugin are in ${before}, and data.source is ${source} now: \`docker plugin set PLUGIN data.source=${before}\`, or remove ${hostPathOf(PROPAGATED) ?? PROPAGATED}/data-source to begin anew`,
+      `${now} is a file system of its own, which the plugin does not see: \`docker plugin set PLUGIN data.source=${now}\` makes it use ${now}/${name}`,
     );
-  fs.writeFileSync(file, `${source}\n`, { mode: 0o600 });
-}
-
-/** Where the plugin's mount points are for the machine, if that can be seen from here. */
-function hostPathOf(
-  directory: string,
-  own: string = fs.readFileSync("/proc/self/mountinfo", "utf8"),
-  machine: string = fs.readFileSync("/proc/1/mountinfo", "utf8"),
-): string | undefined {
-  const here = fieldsOf(own).findLast(({ point }) => point === directory);
-  if (here === undefined) return undefined;
-  const isPart = (root: string) => here.root === root || here.root.startsWith(root === "/" ? root : `${root}/`);
-  const there = fieldsOf(machine).findLast(({ device, root }) => device === here.device && isPart(root));
-  return there === undefined ? undefined : path.join(there.point, path.relative(there.root, here.root));
-}
-
-const fieldsOf = (mountinfo: string) =>
-  mountinfo.split("\n").flatMap((line) => {
-    const [, , device, root, point] = line.split(" ");
-    return device === undefined || root === undefined || point === undefined ? [] : [{ device, root, point }];
-  });
-
-/**
- * Commands for the machine, in the state directory's `bin`: they enter the plugin's mount namespace, where the programs, their
- * Node and the sockets are, so that the machine needs nothing of it. Mount points are printed as the machine has them.
- */
-export function writeWrappers({ stateDir, runDir, pluginDir }: Dirs): void {
-  const node = process.execPath;
-  const binDir = path.dirname(fs.realpathSync(process.argv[1] ?? ""));
-  const outside = hostPathOf(PROPAGATED) ?? PROPAGATED;
-  const dir = path.join(stateDir, "bin");
-  fs.mkdirSync(dir, { recursive: true, mode: 0o755 });
-  const enter = [
-    "#!/bin/sh",
-    "# Made by the plugin at every start.",
-    `pid=$(sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p' "$(dirname "$(readlink -f "$0")")/../${path.relative(stateDir, runDir)}/daemon.json" 2>/dev/null)`,
-    `[ -n "$pid" ] && [ -d "/proc/$pid" ] || { echo "the plugin does not run: enable it (docker plugin enable)" >&2; exit 3; }`,
-    "run() {",
-    `  nsenter --target "$pid" --mount env --unset=NODE_EXTRA_CA_CERTS --unset=NODE_OPTIONS REXRAY_SIM_RUN_DIR=${runDir} REXRAY_SIM_STATE_DIR=${stateDir} REXRAY_SIM_PLUGIN_DIR=${pluginDir} ${node} "$@"`,
-    "}",
-  ];
-  const scripts: Readonly<Record<string, readonly string[]>> = {
-    "rexray-sim": [...enter, `run ${binDir}/rexray-sim.js "$@"`],
-    dvdcli: [
-      ...enter,
-      `text=$(run ${binDir}/dvdcli.js "$@")`,
-      "status=$?",
-      `case $text in ${PROPAGATED}/*) text="${outside}\${text#${PROPAGATED}}" ;; esac`,
-      `[ -z "$text" ] || printf '%s\\n' "$text"`,
-      "exit $status",
-    ],
-  };
-  for (const [name, lines] of Object.entries(scripts)) {
-    const file = path.join(dir, name);
-    fs.writeFileSync(`${file}.new`, `${lines.join("\n")}\n`, { mode: 0o755 });
-    fs.renameSync(`${file}.new`, file);
   }
+  if (!fs.existsSync(MEMORY)) return;
+  const { id, source } = JSON.parse(fs.readFileSync(MEMORY, "utf8")) as Memory;
+  if (id === idOf(stateDir)) return;
+  const before = path.join(source, name);
+  const remedy = before === now ? "mount what they are on" : `\`docker plugin set PLUGIN data.source=${source}\``;
+  throw new SimError(
+    "invalid_argument",
+    `the data of this plugin were in ${before} and are not in ${now}: ${remedy}, or remove ${MEMORY} to go on without them`,
+  );
+}
+
+/** Remembers for the next start which data the plugin has. */
+export async function rememberData(stateDir: string, paths: MachinePaths): Promise<void> {
+  const id = idOf(stateDir) ?? randomUUID();
+  await replaceFile(idFile(stateDir), `${id}\n`);
+  const memory: Memory = { id, source: sourceOf(stateDir, paths) };
+  await replaceFile(MEMORY, `${JSON.stringify(memory)}\n`);
+}
+
+const sourceOf = (stateDir: string, paths: MachinePaths): string =>
+  paths[path.dirname(stateDir)] ?? path.dirname(stateDir);
+
+function idOf(stateDir: string): string | undefined {
+  return fs.existsSync(idFile(stateDir)) ? fs.readFileSync(idFile(stateDir), "utf8").trim() : undefined;
 }

@@ -1,10 +1,12 @@
 import type { StatusReport } from "../admin/report.ts";
 import type { Dirs } from "../lib/dirs.ts";
 import { asSimError } from "../lib/errors.ts";
-import { type Context, EXIT } from "./context.ts";
-import { checkSource, renameSettings, writeWrappers } from "./managed.ts";
+import { machinePathsEnv } from "../lib/machine-paths.ts";
+import { type Context, EXIT, type RunningDaemon } from "./context.ts";
+import { checkData, machinePaths, namesDirs, rememberData, renameSettings } from "./managed.ts";
 import { remainingText } from "./remaining.ts";
 import { upScreen } from "./up-screen.ts";
+import { writeWrappers } from "./wrappers.ts";
 
 /** What a daemon in the background tells the command that started it, over their channel. */
 export type UpMessage =
@@ -24,17 +26,18 @@ export async function up(
   // In the background nobody expects that the directory we were started in stays in use.
   if (tell !== undefined) process.chdir("/");
   const signal = firstSignal(context);
+  const managed = options.managed === true;
+  const dirs = managed ? { ...options.dirs, namesDirs: namesDirs(options.dirs.stateDir) } : options.dirs;
+  const early = managed ? await context.daemon.listen(dirs) : undefined;
+  let daemon: RunningDaemon | undefined;
   try {
-    if (options.managed === true) {
-      renameSettings(context.env);
-      checkSource(options.dirs.stateDir);
-    }
-    const daemon = await context.daemon.start(options);
-    if (options.managed === true) writeWrappers(options.dirs);
+    const remember = managed ? prepareManaged(context, dirs) : undefined;
+    daemon = await (early ?? context.daemon).start({ ...options, dirs });
+    await remember?.();
     const report = await daemon.report();
     if (tell === undefined) {
       for (const warning of daemon.warnings) context.err(`warning: ${warning}\n`);
-      context.out(upScreen(report, options.dirs.pluginDir, "stop with Ctrl-C"));
+      context.out(upScreen(report, dirs.pluginDir, "stop with Ctrl-C"));
     } else {
       tell({ ready: report, warnings: daemon.warnings });
       process.disconnect();
@@ -42,7 +45,6 @@ export async function up(
     const cause = await Promise.race([signal, daemon.ended]);
     if (cause !== undefined) {
       // Whatever serves the volumes ends with the container that we are in.
-      const managed = options.managed === true;
       const { remaining } = await daemon.stop({ unmount: managed || cause === "SIGINT", force: managed });
       context.err(remainingText(remaining));
     }
@@ -50,15 +52,29 @@ export async function up(
     return EXIT.ok;
   } catch (error) {
     const { code, message } = asSimError(error);
-    if (options.managed === true) {
+    if (early !== undefined) {
       context.err(`${message}\n`);
-      await context.daemon.refuse(options.dirs, error);
+      await daemon?.stop({ unmount: true, force: true });
+      await daemon?.ended;
+      await early.refuse(error);
       await signal;
       return EXIT.failed;
     }
     tell?.({ error: { code, message } });
     throw error;
   }
+}
+
+/** What a managed plugin needs before its daemon starts. Answers what it has to write down when the daemon runs. */
+function prepareManaged({ env }: Context, dirs: Dirs): () => Promise<void> {
+  renameSettings(env);
+  const paths = machinePaths(dirs);
+  Object.assign(env, machinePathsEnv(paths));
+  checkData(dirs.stateDir, paths);
+  return async () => {
+    await rememberData(dirs.stateDir, paths);
+    writeWrappers(dirs, paths);
+  };
 }
 
 /** The first signal that asks for a stop. A second Ctrl-C does not wait for the stop that the first began. */

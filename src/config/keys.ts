@@ -2,7 +2,7 @@
  * The keys of REX-Ray's configuration (spec/rexray.md 2.3), lower-cased as they are compared. The value of a key says what
  * it does here: a reader for those that are honoured, a sentence for those that are accepted and do nothing.
  */
-export type Kind = "boolean" | "integer" | "octal" | "duration" | "size" | "text" | "path";
+export type Kind = "boolean" | "integer" | "octal" | "duration" | "size" | "level" | "text" | "path";
 
 const OPERATIONS = "libstorage.integration.volume.operations";
 
@@ -23,7 +23,7 @@ export const KEYS = {
   [`${OPERATIONS}.remove.disable`]: { kind: "boolean", fallback: false },
   "linux.volume.filemode": { kind: "octal", fallback: 0o700 },
   "scaleio.thinorthick": { kind: "text", fallback: "ThinProvisioned" },
-  "rexray.loglevel": { kind: "text", fallback: "warn" },
+  "rexray.loglevel": { kind: "level", fallback: "warn" },
 } as const satisfies Record<string, { kind: Kind; fallback: string | number | boolean }>;
 
 export type Key = keyof typeof KEYS;

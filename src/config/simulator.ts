@@ -2,6 +2,7 @@ import path from "node:path";
 import { z } from "zod";
 import { Credentials } from "../lib/credentials.ts";
 import { isLoopback } from "../lib/loopback.ts";
+import { inContainer } from "../lib/machine-paths.ts";
 import { parseSize } from "../lib/size.ts";
 import { readValue } from "./values.ts";
 
@@ -153,7 +154,10 @@ export function expandSimulator(
     faultSet: node.faultSet ?? node.name,
     devices: (node.devices ?? [{ name: "dev-1" }]).map((one) => ({
       name: one.name,
-      path: path.resolve(stateDir, one.path ?? path.join("sds", node.name, one.name)),
+      path:
+        one.path !== undefined && path.isAbsolute(one.path)
+          ? inContainer(one.path)
+          : path.resolve(stateDir, one.path ?? path.join("sds", node.name, one.name)),
       sizeBytes: one.size ?? written.deviceSize,
     })),
   }));

@@ -1,6 +1,18 @@
 import { parseSize } from "../lib/size.ts";
 import type { Kind } from "./keys.ts";
 
+/** REX-Ray's log levels, and what ours are called (spec/rexray.md 2.3). */
+const LEVELS: Readonly<Record<string, string>> = {
+  panic: "fatal",
+  fatal: "fatal",
+  error: "error",
+  warn: "warn",
+  warning: "warn",
+  info: "info",
+  debug: "debug",
+  trace: "trace",
+};
+
 /** Reads one value as its kind demands. Throws an Error whose message is the rule. */
 export function readValue(kind: Kind, value: unknown): string | number | boolean {
   const text = String(value).trim();
@@ -23,6 +35,11 @@ export function readValue(kind: Kind, value: unknown): string | number | boolean
     }
     case "size":
       return parseSize(text);
+    case "level": {
+      const level = LEVELS[text.toLowerCase()];
+      if (level === undefined) throw new Error("must be panic, fatal, error, warn, info, debug or trace");
+      return level;
+    }
     case "path":
     case "text":
       if (typeof value === "object" && value !== null) throw new Error("must be a text");

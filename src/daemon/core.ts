@@ -1,6 +1,7 @@
 import type { Dirs } from "../lib/dirs.ts";
 import { SimError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import type { EarlySockets } from "./early-sockets.ts";
 import { type HeldDir, holdDir } from "./lock.ts";
 import type { OpenParts, Parts } from "./parts.ts";
 
@@ -9,6 +10,7 @@ export interface CoreOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
   readonly openParts: OpenParts;
+  readonly early?: EarlySockets | undefined;
   readonly lost: (error: Error) => void;
 }
 
@@ -28,7 +30,7 @@ export class Core {
   }
 
   /** Throws in_use when a daemon has one of the directories, and what the parts throw. Nothing stays held then. */
-  static async open({ dirs, env, log, openParts, lost }: CoreOptions): Promise<Core> {
+  static async open({ dirs, env, log, openParts, early, lost }: CoreOptions): Promise<Core> {
     const { stateDir, runDir } = dirs;
     if (stateDir === runDir) {
       throw new SimError(
@@ -41,7 +43,7 @@ export class Core {
       // Mount points lie in the state directory, and containers' users have to pass through it.
       held.push(await holdDir(stateDir, { what: "state directory", flag: "--state-dir", mode: 0o755, runDir, lost }));
       held.push(await holdDir(runDir, { what: "run directory", flag: "--run-dir", mode: 0o700, runDir, lost }));
-      return new Core(dirs, await openParts({ dirs, env, log }), held, log);
+      return new Core(dirs, await openParts({ dirs, env, log, early }), held, log);
     } catch (error) {
       await releaseAll(held);
       throw error;

@@ -10,6 +10,7 @@ import type { Log } from "../lib/log.ts";
 import { type ProcessId, processId } from "../lib/process-id.ts";
 import { VERSION } from "../lib/version.ts";
 import { Core } from "./core.ts";
+import type { EarlySockets } from "./early-sockets.ts";
 import type { OpenParts, PluginSocket } from "./parts.ts";
 
 /** Our own name, and the one that existing definitions use. */
@@ -24,6 +25,7 @@ export interface DaemonOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
   readonly openParts: OpenParts;
+  readonly early?: EarlySockets | undefined;
   /** Called when the daemon has lost its directories to somebody else and must not go on. */
   readonly lost: (error: Error) => void;
 }
@@ -101,8 +103,8 @@ export class Daemon {
     const { cluster, volumes } = parts;
     const names = pluginNames ?? parts.pluginNames ?? PLUGIN_NAMES;
     const wanted = names.map((name) => path.join(dirs.pluginDir, `${name}.sock`));
-    // Whoever calls at a socket that systemd listens at would wait for ever if it were not served, asked for or not.
-    for (const file of new Set([...wanted, ...(parts.lentSockets ?? [])])) {
+    // Whoever calls at a socket that is there already would wait for ever if it were not served, asked for or not.
+    for (const file of new Set([...wanted, ...(parts.awaitedSockets ?? [])])) {
       checkSocketPath(file, "--plugin-dir");
       const { dir, name } = path.parse(file);
       this.#plugins.push(await parts.servePlugin({ dir, name }));

@@ -6,6 +6,7 @@ import { lentSockets } from "../docker/lent-sockets.ts";
 import { pluginApp } from "../docker/plugin-app.ts";
 import { servePlugin } from "../docker/serve-plugin.ts";
 import { ScaleioDriver } from "../drivers/scaleio-driver.ts";
+import { NameBook } from "../lib/name-book.ts";
 import { Cluster } from "../scaleio/cluster.ts";
 import { kernelFileSystems } from "../volumes/file-systems.ts";
 import { Volumes } from "../volumes/volumes.ts";
@@ -19,7 +20,7 @@ const BIN_DIR = fs.existsSync(path.join(import.meta.dirname, "sdc-engine.js"))
   : path.resolve(import.meta.dirname, "../../dist/bin");
 
 /** The one place where the parts are put together. */
-export const openParts: OpenParts = async ({ dirs, env, log }) => {
+export const openParts: OpenParts = async ({ dirs, env, log, early }) => {
   const { stateDir, runDir, configFile, configRequired } = dirs;
   const { config, warnings } = loadConfig({ file: configFile, required: configRequired, env, stateDir });
   log.level = config.logLevel;
@@ -38,7 +39,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     binDir: BIN_DIR,
     log: part("cluster"),
   });
-  const driver = new ScaleioDriver(cluster, os.hostname());
+  const driver = new ScaleioDriver(cluster, os.hostname(), new NameBook(dirs.namesDirs ?? []));
   const shared = { fileSystems: kernelFileSystems, profile: config.simulator.profile, log: part("volumes") };
   const volumes = new Volumes({ ...shared, driver, config: config.volumes, stateDir });
   const hostsDir = path.join(stateDir, "hosts");
@@ -55,9 +56,10 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
   };
   const { agents, listen, credentials, marathonPort, mesosPort, dvdcli } = config.simulator;
   const { agentTimeoutSeconds, launchTimeoutSeconds } = config.simulator;
-  const serve = (of: Volumes, { dir, name }: { dir: string; name: string }) => {
-    const fd = lent.get(path.join(dir, `${name}.sock`));
-    return servePlugin({ app: pluginApp(of, () => void of.engineRestarted()), dir, name, fd });
+  const serve = async (of: Volumes, { dir, name }: { dir: string; name: string }) => {
+    const file = path.join(dir, `${name}.sock`);
+    const app = pluginApp(of, () => void of.engineRestarted());
+    return early?.take(file, app) ?? servePlugin({ app, dir, name, fd: lent.get(file) });
   };
   const framework =
     agents.length === 0
@@ -88,7 +90,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     warnings,
     pluginNames: config.simulator.pluginNames,
     framework,
-    lentSockets: [...lent.keys()],
+    awaitedSockets: [...lent.keys(), ...(early?.paths ?? [])],
     servePlugin: (socket) => serve(volumes, socket),
     endFormerAgents(which) {
       const except = new Set(which === "all" ? [] : agents.map(({ name }) => name));

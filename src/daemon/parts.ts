@@ -5,6 +5,7 @@ import type { AppOverview } from "../marathon/overview.ts";
 import type { AgentsApi } from "../mesos/agents-api.ts";
 import type { ClusterApi } from "../scaleio/cluster-api.ts";
 import type { VolumeService } from "../volumes/service.ts";
+import type { EarlySockets } from "./early-sockets.ts";
 
 /** What the daemon is made of, as far as starting and stopping it is concerned. */
 export interface Parts {
@@ -17,8 +18,8 @@ export interface Parts {
   readonly warnings: readonly string[];
   /** Volume driver names that the configuration asks for. */
   readonly pluginNames: readonly string[] | undefined;
-  /** Paths of plugin sockets that systemd listens at for us. */
-  readonly lentSockets?: readonly string[];
+  /** Paths of plugin sockets that are there already, systemd's or our own: callers may be waiting at them. */
+  readonly awaitedSockets?: readonly string[];
   /** Serves the volumes to Docker at DIR/NAME.sock. Throws in_use when a live plugin has the name. */
   servePlugin(options: { dir: string; name: string }): Promise<PluginSocket>;
   /** Undefined: there are no agents. */
@@ -49,4 +50,9 @@ export interface PluginSocket {
 }
 
 /** Reads the configuration and opens the parts on the directories, which the caller holds. */
-export type OpenParts = (options: { dirs: Dirs; env: NodeJS.ProcessEnv; log: Log }) => Promise<Parts>;
+export type OpenParts = (options: {
+  dirs: Dirs;
+  env: NodeJS.ProcessEnv;
+  log: Log;
+  early?: EarlySockets | undefined;
+}) => Promise<Parts>;

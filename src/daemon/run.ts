@@ -2,6 +2,7 @@ import type { DownReport } from "../admin/report.ts";
 import type { Dirs } from "../lib/dirs.ts";
 import { createLog, type Log } from "../lib/log.ts";
 import { Daemon } from "./daemon.ts";
+import { EarlySockets } from "./early-sockets.ts";
 import { openParts } from "./open-parts.ts";
 import { sweep } from "./sweep.ts";
 
@@ -10,20 +11,30 @@ const EXIT_DEFECT = 70;
 /** Until the configuration says otherwise. */
 const LEVEL = "info";
 
+interface StartOptions {
+  readonly dirs: Dirs;
+  readonly pluginNames: readonly string[] | undefined;
+  readonly early?: EarlySockets;
+}
+
 /** Starts the daemon in this process, which belongs to it from now on. Throws what Daemon.start throws. */
-export async function startDaemon({
-  dirs,
-  pluginNames,
-}: {
-  dirs: Dirs;
-  pluginNames: readonly string[] | undefined;
-}): Promise<Daemon> {
+export async function startDaemon({ dirs, pluginNames, early }: StartOptions): Promise<Daemon> {
   ownModes();
   const log = createLog({ level: LEVEL });
   let daemon: Daemon | undefined;
   const die = dieOf(log, () => daemon?.removeSockets());
-  daemon = await Daemon.start({ dirs, pluginNames, env: process.env, log, openParts, lost: die });
+  daemon = await Daemon.start({ dirs, pluginNames, env: process.env, log, openParts, early, lost: die });
   return daemon;
+}
+
+/** Has the sockets of a managed plugin there before its daemon. */
+export async function listenEarly(dirs: Dirs) {
+  ownModes();
+  const early = await EarlySockets.listen(dirs);
+  return {
+    start: (options: StartOptions) => startDaemon({ ...options, early }),
+    refuse: (error: unknown) => early.refuse(error),
+  };
 }
 
 /** Cleans up after a dead daemon. Throws in_use when it is alive, and what opening its parts throws. */

@@ -1,5 +1,6 @@
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
 import { asSimError } from "../lib/errors.ts";
+import { onMachine } from "../lib/machine-paths.ts";
 import type { VolumeService, VolumeView } from "../volumes/service.ts";
 import { errorText, REFUSED } from "./errors.ts";
 import { creating, mounting, named, parse } from "./requests.ts";
@@ -63,7 +64,7 @@ export function pluginApp(service: VolumeService, restarted: () => void): Expres
         send(response, 200, { ...(await perform(request.body, gone.signal)), Err: "" });
       } catch (thrown) {
         const error = asSimError(thrown);
-        send(response, REFUSED, { Err: errorText(operation, volumeOf(request.body, operation), error) });
+        send(response, REFUSED, { Err: onMachine(errorText(operation, volumeOf(request.body, operation), error)) });
       }
     });
   }

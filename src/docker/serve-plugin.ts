@@ -3,7 +3,6 @@ import http from "node:http";
 import net from "node:net";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import type { Express } from "express";
 import { SimError } from "../lib/errors.ts";
 
 /** How long running calls may go on when the plugin is closed. */
@@ -32,7 +31,7 @@ export async function servePlugin({
   name,
   fd,
 }: {
-  app: Express;
+  app: http.RequestListener;
   dir: string;
   name: string;
   fd?: number | undefined;

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { SimError } from "../lib/errors.ts";
+import type { NameBook } from "../lib/name-book.ts";
 import type { Cluster } from "../scaleio/cluster.ts";
 import type { Id, VolumeRecord } from "../scaleio/model.ts";
 import type {
@@ -18,17 +19,23 @@ export class ScaleioDriver implements StorageDriver {
   readonly #cluster: Cluster;
   /** Volume names to ids; the MDM's table is by id. Shared by the drivers of all hosts. */
   readonly #byName: Map<string, Id>;
+  readonly #book: NameBook;
 
-  /** @param host name of this host among the SDCs */
-  constructor(cluster: Cluster, host: string, byName?: Map<string, Id>) {
+  /**
+   * @param host name of this host among the SDCs
+   * @param book is kept up to date: it has a name from before the volume exists until after it is gone
+   */
+  constructor(cluster: Cluster, host: string, book: NameBook, byName?: Map<string, Id>) {
     this.host = host;
     this.#cluster = cluster;
+    this.#book = book;
     this.#byName = byName ?? new Map([...cluster.state.volumes.values()].map(({ id, name }) => [name, id]));
+    if (byName === undefined) book.replace([...this.#byName.keys()]);
   }
 
   /** The same cluster as another simulated host sees it. */
   on(host: string): ScaleioDriver {
-    return new ScaleioDriver(this.#cluster, host, this.#byName);
+    return new ScaleioDriver(this.#cluster, host, this.#book, this.#byName);
   }
 
   list(): DriverVolume[] {
@@ -72,6 +79,7 @@ export class ScaleioDriver implements StorageDriver {
     const { name } = this.#cluster.volume(id);
     await this.#cluster.removeVolume(id);
     this.#byName.delete(name);
+    this.#book.remove(name);
   }
 
   attach(id: Id, options: { preempt: boolean }): Promise<AttachedDevice> {
@@ -93,11 +101,15 @@ export class ScaleioDriver implements StorageDriver {
       throw new SimError("already_exists", `a volume called ${taken} exists already: choose another name`);
     for (const name of names) this.#byName.set(name, "");
     try {
+      for (const name of names) this.#book.add(name);
       const volumes = await create();
       for (const { name, id } of volumes) this.#byName.set(name, id);
       return volumes.map((volume) => this.#view(volume));
     } catch (error) {
-      for (const name of names) this.#byName.delete(name);
+      for (const name of names) {
+        this.#byName.delete(name);
+        this.#book.remove(name);
+      }
       throw error;
     }
   }

@@ -13,6 +13,8 @@ export interface Dirs {
   readonly configFile: string;
   /** Whether somebody asked for that very file; the default one may be absent. */
   readonly configRequired: boolean;
+  /** Where the names of the volumes are kept besides; a managed plugin has such places. */
+  readonly namesDirs?: readonly string[];
 }
 
 /** The flags of the command line; what is not given comes from the environment, then from the defaults. */

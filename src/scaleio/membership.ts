@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { errnoOf, SimError } from "../lib/errors.ts";
+import { inContainer } from "../lib/machine-paths.ts";
 import type { DeviceRequest, SdsRequest } from "./cluster-api.ts";
 import { idOf } from "./founding.ts";
 import { allLayers } from "./layers.ts";
@@ -116,9 +117,10 @@ export class Membership {
   }
 
   #newDevice(sdsName: string, { name, path: directory, sizeBytes }: DeviceRequest): Device {
-    const place = directory ?? path.join(this.#options.stateDir, "sds", sdsName, name);
-    if (!path.isAbsolute(place))
-      throw new SimError("invalid_argument", `the device directory "${place}" is not absolute: begin it with /`);
+    if (directory !== undefined && !path.isAbsolute(directory))
+      throw new SimError("invalid_argument", `the device directory "${directory}" is not absolute: begin it with /`);
+    const own = () => path.join(this.#options.stateDir, "sds", sdsName, name);
+    const place = directory === undefined ? own() : inContainer(directory);
     if (this.#state.sds.some((sds) => sds.devices.some((device) => device.path === place)))
       throw new SimError("in_use", `${place} is a device already: name another directory`);
     const capacity = sizeBytes ?? this.#state.sds.flatMap(({ devices }) => devices)[0]?.capacityBytes ?? 0;

@@ -25,7 +25,7 @@ async function cli(args: readonly string[], context: Partial<Context> = {}) {
     daemon: {
       start: () => Promise.reject(new Error("start was not expected")),
       sweep: () => Promise.reject(new Error("sweep was not expected")),
-      refuse: () => Promise.reject(new Error("refuse was not expected")),
+      listen: () => Promise.reject(new Error("listen was not expected")),
     },
     ...context,
   });
@@ -182,7 +182,7 @@ t.test("down after a daemon that died cleans up with the directories it had", as
       swept.push(options);
       return { remaining: [] };
     },
-    refuse: () => Promise.reject(new Error("refuse was not expected")),
+    listen: () => Promise.reject(new Error("listen was not expected")),
   };
   t.match(await cli(["down", "--force", "--run-dir", dirs.runDir], { daemon: access }), {
     status: 0,

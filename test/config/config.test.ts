@@ -65,6 +65,11 @@ t.test("REX-Ray's keys, in any case, below rexray: too; the environment wins, un
   );
 });
 
+t.test("log levels are REX-Ray's, in any case", async (t) => {
+  for (const [level, ours] of Object.entries({ Panic: "fatal", WARNING: "warn", debug: "debug" }))
+    t.equal(load("", { REXRAY_LOGLEVEL: level }).config.logLevel, ours);
+});
+
 t.test("keys that do nothing are warned of, with the key that lives", async (t) => {
   const { warnings } = load(
     "docker:\n  size: 99\nlibstorage:\n  service: scaleio\nscaleio:\n  endpoint: https://gw/api\n",
@@ -82,6 +87,10 @@ t.test("everything that is wrong is named at once, with its line and what was me
   t.match(words, /config\.yml:4: simulator\.granularity .*not a size/);
   t.match(words, /config\.yml:7: unknown key "linux\.volume\.filemod"; did you mean "linux\.volume\.filemode"\?/);
   t.match(words, /config\.yml:8: linux\.volume\.filemode: "rwx" must be a mode in octal/);
+  t.match(
+    problems("rexray: {logLevel: loud}\n"),
+    /rexray\.loglevel: "loud" must be panic, fatal, error, warn, info, debug or trace/,
+  );
   t.match(problems("a: [\n"), /config\.yml:\d+: /);
   t.match(problems("- a\n"), /must be a map/);
 });

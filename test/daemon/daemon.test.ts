@@ -3,9 +3,12 @@ import path from "node:path";
 import t from "tap";
 import { AdminClient } from "../../src/admin/client.ts";
 import { Daemon } from "../../src/daemon/daemon.ts";
+import { EarlySockets } from "../../src/daemon/early-sockets.ts";
 import { sweep } from "../../src/daemon/sweep.ts";
 import { readRecord } from "../../src/lib/daemon-record.ts";
 import { SimError } from "../../src/lib/errors.ts";
+import { NameBook } from "../../src/lib/name-book.ts";
+import { call } from "../helpers/plugin-client.ts";
 import { surroundings } from "./fake-parts.ts";
 
 const held = [{ name: "pg", heldBy: ["postgres (4711)"] }];
@@ -158,3 +161,44 @@ t.test("a sweep does what a dead daemon could not, and removes its sockets unles
   t.ok(fs.existsSync(live));
   await other.close();
 });
+
+t.test(
+  "a managed plugin listens at once; who calls waits for the daemon, or for the reason why there is none",
+  async (t) => {
+    const { dirs: usual } = surroundings(t);
+    const dirs = { ...usual, namesDirs: [path.join(usual.stateDir, "names")] };
+    new NameBook(dirs.namesDirs).replace(["pg"]);
+    const early = await EarlySockets.listen(dirs);
+    const [one, two] = ["rexray-sim", "rexray"].map((name) => path.join(dirs.pluginDir, `${name}.sock`)) as [
+      string,
+      string,
+    ];
+    t.same(early.paths, [one, two]);
+    const calls = [call(one, "Get", { Name: "pg" }), call(two, "Get", { Name: "pg" })];
+    const first = await Promise.race([...calls, call(one, "List").then(() => "answered"), waited(50)]);
+    t.equal(first, "nobody answers");
+
+    // A daemon takes one of them, and fails after that.
+    const socket = early.take(one, (_request, response) => response.end('{"Volume":{"Name":"pg"}}'));
+    t.same(await calls[0], { Volume: { Name: "pg" } });
+    t.equal(
+      early.take(path.join(dirs.pluginDir, "other.sock"), () => undefined),
+      undefined,
+    );
+    await socket?.close();
+    const sockets = await early.refuse(new SimError("host_failed", "no disk"));
+    t.teardown(() => Promise.all(sockets.map((each) => each.close())));
+    t.match(await calls[1], { Volume: { Name: "pg", Mountpoint: "", Status: { error: "no disk" } } });
+    for (const file of [one, two]) {
+      t.match(await call(file, "List"), { Volumes: [{ Name: "pg" }] });
+      t.match(await call(file, "Capabilities"), { Capabilities: { Scope: "global" } });
+      await t.rejects(call(file, "Get", { Name: "other" }), { message: /not found.*no disk/ });
+      for (const operation of ["Create", "Remove", "Mount", "Unmount", "Path"])
+        await t.rejects(call(file, operation, { Name: "pg", ID: "a" }), {
+          message: `: ${operation}: pg: failed: no disk`,
+        });
+    }
+  },
+);
+
+const waited = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms, "nobody answers"));

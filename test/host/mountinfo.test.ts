@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import t, { type Test } from "tap";
 import { foreignHolders, mountsOf, parseMountinfo } from "../../src/host/mountinfo.ts";
+import { outsideOf } from "../../src/host/outside.ts";
 import { removeLeaks } from "../helpers/leaks.ts";
 import { requiresFuse } from "../helpers/requires.ts";
 import { output } from "../helpers/run.ts";
@@ -30,6 +31,19 @@ t.test("lines of mountinfo", async (t) => {
     { device: "0:5", root: "/", mountpoint: "/proc", options: "rw", peerGroup: "7", fsType: "proc", source: "proc" },
     { device: "7:1", root: "/", mountpoint: "/a-b", options: "ro", peerGroup: undefined, fsType: "fuse", source: "-" },
   ]);
+});
+
+t.test("what a container's mount is called outside", async (t) => {
+  const mounts = (...lines: readonly string[]) =>
+    parseMountinfo(lines.map((line) => `1 1 ${line} rw - ext4 /dev/x rw`).join("\n"));
+  const own = mounts("8:1 /docker/rootfs /", "8:1 /srv/data /host", "8:2 / /disk", "8:3 / /gone");
+  const machine = mounts("8:1 / /", "8:1 / /second", "8:2 / /mnt/a", "8:2 / /mnt/b", "8:9 / /mnt/a", "8:1 /srv /other");
+  t.equal(outsideOf("/host", own, machine), "/srv/data");
+  t.equal(outsideOf("/disk", own, machine), "/mnt/b", "/mnt/a shows something else by now");
+  t.equal(outsideOf("/gone", own, machine), undefined);
+  t.equal(outsideOf("/host/below", own, machine), undefined, "no mount point");
+  t.equal(outsideOf("/host", own, mounts("8:7 / /", "8:1 /srv /other")), "/other/data");
+  t.equal(outsideOf("/host", own, mounts("8:7 / /", "8:1 /srv/dat /other")), undefined);
 });
 
 /** A namespace made with that propagation, until `end`. */

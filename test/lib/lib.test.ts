@@ -5,6 +5,8 @@ import path from "node:path";
 import t from "tap";
 import { resolveDirs } from "../../src/lib/dirs.ts";
 import { createLog } from "../../src/lib/log.ts";
+import { inContainer, machinePathsEnv, onMachine } from "../../src/lib/machine-paths.ts";
+import { NameBook } from "../../src/lib/name-book.ts";
 import { processId, stillRuns } from "../../src/lib/process-id.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 
@@ -77,4 +79,35 @@ t.test("a process is known by its number and start time", async (t) => {
   child.kill();
   await once(child, "exit");
   t.equal(stillRuns(id), false);
+});
+
+t.test("paths of a container are shown as the machine has them, and taken so", async (t) => {
+  const env = machinePathsEnv({ "/host": "/srv", "/var/lib/rexray": "/var/lib/docker/$&" });
+  const shown = (text: string) => onMachine(text, env);
+  t.equal(shown("in /host/rexray-sim, and /host."), "in /srv/rexray-sim, and /srv.");
+  t.equal(shown('{"at":"/var/lib/rexray/volumes/pg"}'), '{"at":"/var/lib/docker/$&/volumes/pg"}');
+  for (const text of ["/var/lib/rexray-sim", "/var/lib/rexray.d", "/srv/host/x", "/hosts", "host/x"])
+    t.equal(shown(text), text);
+  t.equal(onMachine("/host", {}), "/host");
+  t.equal(inContainer("/srv/disk", env), "/host/disk");
+  t.equal(inContainer("/srv", env), "/host");
+  for (const directory of ["/srv2/disk", "/host/disk", "/"])
+    t.throws(() => inContainer(directory, env), { code: "invalid_argument", message: /below \/srv \(data\.source\)/ });
+  t.equal(inContainer("/anywhere", {}), "/anywhere");
+});
+
+t.test("a book of names is read from where it can be", async (t) => {
+  const dir = tempDir("names");
+  t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const [one, two] = [path.join(dir, "a/b"), path.join(dir, "c")];
+  const book = new NameBook([one, two]);
+  t.same([...book.read()], [], "nothing is there yet");
+  book.replace(["v1", "v2"]);
+  book.add("v3");
+  book.remove("v1");
+  fs.rmSync(two, { recursive: true });
+  t.same([...new NameBook([one, two]).read()].sort(), ["v2", "v3"]);
+  book.replace(["v4"]);
+  fs.rmSync(one, { recursive: true });
+  t.same([...book.read()], ["v4"]);
 });

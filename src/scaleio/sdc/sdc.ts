@@ -3,7 +3,7 @@ import { stat, truncate } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { unmountFuseFile } from "../../host/fuse.ts";
-import { attachLoop, detachLoop, growLoop, loopOf } from "../../host/loop.ts";
+import { attachLoop, detachLoop, growLoop, loopOf, loops } from "../../host/loop.ts";
 import { mountsOf } from "../../host/mountinfo.ts";
 import { type ErrorCode, SimError } from "../../lib/errors.ts";
 import { type EnginePrograms, enginePrograms, runRepair, startEngine, worksIn } from "./engine-process.ts";
@@ -82,7 +82,7 @@ export class Sdc {
     const { volumeId } = session;
     const files = this.#files(volumeId);
     if (await this.#served(volumeId)) {
-      return { device: loopOf(files.volume) ?? (await attachLoop(files.volume)), blank: false };
+      return { device: loopOf(files.volume) ?? (await this.#attachLoop(volumeId)), blank: false };
     }
     if (!(await this.detach(volumeId)).released) {
       throw new SimError(
@@ -96,7 +96,7 @@ export class Sdc {
       await startEngine(this.#programs, files.dir);
     }
     try {
-      const device = await attachLoop(files.volume);
+      const device = await this.#attachLoop(volumeId);
       return { device, blank: this.status(volumeId)?.blank ?? false };
     } catch (error) {
       const failure = readJson<{ code: ErrorCode; message: string }>(files.failure);
@@ -116,7 +116,7 @@ export class Sdc {
     if (loop !== undefined) {
       await detachLoop(loop);
       if (!(await until(() => loopOf(files.volume) === undefined, RELEASE_MS))) return { released: false };
-    }
+    } else await this.#detachOrphan(files.device);
     return { released: await this.#unmount(files.dir) };
   }
 
@@ -222,6 +222,22 @@ export class Sdc {
     const files = this.#files(volumeId);
     const mounts = mountsOf((mount) => mount.mountpoint === files.volume);
     return mounts.length > 0 && this.#processes(files.dir).length > 0;
+  }
+
+  async #attachLoop(volumeId: string): Promise<string> {
+    const files = this.#files(volumeId);
+    const loop = await attachLoop(files.volume);
+    fs.writeFileSync(files.device, loop, { mode: 0o600 });
+    return loop;
+  }
+
+  /**
+   * When the namespace ends in which the block file is mounted, as a managed plugin's does that is killed, the loop device stays and
+   * its file has no other name than the root of a mount. It goes when the last one lets go who has it mounted.
+   */
+  async #detachOrphan(noted: string): Promise<void> {
+    const loop = fs.existsSync(noted) ? fs.readFileSync(noted, "utf8") : undefined;
+    if (loops().some(({ device, file }) => device === loop && file === "/")) await detachLoop(loop as string);
   }
 
   /** Ends what serves a run directory and removes it. False when its processes do not end. */

@@ -110,6 +110,8 @@ export const sessionFiles = (dir: string) => ({
   failure: path.join(dir, "failure.json"),
   /** The FUSE mount point: the block file itself. */
   volume: path.join(dir, "volume"),
+  /** Path of the loop device that it is attached to. */
+  device: path.join(dir, "device"),
   log: path.join(dir, "engine.log"),
 });
 
