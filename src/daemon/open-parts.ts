@@ -8,6 +8,7 @@ import { servePlugin } from "../docker/serve-plugin.ts";
 import { ScaleioDriver } from "../drivers/scaleio-driver.ts";
 import { Cluster } from "../scaleio/cluster.ts";
 import { kernelFileSystems } from "../volumes/file-systems.ts";
+import { closeMountPath } from "../volumes/mount-point.ts";
 import { Volumes } from "../volumes/volumes.ts";
 import { endFormerAgents } from "./former-agents.ts";
 import { Framework } from "./framework.ts";
@@ -37,6 +38,7 @@ export const openParts: OpenParts = async ({ dirs, env, log }) => {
     binDir: BIN_DIR,
     log: part("cluster"),
   });
+  await closeMountPath(path.join(stateDir, "volumes"));
   const driver = new ScaleioDriver(cluster, os.hostname());
   const shared = { fileSystems: kernelFileSystems, profile: config.simulator.profile, log: part("volumes") };
   const volumes = new Volumes({ ...shared, driver, config: config.volumes, stateDir });

@@ -124,9 +124,9 @@ class Stage {
   constructor(context: Context) {
     this.#context = context;
     const dir = (name: string) => path.join(this.#root, name);
+    fs.mkdirSync(dir("state/volumes"), { recursive: true });
     // The database's user has to pass through.
-    fs.chmodSync(this.#root, 0o755);
-    fs.mkdirSync(dir("state"), { mode: 0o755 });
+    for (const one of [this.#root, dir("state"), dir("state/volumes")]) fs.chmodSync(one, 0o711);
     fs.writeFileSync(dir("config.yml"), CONFIG);
     this.#env = {
       ...process.env,
