@@ -3,6 +3,8 @@ import fs from "node:fs";
 import { type Dirs, runFiles } from "../lib/dirs.ts";
 import { type ErrorCode, SimError } from "../lib/errors.ts";
 import { type Context, EXIT } from "./context.ts";
+import { vitalChecks } from "./doctor-machine.ts";
+import { warningsOf } from "./finding.ts";
 import type { UpMessage } from "./up.ts";
 import { upScreen } from "./up-screen.ts";
 
@@ -11,6 +13,8 @@ export async function upDetached(
   context: Context,
   options: { dirs: Dirs; pluginNames: readonly string[] | undefined },
 ): Promise<number> {
+  // Before anything is made; what it warns of the process in the background says.
+  warningsOf(vitalChecks());
   const { dirs } = options;
   const logFile = runFiles(dirs.runDir).log;
   const message = await started(dirs, options.pluginNames, logFile, context.env);

@@ -2,6 +2,8 @@ import type { StatusReport } from "../admin/report.ts";
 import type { Dirs } from "../lib/dirs.ts";
 import { asSimError } from "../lib/errors.ts";
 import { type Context, EXIT } from "./context.ts";
+import { vitalChecks } from "./doctor-machine.ts";
+import { warningsOf } from "./finding.ts";
 import { checkSource, renameSettings, writeWrappers } from "./managed.ts";
 import { remainingText } from "./remaining.ts";
 import { upScreen } from "./up-screen.ts";
@@ -29,14 +31,16 @@ export async function up(
       renameSettings(context.env);
       checkSource(options.dirs.stateDir);
     }
+    const machine = warningsOf(vitalChecks());
     const daemon = await context.daemon.start(options);
+    const warnings = [...machine, ...daemon.warnings];
     if (options.managed === true) writeWrappers(options.dirs);
     const report = await daemon.report();
     if (tell === undefined) {
-      for (const warning of daemon.warnings) context.err(`warning: ${warning}\n`);
+      for (const warning of warnings) context.err(`warning: ${warning}\n`);
       context.out(upScreen(report, options.dirs.pluginDir, "stop with Ctrl-C"));
     } else {
-      tell({ ready: report, warnings: daemon.warnings });
+      tell({ ready: report, warnings });
       process.disconnect();
     }
     const cause = await Promise.race([signal, daemon.ended]);
