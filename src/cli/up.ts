@@ -1,6 +1,7 @@
 import type { StatusReport } from "../admin/report.ts";
 import type { Dirs } from "../lib/dirs.ts";
 import { asSimError } from "../lib/errors.ts";
+import { show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { vitalChecks } from "./doctor-machine.ts";
 import { warningsOf } from "./finding.ts";
@@ -13,32 +14,34 @@ export type UpMessage =
   | { readonly ready: StatusReport; readonly warnings: readonly string[] }
   | { readonly error: { readonly code: string; readonly message: string } };
 
+export interface UpOptions {
+  readonly dirs: Dirs;
+  readonly pluginNames: readonly string[] | undefined;
+  readonly json: boolean;
+}
+
 /**
  * `rexray-sim up`: the daemon in this process, until a signal or `down` ends it. SIGINT is a full stop; SIGTERM and SIGHUP
  * end the daemon only, and mounted volumes stay served.
  */
-export async function up(
-  context: Context,
-  options: { dirs: Dirs; pluginNames: readonly string[] | undefined; managed?: boolean },
-): Promise<number> {
+export async function up(context: Context, options: UpOptions & { managed: boolean }): Promise<number> {
   // There is a channel when `up --detach` started us.
   const tell = process.connected ? (message: UpMessage) => process.send?.(message) : undefined;
   // In the background nobody expects that the directory we were started in stays in use.
   if (tell !== undefined) process.chdir("/");
   const signal = firstSignal(context);
   try {
-    if (options.managed === true) {
+    if (options.managed) {
       renameSettings(context.env);
       checkSource(options.dirs.stateDir);
     }
     const machine = warningsOf(vitalChecks());
     const daemon = await context.daemon.start(options);
     const warnings = [...machine, ...daemon.warnings];
-    if (options.managed === true) writeWrappers(options.dirs);
+    if (options.managed) writeWrappers(options.dirs);
     const report = await daemon.report();
     if (tell === undefined) {
-      for (const warning of warnings) context.err(`warning: ${warning}\n`);
-      context.out(upScreen(report, options.dirs.pluginDir, "stop with Ctrl-C"));
+      ready(context, options, { report, warnings, log: null, stop: "stop with Ctrl-C" });
     } else {
       tell({ ready: report, warnings });
       process.disconnect();
@@ -46,7 +49,7 @@ export async function up(
     const cause = await Promise.race([signal, daemon.ended]);
     if (cause !== undefined) {
       // Whatever serves the volumes ends with the container that we are in.
-      const managed = options.managed === true;
+      const managed = options.managed;
       const { remaining } = await daemon.stop({ unmount: managed || cause === "SIGINT", force: managed });
       context.err(remainingText(remaining));
     }
@@ -54,7 +57,7 @@ export async function up(
     return EXIT.ok;
   } catch (error) {
     const { code, message } = asSimError(error);
-    if (options.managed === true) {
+    if (options.managed) {
       context.err(`${message}\n`);
       await context.daemon.refuse(options.dirs, error);
       await signal;
@@ -63,6 +66,21 @@ export async function up(
     tell?.({ error: { code, message } });
     throw error;
   }
+}
+
+/**
+ * Says that everything is served: the screen of {@link upScreen}, or the status with the warnings and the file that takes the log.
+ *
+ * @param said.stop how to end it, for a person
+ */
+export function ready(
+  context: Context,
+  options: UpOptions,
+  said: { report: StatusReport; warnings: readonly string[]; log: string | null; stop: string },
+): void {
+  const { report, warnings, log, stop } = said;
+  for (const warning of warnings) context.err(`warning: ${warning}\n`);
+  show(context, options, { ...report, warnings, log }, upScreen(report, options.dirs.pluginDir, stop));
 }
 
 /** The first signal that asks for a stop. A second Ctrl-C does not wait for the stop that the first began. */
