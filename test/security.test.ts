@@ -90,6 +90,14 @@ function logsOf(sim: Sim): string {
 const commandLines = () =>
   fs.readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) ? [contentOf(`/proc/${name}/cmdline`)] : []));
 
+/** The last column of the README's threat model. */
+function promised(): string[] {
+  const readme = fs.readFileSync(path.resolve(import.meta.dirname, "../README.md"), "utf8");
+  const section = readme.split("\n## Threat model\n")[1]?.split("\n## ")[0] ?? "";
+  const rows = section.split("\n").filter((line) => line.startsWith("| "));
+  return rows.slice(2).flatMap((row) => row.split(" | ").at(-1)?.replace(/ \|$/, "").split("; ") ?? []);
+}
+
 /** Starts it for a user who does not care who may read what he makes. */
 async function withUmaskZero<T>(start: () => Promise<T>): Promise<T> {
   const before = process.umask(0);
@@ -99,6 +107,17 @@ async function withUmaskZero<T>(start: () => Promise<T>): Promise<T> {
     process.umask(before);
   }
 }
+
+t.test("every line of the threat model names its test", async (t) => {
+  const names = [...fs.readFileSync(import.meta.filename, "utf8").matchAll(/\bt\.test\("([^"]+)"/g)].map(
+    ([, name]) => name,
+  );
+  t.ok(promised().length > 15);
+  t.same(
+    promised().filter((name) => !names.includes(name)),
+    [],
+  );
+});
 
 t.test("an instance in use", { skip, timeout: 120_000 }, async (t) => {
   const world = await withUmaskZero(() => startWorld(t, { agents: " 1\n" }));

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import { type Dirs, runFiles } from "../lib/dirs.ts";
 import { type ErrorCode, SimError } from "../lib/errors.ts";
+import { openLogFile } from "../lib/log-file.ts";
 import { type Context, EXIT } from "./context.ts";
 import { vitalChecks } from "./doctor-machine.ts";
 import { warningsOf } from "./finding.ts";
@@ -29,7 +30,7 @@ function started(
   env: NodeJS.ProcessEnv,
 ): Promise<UpMessage> {
   fs.mkdirSync(dirs.runDir, { recursive: true, mode: 0o700 });
-  const log = fs.openSync(logFile, "a", 0o600);
+  const log = openLogFile(logFile);
   const flags = ["--state-dir", dirs.stateDir, "--run-dir", dirs.runDir, "--plugin-dir", dirs.pluginDir];
   if (dirs.configRequired) flags.push("--config", dirs.configFile);
   for (const name of pluginNames ?? []) flags.push("--plugin-name", name);

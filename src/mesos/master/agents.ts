@@ -5,11 +5,12 @@ import { setTimeout as pause } from "node:timers/promises";
 import { replaceFile } from "../../lib/atomic-file.ts";
 import { SimError } from "../../lib/errors.ts";
 import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
+import { openLogFile } from "../../lib/log-file.ts";
 import type { AgentState, AgentStatus, AgentsApi } from "../agents-api.ts";
 import { AGENT_FAULTS, AGENT_LOST, AGENT_PARTITIONED } from "../faults/types.ts";
 import type { AgentConfig, AgentTask, Resources, TaskInfo } from "../task.ts";
 import { AgentClient } from "./agent-client.ts";
-import { hasDocker, killAgent, pidOf, recordPid, runDirOf, settingsFile } from "./processes.ts";
+import { hasDocker, killAgent, pidOf, recordPid, removeRunDir, runDirOf, settingsFile } from "./processes.ts";
 
 /** An agent as it is configured. */
 export interface AgentSettings {
@@ -205,6 +206,8 @@ export class Agents implements AgentsApi, FaultFamily {
     this.#closed = true;
     if (drain) await Promise.all(this.#members.map((member) => this.#end(member)));
     await Promise.all(this.#members.map(({ plugins }) => plugins?.close()));
+    if (!drain) return;
+    for (const { config } of this.#members) await removeRunDir(this.#options.runDir, config.name);
   }
 
   /** In order if it answers, also when it is only just starting; by force if not. */
@@ -247,7 +250,7 @@ export class Agents implements AgentsApi, FaultFamily {
   async #spawn({ config }: Member): Promise<void> {
     const file = settingsFile(config);
     await replaceFile(file, JSON.stringify(config));
-    const log = fs.openSync(path.join(config.workDir, "agent.log"), "a", 0o600);
+    const log = openLogFile(path.join(config.workDir, "agent.log"));
     const program = path.join(this.#options.binDir, "mesos-agent.js");
     const child = spawn(process.execPath, [program, file], { stdio: ["ignore", log, log], detached: true, cwd: "/" });
     child.once("error", (error) => this.#options.log(`agent ${config.name}: ${error.message}`));

@@ -26,6 +26,13 @@ export function knownAgents(runDir: string): AgentConfig[] {
   });
 }
 
+/** Removes what an agent that has ended with its tasks has in the run directory, and the directory of all with the last one. */
+export async function removeRunDir(runDir: string, agent: string): Promise<void> {
+  const dir = runDirOf(runDir, agent);
+  await fs.promises.rm(dir, { recursive: true, force: true });
+  await fs.promises.rmdir(path.dirname(dir)).catch(() => undefined);
+}
+
 export function recordPid(config: AgentConfig, pid: number): void {
   fs.writeFileSync(pidFile(config), String(pid), { mode: 0o600 });
 }
