@@ -15,6 +15,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     "type:mesos/agents-api.ts",
     "type:admin",
     "config",
+    "dvdcli/usage.ts",
     "host",
     "lib",
     "mesos/faults/types.ts",

@@ -57,9 +57,9 @@ function* below(dir: string): Generator<{ file: string; stat: fs.Stats }> {
 
 const modeOf = ({ mode }: fs.Stats) => (mode & 0o777).toString(8);
 
-/** Runs a program as a user who is nobody here. */
+/** Runs a program as a user who is nobody here. setpriv itself finds its program with root's rights still, so that is `env`. */
 const asNobody = (program: string, ...args: string[]) =>
-  spawnSync("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "--", program, ...args]).status;
+  spawnSync("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "--", "env", program, ...args]).status;
 
 const refusal = async (sim: Sim, operation: string, body: unknown): Promise<string> =>
   (JSON.parse((await post(sim.socket, `/VolumeDriver.${operation}`, { body })).body) as { Err: string }).Err;
@@ -90,6 +90,14 @@ function logsOf(sim: Sim): string {
 const commandLines = () =>
   fs.readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) ? [contentOf(`/proc/${name}/cmdline`)] : []));
 
+/** The last column of the README's threat model. */
+function promised(): string[] {
+  const readme = fs.readFileSync(path.resolve(import.meta.dirname, "../README.md"), "utf8");
+  const section = readme.split("\n## Threat model\n")[1]?.split("\n## ")[0] ?? "";
+  const rows = section.split("\n").filter((line) => line.startsWith("| "));
+  return rows.slice(2).flatMap((row) => row.split(" | ").at(-1)?.replace(/ \|$/, "").split("; ") ?? []);
+}
+
 /** Starts it for a user who does not care who may read what he makes. */
 async function withUmaskZero<T>(start: () => Promise<T>): Promise<T> {
   const before = process.umask(0);
@@ -99,6 +107,17 @@ async function withUmaskZero<T>(start: () => Promise<T>): Promise<T> {
     process.umask(before);
   }
 }
+
+t.test("every line of the threat model names its test", async (t) => {
+  const names = [...fs.readFileSync(import.meta.filename, "utf8").matchAll(/\bt\.test\("([^"]+)"/g)].map(
+    ([, name]) => name,
+  );
+  t.ok(promised().length > 15);
+  t.same(
+    promised().filter((name) => !names.includes(name)),
+    [],
+  );
+});
 
 t.test("an instance in use", { skip, timeout: 120_000 }, async (t) => {
   const world = await withUmaskZero(() => startWorld(t, { agents: " 1\n" }));
@@ -122,7 +141,7 @@ t.test("an instance in use", { skip, timeout: 120_000 }, async (t) => {
   });
 
   t.test("files are for root only", async (t) => {
-    const passedThrough = ["", "/volumes", "/agents", "/agents/agent-1", "/agents/agent-1/slaves"];
+    const passedThrough = ["", "/agents", "/agents/agent-1", "/agents/agent-1/slaves"];
     const open: string[] = [];
     for (const dir of [sim.stateDir, sim.runDir])
       for (const { file, stat } of below(dir)) {
@@ -181,6 +200,20 @@ t.test("an instance in use", { skip, timeout: 120_000 }, async (t) => {
     t.equal(await statusOf(url, { host: "rebound.example.com:8080" }), 403, "nor by a name of their own");
     t.equal(await statusOf(`${world.mesos}/state`, { origin: "https://example.com" }), 403);
     t.equal(await statusOf(url, { origin: "http://localhost:3000" }), 200);
+  });
+
+  t.test("volumes are for root and containers only", async (t) => {
+    const data = path.join(sim.stateDir, "volumes/mine/data");
+    fs.copyFileSync("/usr/bin/id", path.join(data, "id"));
+    fs.chmodSync(data, 0o755);
+    fs.chmodSync(path.join(data, "id"), 0o4755);
+    t.not(asNobody(path.join(data, "id"), "-u"), 0, "nobody does not come to a setuid program in a volume");
+    const nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    const cmd = `cp /usr/bin/id data/; chmod 4755 data/id; chmod 755 data; ${nobody} data/id -u; exec sleep 1000`;
+    t.equal((await world.call("POST", "/v2/apps", stateful("/setuid", "setuid", { cmd }))).status, 201);
+    await world.said(await world.runs("/setuid"), /^0$/m);
+    const [open] = world.mounted().filter((point) => point.endsWith("/setuid"));
+    t.not(asNobody(`${open}/data/id`, "-u"), 0, "it works in its container, and nowhere else");
   });
 });
 
@@ -286,6 +319,7 @@ t.test("a mount follows no symbolic link", { skip, timeout: 120_000 }, async (t)
   await sim.stop();
   fs.writeFileSync(sim.configFile, ROOT_PATH("/data/sub"));
   await sim.start();
+  t.equal(modeOf(fs.statSync(path.dirname(point))), "700", "the way to volumes, which older versions left open");
   t.match(
     await refusal(sim, "Mount", { Name: "trap", ID: "1" }),
     new RegExp(`trap/data/sub leads to ${elsewhere}/sub by a symbolic link in the volume, which is not followed`),

@@ -54,6 +54,7 @@ const snapshotsBody = z.strictObject({
     .min(1)
     .max(256),
 });
+const volumeBody = z.strictObject({ name: z.string(), options: z.record(z.string(), z.string()).default({}) });
 const resizeBody = z.strictObject({ sizeBytes: z.int().positive() });
 const limitsBody = z.strictObject({
   iops: z.int().min(0).optional(),
@@ -106,6 +107,26 @@ export function adminApp(parts: AdminParts): Express {
     const layout = await cluster.layout(name, { chunks: request.query["chunks"] === "1" });
     const inspection: VolumeInspection = { ...layout, mountpoint: await volumes.path(name) };
     response.json(inspection);
+  });
+
+  app.post("/volumes", async (request, response) => {
+    const { name, options } = understood("/volumes", volumeBody, request.body);
+    const before = await isThere(volumes, name);
+    await volumes.create(name, options);
+    if (!(await isThere(volumes, name)))
+      throw new SimError("unavailable", `volume ${name} is not made: the configuration disables that (create.disable)`);
+    response.json({ created: !before });
+  });
+
+  // As people expect it, while for Docker a volume that is not there is success.
+  app.delete("/volumes/:name", async (request, response) => {
+    const { name } = request.params;
+    if (!(await isThere(volumes, name)))
+      throw new SimError("not_found", `no volume is called "${name}": \`rexray-sim volume ls\` lists them`);
+    await volumes.remove(name);
+    if (await isThere(volumes, name))
+      throw new SimError("unavailable", `volume ${name} stays: the configuration disables removal (remove.disable)`);
+    response.json({});
   });
 
   app.post("/snapshots", async (request, response) => {
@@ -217,6 +238,16 @@ export function adminApp(parts: AdminParts): Express {
   });
   app.use(renderError(parts.log));
   return app;
+}
+
+function isThere(volumes: VolumeService, name: string): Promise<boolean> {
+  return volumes.get(name).then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof SimError && error.code === "not_found") return false;
+      throw error;
+    },
+  );
 }
 
 /** Express knows an error handler by its four parameters. */

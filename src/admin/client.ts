@@ -43,6 +43,15 @@ export class AdminClient {
     return this.#call("GET", `/volumes/${encodeURIComponent(name)}${options.chunks ? "?chunks=1" : ""}`);
   }
 
+  /** `created`: it was not there before. */
+  createVolume(name: string, options: Readonly<Record<string, string>>): Promise<{ created: boolean }> {
+    return this.#call("POST", "/volumes", { name, options }, CHANGE_LIMIT);
+  }
+
+  async removeVolume(name: string): Promise<void> {
+    await this.#call("DELETE", `/volumes/${encodeURIComponent(name)}`, undefined, CHANGE_LIMIT);
+  }
+
   async snapshot(snapshots: readonly { volume: string; name: string }[]): Promise<void> {
     await this.#call("POST", "/snapshots", { snapshots }, CHANGE_LIMIT);
   }

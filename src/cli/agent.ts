@@ -1,4 +1,5 @@
 import { AdminClient } from "../admin/client.ts";
+import { type Asked, show, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { stateWord, table } from "./text.ts";
 
@@ -13,7 +14,7 @@ const AGENT_ORDERS = {
 } as const;
 
 /** `rexray-sim agent ls`. */
-export async function agentLs(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
+export async function agentLs(context: Context, options: Asked): Promise<number> {
   const agents = await new AdminClient(options.runDir).agents();
   const rows = agents.map(({ name, state, since, resources, attributes, pid }) => [
     name,
@@ -27,17 +28,19 @@ export async function agentLs(context: Context, options: { runDir: string; json:
     pid === null ? "-" : String(pid),
   ]);
   const text = table(["AGENT", "STATE", "CPUS", "MEM, MIB", "ATTRIBUTES", "SINCE", "PID"], rows);
-  context.out(options.json ? `${JSON.stringify(agents, undefined, 2)}\n` : text);
+  show(context, options, agents, text);
   return EXIT.ok;
 }
 
 /** `rexray-sim agent stop|kill|start NAME`. */
 export async function agentOrder(
   context: Context,
-  options: { runDir: string; name: string; order: keyof typeof AGENT_ORDERS },
+  options: Asked & { name: string; order: keyof typeof AGENT_ORDERS },
 ): Promise<number> {
   const { order, said } = AGENT_ORDERS[options.order];
-  await new AdminClient(options.runDir).orderAgent(options.name, order);
-  context.err(`${options.name} ${said}\n`);
+  const client = new AdminClient(options.runDir);
+  await client.orderAgent(options.name, order);
+  const agent = (await client.agents()).find(({ name }) => name === options.name);
+  tell(context, options, agent, `${options.name} ${said}\n`);
   return EXIT.ok;
 }

@@ -1,9 +1,10 @@
 import { AdminClient } from "../admin/client.ts";
+import { type Asked, show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { table } from "./text.ts";
 
 /** `rexray-sim app ls`. */
-export async function appLs(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
+export async function appLs(context: Context, options: Asked): Promise<number> {
   const apps = await new AdminClient(options.runDir).apps();
   const rows = apps.map(({ id, wanted, running, healthy, hosts, waiting }) => [
     id,
@@ -14,6 +15,6 @@ export async function appLs(context: Context, options: { runDir: string; json: b
   ]);
   const text =
     rows.length === 0 ? "no applications\n" : table(["APP", "RUNNING", "HEALTHY", "AGENTS", "WAITS BECAUSE"], rows);
-  context.out(options.json ? `${JSON.stringify(apps, undefined, 2)}\n` : text);
+  show(context, options, apps, text);
   return EXIT.ok;
 }

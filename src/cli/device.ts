@@ -1,6 +1,8 @@
 import { AdminClient } from "../admin/client.ts";
 import { parseSize } from "../lib/size.ts";
+import { type Asked, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
+import { nodeOf } from "./sds-order.ts";
 
 /** What `sds add` and `device add` may say of the new device. */
 export interface DeviceFlags {
@@ -14,35 +16,48 @@ const request = (name: string, { path, size }: DeviceFlags) => ({
   ...(size === undefined ? {} : { sizeBytes: parseSize(size) }),
 });
 
-/** `rexray-sim sds add NAME`: a node with one device. */
-export async function addSds(
+/** Carries out a change of a node; for programs: the node as it is then. */
+async function change(
   context: Context,
-  options: { runDir: string; name: string; faultSet: string | undefined; device: DeviceFlags },
+  options: Asked & { sds: string },
+  order: (client: AdminClient) => Promise<void>,
+  message: string,
 ): Promise<number> {
-  const faultSet = options.faultSet === undefined ? {} : { faultSet: options.faultSet };
-  await new AdminClient(options.runDir).addSds({ ...request(options.name, options.device), ...faultSet });
-  context.err(`${options.name} is added; copies are moved to it\n`);
+  const client = new AdminClient(options.runDir);
+  await order(client);
+  tell(context, options, await nodeOf(client, options.sds), `${message}\n`);
   return EXIT.ok;
+}
+
+/** `rexray-sim sds add NAME`: a node with one device. */
+export function addSds(
+  context: Context,
+  options: Asked & { name: string; faultSet: string | undefined; device: DeviceFlags },
+): Promise<number> {
+  const { name, faultSet, device } = options;
+  const sds = { ...request(name, device), ...(faultSet === undefined ? {} : { faultSet }) };
+  const message = `${name} is added; copies are moved to it`;
+  return change(context, { ...options, sds: name }, (client) => client.addSds(sds), message);
 }
 
 /** `rexray-sim device add SDS NAME`. */
-export async function addDevice(
+export function addDevice(
   context: Context,
-  options: { runDir: string; sds: string; name: string; device: DeviceFlags },
+  options: Asked & { sds: string; name: string; device: DeviceFlags },
 ): Promise<number> {
-  await new AdminClient(options.runDir).addDevice(options.sds, request(options.name, options.device));
-  context.err(`${options.sds}/${options.name} is added; copies are moved to it\n`);
-  return EXIT.ok;
+  const { sds, name, device } = options;
+  const message = `${sds}/${name} is added; copies are moved to it`;
+  return change(context, options, (client) => client.addDevice(sds, request(name, device)), message);
 }
 
 /** `rexray-sim device resize SDS NAME SIZE`. */
-export async function resizeDevice(
+export function resizeDevice(
   context: Context,
-  options: { runDir: string; sds: string; name: string; size: string },
+  options: Asked & { sds: string; name: string; size: string },
 ): Promise<number> {
-  await new AdminClient(options.runDir).resizeDevice(options.sds, options.name, parseSize(options.size));
-  context.err(`${options.sds}/${options.name} has ${options.size} now; copies are moved accordingly\n`);
-  return EXIT.ok;
+  const { sds, name, size } = options;
+  const message = `${sds}/${name} has ${size} now; copies are moved accordingly`;
+  return change(context, options, (client) => client.resizeDevice(sds, name, parseSize(size)), message);
 }
 
 /** `rexray-sim device clear SDS NAME`. */
@@ -56,11 +71,7 @@ export async function clearDevice(
 }
 
 /** `rexray-sim device remove SDS NAME`. */
-export async function removeDevice(
-  context: Context,
-  options: { runDir: string; sds: string; name: string },
-): Promise<number> {
-  await new AdminClient(options.runDir).removeDevice(options.sds, options.name);
-  context.err(`${options.sds}/${options.name} is being emptied\n`);
-  return EXIT.ok;
+export function removeDevice(context: Context, options: Asked & { sds: string; name: string }): Promise<number> {
+  const { sds, name } = options;
+  return change(context, options, (client) => client.removeDevice(sds, name), `${sds}/${name} is being emptied`);
 }

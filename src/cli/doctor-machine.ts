@@ -1,58 +1,33 @@
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { run } from "../host/exec.ts";
-import { errnoOf } from "../lib/errors.ts";
+import { type DeviceNode, deviceProblem } from "../host/device-node.ts";
+import { PACKAGES, run } from "../host/exec.ts";
 import { type Finding, failed, ok, warning } from "./finding.ts";
 import { bytes } from "./text.ts";
-
-/** The tools that volumes are made and mounted with, and Debian's packages of them. */
-const TOOLS: Readonly<Record<string, string>> = {
-  losetup: "mount",
-  mount: "mount",
-  umount: "mount",
-  "mkfs.ext4": "e2fsprogs",
-  "mkfs.xfs": "xfsprogs",
-  fallocate: "util-linux",
-  blkid: "util-linux",
-};
 
 const MIB = 1024 * 1024;
 
 /** What the machine must have, whether or not anything runs. */
 export async function machineChecks(stateDir: string, env: NodeJS.ProcessEnv): Promise<Finding[]> {
-  return [
-    root(),
-    await device("fuse", "/dev/fuse"),
-    await device("loop", "/dev/loop-control"),
-    await mountRights(),
-    kernel(os.release()),
-    ...(await tools(env["PATH"] ?? "")),
-    ...(await stateSpace(stateDir)),
-  ];
+  return [...vitalChecks(), await mountRights(), ...(await tools(env["PATH"] ?? "")), ...(await stateSpace(stateDir))];
+}
+
+/** Those without which nothing can be mounted; in a moment, so that whoever is about to mount makes them first. */
+export function vitalChecks(): Finding[] {
+  return [root(), device("fuse", "/dev/fuse"), device("loop", "/dev/loop-control"), kernel(os.release())];
 }
 
 function root(): Finding {
   const user = process.getuid?.();
   return user === 0
     ? ok("root", "runs as root")
-    : failed("root", `runs as user ${user}`, "run as root: `sudo rexray-sim doctor`");
+    : failed("root", `this runs as user ${user}`, "run it as root, for instance by sudo");
 }
 
-async function device(module: string, file: string): Promise<Finding> {
-  try {
-    await (await fs.open(file, "r+")).close();
-    return ok(module, `${file} opens`);
-  } catch (error) {
-    const errno = errnoOf(error);
-    const absent = errno === "ENOENT" || errno === "ENODEV" || errno === "ENXIO";
-    const fix = absent ? `\`modprobe ${module}\`` : "run as root";
-    return failed(
-      module,
-      `${file} does not open: ${errno}`,
-      `${fix}; in a container, give it the device (--device ${file})`,
-    );
-  }
+function device(name: string, file: DeviceNode): Finding {
+  const problem = deviceProblem(file);
+  return problem === undefined ? ok(name, `${file} opens`) : failed(name, problem.detail, problem.fix);
 }
 
 /** Tried, because neither being root nor a capability says whether a security module agrees. */
@@ -65,7 +40,7 @@ async function mountRights(): Promise<Finding> {
   } catch (error) {
     return failed(
       "mount",
-      `may not mount: ${(error as Error).message}`,
+      `may not mount: ${(error as Error).message.split("\n")[0]}`,
       "run as root with CAP_SYS_ADMIN; in a container: --privileged",
     );
   } finally {
@@ -87,7 +62,7 @@ export function kernel(release: string): Finding {
 /** @param searchPath the PATH variable, in which the daemon will look too */
 async function tools(searchPath: string): Promise<Finding[]> {
   const missing: string[] = [];
-  for (const tool of Object.keys(TOOLS)) {
+  for (const tool of Object.keys(PACKAGES)) {
     const candidates = searchPath.split(":").map((dir) => path.join(dir, tool));
     const found = await Promise.all(
       candidates.map((file) =>
@@ -99,9 +74,9 @@ async function tools(searchPath: string): Promise<Finding[]> {
     );
     if (!found.includes(true)) missing.push(tool);
   }
-  if (missing.length === 0) return [ok("tools", Object.keys(TOOLS).join(" "))];
+  if (missing.length === 0) return [ok("tools", Object.keys(PACKAGES).join(" "))];
   return missing.map((tool) =>
-    failed("tools", `${tool} is not in PATH`, `\`apt-get install ${TOOLS[tool]}\`, or add /usr/sbin to PATH`),
+    failed("tools", `${tool} is not in PATH`, `\`apt-get install ${PACKAGES[tool]}\`, or add /usr/sbin to PATH`),
   );
 }
 

@@ -1,4 +1,5 @@
 import type { Dirs } from "../lib/dirs.ts";
+import { show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { dockerChecks } from "./doctor-docker.ts";
 import { instanceChecks } from "./doctor-instance.ts";
@@ -14,8 +15,8 @@ export async function doctor(context: Context, options: { dirs: Dirs; json: bool
     ...(await dockerChecks(dirs)),
   ];
   const healthy = findings.every((finding) => finding.state !== "failed");
-  if (options.json) context.out(`${JSON.stringify({ ok: healthy, checks: findings }, undefined, 2)}\n`);
-  else context.out(findings.map((finding) => render(finding, context.color)).join(""));
+  const text = findings.map((finding) => render(finding, context.color)).join("");
+  show(context, options, { ok: healthy, checks: findings }, text);
   return healthy ? EXIT.ok : EXIT.failed;
 }
 

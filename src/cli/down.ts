@@ -7,6 +7,7 @@ import { type DirFlags, type Dirs, resolveDirs, runFiles } from "../lib/dirs.ts"
 import { SimError } from "../lib/errors.ts";
 import { isLiveSocket } from "../lib/live-socket.ts";
 import { stillRuns } from "../lib/process-id.ts";
+import { type Asked, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { remainingText } from "./remaining.ts";
 
@@ -15,7 +16,10 @@ const GONE_LIMIT = 15_000;
 const POLL = 20;
 
 /** `rexray-sim down`: a full stop, waited for; cleans up after a dead daemon as well. Nothing to stop is success. */
-export async function down(context: Context, options: { flags: DirFlags; force: boolean }): Promise<number> {
+export async function down(
+  context: Context,
+  options: Pick<Asked, "json"> & { flags: DirFlags; force: boolean },
+): Promise<number> {
   const given = resolveDirs(options.flags, context.env);
   const record = await readRecord(given.runDir);
   let report: DownReport;
@@ -26,15 +30,14 @@ export async function down(context: Context, options: { flags: DirFlags; force: 
     if (!(error instanceof NoDaemonError)) throw error;
     const dirs = dirsOfDead(given, options.flags, context.env, record);
     if (!(await anythingLeft(dirs, record))) {
-      context.err(
-        `nothing to stop: no rexray-sim runs with run directory ${given.runDir}, and none has left anything\n`,
-      );
+      const said = `nothing to stop: no rexray-sim runs with run directory ${given.runDir}, and none has left anything\n`;
+      tell(context, options, { remaining: [] } satisfies DownReport, said);
       return EXIT.ok;
     }
     report = await context.daemon.sweep({ dirs, force: options.force });
     context.err("the daemon was dead; cleaned up after it\n");
   }
-  context.err(remainingText(report.remaining) || "stopped\n");
+  tell(context, options, report, remainingText(report.remaining) || "stopped\n");
   return report.remaining.length === 0 ? EXIT.ok : EXIT.failed;
 }
 

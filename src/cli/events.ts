@@ -1,16 +1,14 @@
 import { AdminClient } from "../admin/client.ts";
 import { printable } from "../lib/printable.ts";
 import type { SystemEvent } from "../scaleio/model.ts";
+import type { Asked } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 
 /** How long one question waits for an answer (s). */
 const WAIT = 10;
 
 /** `rexray-sim events`: what has happened; with `follow`, also what happens, until the daemon ends. */
-export async function events(
-  context: Context,
-  options: { runDir: string; json: boolean; follow: boolean },
-): Promise<number> {
+export async function events(context: Context, options: Asked & { follow: boolean }): Promise<number> {
   const client = new AdminClient(options.runDir);
   let last = 0;
   const show = (found: readonly SystemEvent[]) => {

@@ -1,6 +1,7 @@
 import { AdminClient } from "../admin/client.ts";
-import { SimError } from "../lib/errors.ts";
+import { type Asked, show, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
+import { pairsOf } from "./pairs.ts";
 import { table } from "./text.ts";
 
 /** What `fault add` may say besides type and target. */
@@ -12,29 +13,23 @@ export interface FaultFlags {
 /** `rexray-sim fault add TYPE TARGET [KEY=VALUE…]`: prints the fault's name. */
 export async function faultAdd(
   context: Context,
-  options: { runDir: string; type: string; target: string; pairs: readonly string[]; flags: FaultFlags },
+  options: Asked & { type: string; target: string; pairs: readonly string[]; flags: FaultFlags },
 ): Promise<number> {
   const { runDir, type, target, pairs, flags } = options;
-  const attributes = Object.fromEntries(
-    pairs.map((pair) => {
-      const at = pair.indexOf("=");
-      if (at > 0) return [pair.slice(0, at), pair.slice(at + 1)];
-      throw new SimError("invalid_argument", `"${pair}" is no attribute: write KEY=VALUE; \`fault types\` lists them`);
-    }),
-  );
-  const { name } = await new AdminClient(runDir).addFault({
+  const attributes = pairsOf(pairs, "`fault types` lists what there is");
+  const fault = await new AdminClient(runDir).addFault({
     type,
     target,
     attributes,
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.probability === undefined ? {} : { probability: Number(flags.probability) }),
   });
-  context.out(`${name}\n`);
+  show(context, options, fault, `${fault.name}\n`);
   return EXIT.ok;
 }
 
 /** `rexray-sim fault ls`. */
-export async function faultLs(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
+export async function faultLs(context: Context, options: Asked): Promise<number> {
   const { faults } = await new AdminClient(options.runDir).faults();
   const rows = faults.map(({ name, type, target, probability, attributes }) => [
     name,
@@ -47,12 +42,12 @@ export async function faultLs(context: Context, options: { runDir: string; json:
   ]);
   const text =
     rows.length === 0 ? "no faults\n" : table(["FAULT", "TYPE", "TARGET", "PROBABILITY", "ATTRIBUTES"], rows);
-  context.out(options.json ? `${JSON.stringify(faults, undefined, 2)}\n` : text);
+  show(context, options, faults, text);
   return EXIT.ok;
 }
 
 /** `rexray-sim fault types`. */
-export async function faultTypes(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
+export async function faultTypes(context: Context, options: Asked): Promise<number> {
   const { kinds } = await new AdminClient(options.runDir).faults();
   const rows = kinds.map(({ type, help, attributes }) => [
     type,
@@ -61,22 +56,22 @@ export async function faultTypes(context: Context, options: { runDir: string; js
       .map(([key, attribute]) => `${key}=${attribute.default} (${attribute.help})`)
       .join(" "),
   ]);
-  context.out(
-    options.json ? `${JSON.stringify(kinds, undefined, 2)}\n` : table(["TYPE", "WHAT IT DOES", "ATTRIBUTES"], rows),
-  );
+  show(context, options, kinds, table(["TYPE", "WHAT IT DOES", "ATTRIBUTES"], rows));
   return EXIT.ok;
 }
 
 /** `rexray-sim fault rm NAME`. */
-export async function faultRm(context: Context, options: { runDir: string; name: string }): Promise<number> {
+export async function faultRm(context: Context, options: Asked & { name: string }): Promise<number> {
   await new AdminClient(options.runDir).removeFault(options.name);
-  context.err(`${options.name} is taken away\n`);
+  tell(context, options, { removed: [options.name] }, `${options.name} is taken away\n`);
   return EXIT.ok;
 }
 
 /** `rexray-sim fault reset`. */
-export async function faultReset(context: Context, options: { runDir: string }): Promise<number> {
-  await new AdminClient(options.runDir).resetFaults();
-  context.err("all faults are taken away\n");
+export async function faultReset(context: Context, options: Asked): Promise<number> {
+  const client = new AdminClient(options.runDir);
+  const { faults } = await client.faults();
+  await client.resetFaults();
+  tell(context, options, { removed: faults.map(({ name }) => name) }, "all faults are taken away\n");
   return EXIT.ok;
 }

@@ -5,7 +5,7 @@ import { VERSION } from "../lib/version.ts";
 import { agentCommands } from "./commands/agents.ts";
 import { daemonCommands } from "./commands/daemon.ts";
 import { faultCommands } from "./commands/faults.ts";
-import type { Commands, RunDirFlag } from "./commands/flags.ts";
+import type { AskedFlags, Commands } from "./commands/flags.ts";
 import { nodeCommands } from "./commands/nodes.ts";
 import { volumeCommands } from "./commands/volumes.ts";
 import { type Context, EXIT } from "./context.ts";
@@ -57,7 +57,8 @@ async function explain(error: unknown, context: Context): Promise<number> {
   return error.code === "internal" ? EXIT.internal : EXIT.failed;
 }
 
-function build(context: Context, done: (status: number) => void): Command {
+/** All that can be typed. `done` takes a command's exit status. */
+export function build(context: Context, done: (status: number) => void): Command {
   const program = new Command("rexray-sim")
     .description("Persistent storage of DC/OS + REX-Ray + ScaleIO on one machine, for real")
     .version(VERSION, "-V, --version", "print the version")
@@ -65,9 +66,8 @@ function build(context: Context, done: (status: number) => void): Command {
     .configureOutput({ writeOut: context.out, writeErr: context.err })
     .showHelpAfterError("(--help shows what there is)")
     .exitOverride();
-  const runDirOf = (flags: RunDirFlag) => resolveDirs(flags, context.env).runDir;
-  const run = (args: readonly string[]) => runCli(args, context);
-  for (const add of GROUPS) add({ program, context, done, runDirOf, runCli: run });
+  const asked = (flags: AskedFlags) => ({ runDir: resolveDirs(flags, context.env).runDir, json: flags.json === true });
+  for (const add of GROUPS) add({ program, context, done, asked, runCli });
   addExamples(program);
   program.addHelpText("after", FOOTER);
   return program;

@@ -1,10 +1,11 @@
 import { AdminClient } from "../admin/client.ts";
+import { type Asked, show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { nodeTable } from "./status.ts";
 
 /** `rexray-sim sds ls`. */
-export async function sdsLs(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
+export async function sdsLs(context: Context, options: Asked): Promise<number> {
   const report = await new AdminClient(options.runDir).status();
-  context.out(options.json ? `${JSON.stringify(report.sds, undefined, 2)}\n` : nodeTable(report, context.color));
+  show(context, options, report.sds, nodeTable(report, context.color));
   return EXIT.ok;
 }

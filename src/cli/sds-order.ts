@@ -1,23 +1,37 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { AdminClient } from "../admin/client.ts";
 import type { StatusReport } from "../admin/report.ts";
+import { type Asked, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { SDS_ORDERS, type SdsOrder } from "./sds-orders.ts";
 
 /** How often the status is asked for while waiting (ms). */
 const POLL = 200;
 
-/** `rexray-sim sds ORDER NAME`; with `wait`, returns when the order has been carried out and says meanwhile what is missing. */
+/**
+ * `rexray-sim sds ORDER NAME`; with `wait`, returns when the order has been carried out and says meanwhile, on standard error,
+ * what is missing. For programs: the node as it is then.
+ */
 export async function sdsOrder(
   context: Context,
-  options: { runDir: string; name: string; order: SdsOrder; wait: boolean },
+  options: Asked & { name: string; order: SdsOrder; wait: boolean },
 ): Promise<number> {
   const { name, order } = options;
   const client = new AdminClient(options.runDir);
   await client.sds(name, order);
-  context.err(`${name} ${SDS_ORDERS[order].said}\n`);
-  if (options.wait) await waitFor(context, client, (status) => SDS_ORDERS[order].over(status, name));
+  const said = `${name} ${SDS_ORDERS[order].said}\n`;
+  if (options.wait) {
+    context.err(said);
+    await waitFor(context, client, (status) => SDS_ORDERS[order].over(status, name));
+  }
+  tell(context, options, await nodeOf(client, name), options.wait ? "" : said);
   return EXIT.ok;
+}
+
+/** A node as `sds ls --json` has it; one that is not there any more is "gone". */
+export async function nodeOf(client: AdminClient, name: string): Promise<object> {
+  const { sds } = await client.status();
+  return sds.find((node) => node.name === name) ?? { name, state: "gone" };
 }
 
 /** Says what the health is whenever that changes, until the condition holds. */

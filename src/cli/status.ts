@@ -1,12 +1,13 @@
 import { AdminClient } from "../admin/client.ts";
 import type { StatusReport } from "../admin/report.ts";
+import { type Asked, show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { bytes, facts, stateWord, table } from "./text.ts";
 
 /** `rexray-sim status`: nodes, pool, volumes, mounts and health on one screen. */
-export async function status(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
+export async function status(context: Context, options: Asked): Promise<number> {
   const report = await new AdminClient(options.runDir).status();
-  context.out(options.json ? `${JSON.stringify(report, undefined, 2)}\n` : statusScreen(report, context.color));
+  show(context, options, report, statusScreen(report, context.color));
   return EXIT.ok;
 }
 

@@ -2,28 +2,23 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import { type Dirs, runFiles } from "../lib/dirs.ts";
 import { type ErrorCode, SimError } from "../lib/errors.ts";
+import { openLogFile } from "../lib/log-file.ts";
 import { type Context, EXIT } from "./context.ts";
-import type { UpMessage } from "./up.ts";
-import { upScreen } from "./up-screen.ts";
+import { vitalChecks } from "./doctor-machine.ts";
+import { warningsOf } from "./finding.ts";
+import { ready, type UpMessage, type UpOptions } from "./up.ts";
 
 /** `rexray-sim up --detach`: runs `up` in the background, waits until it is ready and prints what it would have printed. */
-export async function upDetached(
-  context: Context,
-  options: { dirs: Dirs; pluginNames: readonly string[] | undefined },
-): Promise<number> {
+export async function upDetached(context: Context, options: UpOptions): Promise<number> {
+  // Before anything is made; what it warns of the process in the background says.
+  warningsOf(vitalChecks());
   const { dirs } = options;
   const logFile = runFiles(dirs.runDir).log;
   const message = await started(dirs, options.pluginNames, logFile, context.env);
   if ("error" in message) throw new SimError(message.error.code as ErrorCode, message.error.message);
-  for (const warning of message.warnings) context.err(`warning: ${warning}\n`);
-  const { pid } = message.ready.daemon;
-  context.out(
-    upScreen(
-      message.ready,
-      dirs.pluginDir,
-      `in the background as process ${pid}, log ${logFile}; stop with \`rexray-sim down\``,
-    ),
-  );
+  const { ready: report, warnings } = message;
+  const stop = `in the background as process ${report.daemon.pid}, log ${logFile}; stop with \`rexray-sim down\``;
+  ready(context, options, { report, warnings, log: logFile, stop });
   return EXIT.ok;
 }
 
@@ -35,7 +30,7 @@ function started(
   env: NodeJS.ProcessEnv,
 ): Promise<UpMessage> {
   fs.mkdirSync(dirs.runDir, { recursive: true, mode: 0o700 });
-  const log = fs.openSync(logFile, "a", 0o600);
+  const log = openLogFile(logFile);
   const flags = ["--state-dir", dirs.stateDir, "--run-dir", dirs.runDir, "--plugin-dir", dirs.pluginDir];
   if (dirs.configRequired) flags.push("--config", dirs.configFile);
   for (const name of pluginNames ?? []) flags.push("--plugin-name", name);

@@ -2,7 +2,10 @@ import type { StatusReport } from "../admin/report.ts";
 import type { Dirs } from "../lib/dirs.ts";
 import { asSimError } from "../lib/errors.ts";
 import { machinePathsEnv } from "../lib/machine-paths.ts";
+import { show } from "./answer.ts";
 import { type Context, EXIT, type RunningDaemon } from "./context.ts";
+import { vitalChecks } from "./doctor-machine.ts";
+import { warningsOf } from "./finding.ts";
 import { checkData, machinePaths, namesDirs, rememberData, renameSettings } from "./managed.ts";
 import { remainingText } from "./remaining.ts";
 import { upScreen } from "./up-screen.ts";
@@ -13,14 +16,17 @@ export type UpMessage =
   | { readonly ready: StatusReport; readonly warnings: readonly string[] }
   | { readonly error: { readonly code: string; readonly message: string } };
 
+export interface UpOptions {
+  readonly dirs: Dirs;
+  readonly pluginNames: readonly string[] | undefined;
+  readonly json: boolean;
+}
+
 /**
  * `rexray-sim up`: the daemon in this process, until a signal or `down` ends it. SIGINT is a full stop; SIGTERM and SIGHUP
  * end the daemon only, and mounted volumes stay served.
  */
-export async function up(
-  context: Context,
-  options: { dirs: Dirs; pluginNames: readonly string[] | undefined; managed?: boolean },
-): Promise<number> {
+export async function up(context: Context, options: UpOptions & { managed: boolean }): Promise<number> {
   // There is a channel when `up --detach` started us.
   const tell = process.connected ? (message: UpMessage) => process.send?.(message) : undefined;
   // In the background nobody expects that the directory we were started in stays in use.
@@ -32,14 +38,15 @@ export async function up(
   let daemon: RunningDaemon | undefined;
   try {
     const remember = managed ? prepareManaged(context, dirs) : undefined;
+    const machine = warningsOf(vitalChecks());
     daemon = await (early ?? context.daemon).start({ ...options, dirs });
+    const warnings = [...machine, ...daemon.warnings];
     await remember?.();
     const report = await daemon.report();
     if (tell === undefined) {
-      for (const warning of daemon.warnings) context.err(`warning: ${warning}\n`);
-      context.out(upScreen(report, dirs.pluginDir, "stop with Ctrl-C"));
+      ready(context, { ...options, dirs }, { report, warnings, log: null, stop: "stop with Ctrl-C" });
     } else {
-      tell({ ready: report, warnings: daemon.warnings });
+      tell({ ready: report, warnings });
       process.disconnect();
     }
     const cause = await Promise.race([signal, daemon.ended]);
@@ -75,6 +82,21 @@ function prepareManaged({ env }: Context, dirs: Dirs): () => Promise<void> {
     await rememberData(dirs.stateDir, paths);
     writeWrappers(dirs, paths);
   };
+}
+
+/**
+ * Says that everything is served: the screen of {@link upScreen}, or the status with the warnings and the file that takes the log.
+ *
+ * @param said.stop how to end it, for a person
+ */
+export function ready(
+  context: Context,
+  options: UpOptions,
+  said: { report: StatusReport; warnings: readonly string[]; log: string | null; stop: string },
+): void {
+  const { report, warnings, log, stop } = said;
+  for (const warning of warnings) context.err(`warning: ${warning}\n`);
+  show(context, options, { ...report, warnings, log }, upScreen(report, options.dirs.pluginDir, stop));
 }
 
 /** The first signal that asks for a stop. A second Ctrl-C does not wait for the stop that the first began. */

@@ -1,39 +1,33 @@
 import { AdminClient } from "../admin/client.ts";
 import { SimError } from "../lib/errors.ts";
 import { parseSize } from "../lib/size.ts";
+import { type Asked, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
-import { bytes, table } from "./text.ts";
+import { pairsOf } from "./pairs.ts";
+import { bytes } from "./text.ts";
 
-/** `rexray-sim snapshot create VOLUME=NAME…`: all at one instant. */
-export async function snapshotCreate(context: Context, options: { runDir: string; pairs: string[] }): Promise<number> {
-  const snapshots = options.pairs.map((pair) => {
-    const match = /^([^=]+)=([^=]+)$/.exec(pair);
-    if (match === null)
-      throw new SimError("invalid_argument", `"${pair}" does not say what to call the snapshot: write VOLUME=NAME`);
-    return { volume: match[1] as string, name: match[2] as string };
-  });
-  await new AdminClient(options.runDir).snapshot(snapshots);
-  for (const { volume, name } of snapshots) context.err(`${name} is a snapshot of ${volume}; it is a volume itself\n`);
-  return EXIT.ok;
-}
-
-/** `rexray-sim snapshot ls`. */
-export async function snapshotLs(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
-  const { volumes } = await new AdminClient(options.runDir).status();
-  const snapshots = volumes.filter(({ snapshotOf }) => snapshotOf !== null);
-  const rows = snapshots.map(({ name, snapshotOf, sizeBytes }) => [name, snapshotOf || "(removed)", bytes(sizeBytes)]);
-  const text = rows.length === 0 ? "no snapshots\n" : table(["SNAPSHOT", "OF", "SIZE"], rows);
-  context.out(options.json ? `${JSON.stringify(snapshots, undefined, 2)}\n` : text);
-  return EXIT.ok;
-}
-
-/** `rexray-sim snapshot restore VOLUME SNAPSHOT`. */
-export async function snapshotRestore(
+/** `rexray-sim volume create NAME [KEY=VALUE…]`, with the options of `docker volume create`. */
+export async function volumeCreate(
   context: Context,
-  options: { runDir: string; volume: string; snapshot: string },
+  options: Asked & { name: string; pairs: readonly string[] },
 ): Promise<number> {
-  await new AdminClient(options.runDir).overwrite(options.volume, options.snapshot);
-  context.err(`${options.volume} has the content of ${options.snapshot}\n`);
+  const { name, pairs } = options;
+  const client = new AdminClient(options.runDir);
+  const { created } = await client.createVolume(name, pairsOf(pairs, "for instance size=16"));
+  const volume = await client.volume(name, { chunks: false });
+  const was = created ? "is made" : "was there, and is as it was";
+  tell(context, options, { created, ...volume }, `${name} ${was}: ${bytes(volume.sizeBytes)}, ${volume.fsType}\n`);
+  return EXIT.ok;
+}
+
+/** `rexray-sim volume rm NAME…`: one after the other; stops at the first that cannot be removed. */
+export async function volumeRm(context: Context, options: Asked & { names: readonly string[] }): Promise<number> {
+  const client = new AdminClient(options.runDir);
+  for (const name of options.names) {
+    await client.removeVolume(name);
+    if (!options.json) context.err(`${name} is removed\n`);
+  }
+  tell(context, options, { removed: options.names }, "");
   return EXIT.ok;
 }
 
@@ -46,7 +40,7 @@ export interface LimitFlags {
 /** `rexray-sim volume limit NAME`. */
 export async function volumeLimit(
   context: Context,
-  options: { runDir: string; name: string; flags: LimitFlags },
+  options: Asked & { name: string; flags: LimitFlags },
 ): Promise<number> {
   const { iops, bandwidth } = options.flags;
   if (iops === undefined && bandwidth === undefined)
@@ -57,7 +51,7 @@ export async function volumeLimit(
     bytesPerSecond: bandwidth === undefined ? undefined : wholeNumber("--bandwidth", bandwidth) * 1024 ** 2,
   });
   const volume = await client.volume(options.name, { chunks: false });
-  context.err(`${options.name} has ${limitsText(volume)}\n`);
+  tell(context, options, volume, `${options.name} has ${limitsText(volume)}\n`);
   return EXIT.ok;
 }
 
@@ -79,22 +73,23 @@ export function limitsText({ iops, bytesPerSecond }: { iops: number; bytesPerSec
 }
 
 /** `rexray-sim volume scan NAME`. */
-export async function volumeScan(context: Context, options: { runDir: string; name: string }): Promise<number> {
+export async function volumeScan(context: Context, options: Asked & { name: string }): Promise<number> {
   const { chunks, fixed } = await new AdminClient(options.runDir).scan(options.name);
-  context.err(
-    `${options.name}: ${chunks} chunks looked at, ${fixed === 0 ? "nothing found" : `${fixed} blocks put right`}\n`,
+  const found = fixed === 0 ? "nothing found" : `${fixed} blocks put right`;
+  tell(
+    context,
+    options,
+    { name: options.name, chunks, fixed },
+    `${options.name}: ${chunks} chunks looked at, ${found}\n`,
   );
   return EXIT.ok;
 }
 
 /** `rexray-sim volume resize NAME SIZE`. */
-export async function volumeResize(
-  context: Context,
-  options: { runDir: string; name: string; size: string },
-): Promise<number> {
+export async function volumeResize(context: Context, options: Asked & { name: string; size: string }): Promise<number> {
   const client = new AdminClient(options.runDir);
   await client.resize(options.name, parseSize(options.size));
-  const { sizeBytes } = await client.volume(options.name, { chunks: false });
-  context.err(`${options.name} has ${bytes(sizeBytes)}\n`);
+  const volume = await client.volume(options.name, { chunks: false });
+  tell(context, options, volume, `${options.name} has ${bytes(volume.sizeBytes)}\n`);
   return EXIT.ok;
 }

@@ -1,5 +1,6 @@
 import { AdminClient } from "../admin/client.ts";
 import type { VolumeInspection } from "../admin/report.ts";
+import { type Asked, show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { bytes, count, facts, stateWord, table } from "./text.ts";
 import { limitsText } from "./volume-changes.ts";
@@ -7,10 +8,10 @@ import { limitsText } from "./volume-changes.ts";
 /** `rexray-sim volume inspect NAME`: which nodes hold which chunks, and how much is really used. */
 export async function volumeInspect(
   context: Context,
-  options: { runDir: string; name: string; json: boolean; chunks: boolean },
+  options: Asked & { name: string; chunks: boolean },
 ): Promise<number> {
   const volume = await new AdminClient(options.runDir).volume(options.name, { chunks: options.chunks });
-  context.out(options.json ? `${JSON.stringify(volume, undefined, 2)}\n` : inspection(volume, context.color));
+  show(context, options, volume, inspection(volume, context.color));
   return EXIT.ok;
 }
 

@@ -1,10 +1,11 @@
 import { AdminClient } from "../admin/client.ts";
+import { type Asked, show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { volumeTable } from "./status.ts";
 
 /** `rexray-sim volume ls`. */
-export async function volumeLs(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
+export async function volumeLs(context: Context, options: Asked): Promise<number> {
   const report = await new AdminClient(options.runDir).status();
-  context.out(options.json ? `${JSON.stringify(report.volumes, undefined, 2)}\n` : volumeTable(report, context.color));
+  show(context, options, report.volumes, volumeTable(report, context.color));
   return EXIT.ok;
 }

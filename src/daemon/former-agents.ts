@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { unshareDirectory } from "../host/shared-directory.ts";
-import { killAgent, knownAgents, runDirOf } from "../mesos/master/processes.ts";
+import { killAgent, knownAgents, removeRunDir } from "../mesos/master/processes.ts";
 import type { Volumes } from "../volumes/volumes.ts";
 
 export interface FormerAgentsOptions {
@@ -22,7 +22,7 @@ export async function endFormerAgents(options: FormerAgentsOptions): Promise<voi
   const { runDir, hostsDir, volumesDir, volumesOf, except, log } = options;
   for (const agent of knownAgents(runDir).filter(({ name }) => !except.has(name))) {
     await killAgent(agent);
-    await fs.promises.rm(runDirOf(runDir, agent.name), { recursive: true });
+    await removeRunDir(runDir, agent.name);
   }
   const hosts = fs.existsSync(hostsDir) ? await fs.promises.readdir(hostsDir) : [];
   for (const host of hosts.filter((name) => !except.has(name))) {

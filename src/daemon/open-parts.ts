@@ -9,6 +9,7 @@ import { ScaleioDriver } from "../drivers/scaleio-driver.ts";
 import { NameBook } from "../lib/name-book.ts";
 import { Cluster } from "../scaleio/cluster.ts";
 import { kernelFileSystems } from "../volumes/file-systems.ts";
+import { closeMountPath } from "../volumes/mount-point.ts";
 import { Volumes } from "../volumes/volumes.ts";
 import { endFormerAgents } from "./former-agents.ts";
 import { Framework } from "./framework.ts";
@@ -39,6 +40,7 @@ export const openParts: OpenParts = async ({ dirs, env, log, early }) => {
     binDir: BIN_DIR,
     log: part("cluster"),
   });
+  await closeMountPath(path.join(stateDir, "volumes"));
   const driver = new ScaleioDriver(cluster, os.hostname(), new NameBook(dirs.namesDirs ?? []));
   const shared = { fileSystems: kernelFileSystems, profile: config.simulator.profile, log: part("volumes") };
   const volumes = new Volumes({ ...shared, driver, config: config.volumes, stateDir });

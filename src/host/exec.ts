@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { SimError } from "../lib/errors.ts";
 
-/** Debian package of each tool that is run, for the remedy when one is missing. */
-const PACKAGES: Readonly<Record<string, string>> = {
+/** The tools that are run, with their Debian packages, for the remedy when one is missing. */
+export const PACKAGES: Readonly<Record<string, string>> = {
   losetup: "mount",
   mount: "mount",
   umount: "mount",

@@ -1,5 +1,5 @@
-import { closeSync, constants, openSync } from "node:fs";
-import { errnoOf, SimError } from "../lib/errors.ts";
+import { closeSync } from "node:fs";
+import { openDevice } from "./device-node.ts";
 import { run } from "./exec.ts";
 
 const OPTIONS = "rootmode=100000,user_id=0,group_id=0,allow_other,default_permissions";
@@ -10,13 +10,7 @@ const OPTIONS = "rootmode=100000,user_id=0,group_id=0,allow_other,default_permis
  * `source` is what the mount table shows.
  */
 export async function mountFuseFile(file: string, source: string): Promise<number> {
-  let fd: number;
-  try {
-    fd = openSync("/dev/fuse", constants.O_RDWR);
-  } catch (error) {
-    const remedy = errnoOf(error) === "EACCES" ? "run as root" : "load the kernel module: `modprobe fuse`";
-    throw new SimError("host_failed", `/dev/fuse cannot be opened (${errnoOf(error)}): ${remedy}`, { cause: error });
-  }
+  const fd = openDevice("/dev/fuse");
   try {
     await run("mount", ["-i", "-t", "fuse", "-o", `fd=3,${OPTIONS}`, source, file], { fd });
     return fd;

@@ -207,7 +207,7 @@ export class Volumes implements VolumeService {
   #existing(name: string): DriverVolume {
     const volume = this.#driver.find(name);
     if (volume !== undefined) return volume;
-    throw new SimError("not_found", `no volume is called "${name}": \`docker volume ls\` lists them`);
+    throw new SimError("not_found", `no volume is called "${name}": \`rexray-sim volume ls\` lists them`);
   }
 
   #snapshot(requests: readonly { source: DriverVolume; name: string }[]): Promise<DriverVolume[]> {

@@ -93,9 +93,10 @@ export class FakeCluster implements ClusterApi {
   removeDevice = async (sds: string, device: string) => void this.orders.push(`remove ${sds}/${device}`);
 
   async layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout> {
-    if (volumeName !== "pg") throw new SimError("not_found", `no volume is called "${volumeName}"`);
+    if (!["pg", "web"].includes(volumeName)) throw new SimError("not_found", `no volume is called "${volumeName}"`);
     return {
       ...this.#volume(),
+      name: volumeName,
       createdAt: "2024-05-01T10:00:00Z",
       fsType: "ext4",
       iops: 0,
@@ -149,13 +150,16 @@ export class FakeCluster implements ClusterApi {
   }
 }
 
-/** The volume "pg", mounted; a stop leaves `held`. */
+/** The volume "pg", mounted, and others that are made; a stop leaves `held`. */
 export class FakeVolumes implements VolumeService {
   mountpoint = "/state/volumes/pg/data";
   held: RemainingVolume[] = [];
   readonly orders: string[] = [];
+  readonly names = new Set(["pg"]);
 
-  async create(): Promise<void> {}
+  async create(name: string): Promise<void> {
+    this.names.add(name);
+  }
   async snapshot(requests: readonly { volume: string; name: string }[]): Promise<void> {
     this.orders.push(...requests.map(({ volume, name }) => `snapshot ${volume} ${name}`));
   }
@@ -165,7 +169,9 @@ export class FakeVolumes implements VolumeService {
   async resize(name: string, sizeBytes: number): Promise<void> {
     this.orders.push(`resize ${name} ${sizeBytes}`);
   }
-  async remove(): Promise<void> {}
+  async remove(name: string): Promise<void> {
+    this.names.delete(name);
+  }
   async mount(): Promise<string> {
     return this.mountpoint;
   }
@@ -173,13 +179,20 @@ export class FakeVolumes implements VolumeService {
   async path(): Promise<string> {
     return this.mountpoint;
   }
-  async get(): Promise<VolumeView> {
-    return (await this.list())[0] as VolumeView;
+  async get(name: string): Promise<VolumeView> {
+    const volume = (await this.list()).find((one) => one.name === name);
+    if (volume === undefined) throw new SimError("not_found", "resource not found");
+    return volume;
   }
   async list(): Promise<VolumeView[]> {
-    return [
-      { name: "pg", sizeBytes: 16 * GIB, createdAt: "2024-05-01T10:00:00Z", mountpoint: this.mountpoint, status: {} },
-    ];
+    const { mountpoint } = this;
+    return [...this.names].map((name) => ({
+      name,
+      sizeBytes: 16 * GIB,
+      createdAt: "2024-05-01T10:00:00Z",
+      mountpoint,
+      status: {},
+    }));
   }
   async reconcile(): Promise<void> {
     this.orders.push("reconcile");

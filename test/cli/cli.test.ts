@@ -1,34 +1,42 @@
 import fs from "node:fs";
 import path from "node:path";
 import { stripVTControlCharacters } from "node:util";
+import type { Command } from "commander";
 import t from "tap";
 import type { Context } from "../../src/cli/context.ts";
 import { kernel } from "../../src/cli/doctor-machine.ts";
 import { EXAMPLES } from "../../src/cli/examples.ts";
-import { runCli } from "../../src/cli/program.ts";
+import { build, runCli } from "../../src/cli/program.ts";
 import { bytes, table } from "../../src/cli/text.ts";
 import { upScreen } from "../../src/cli/up-screen.ts";
+import { PACKAGES } from "../../src/host/exec.ts";
 import { runFiles } from "../../src/lib/dirs.ts";
 import { VERSION } from "../../src/lib/version.ts";
 import { surroundings } from "../daemon/fake-parts.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
+import { waitFor } from "../helpers/wait.ts";
+
+const GIB = 1024 ** 3;
+
+const silentContext: Context = {
+  env: {},
+  out: () => {},
+  err: () => {},
+  color: false,
+  daemon: {
+    start: () => Promise.reject(new Error("start was not expected")),
+    sweep: () => Promise.reject(new Error("sweep was not expected")),
+    listen: () => Promise.reject(new Error("listen was not expected")),
+  },
+};
 
 /** Runs a command line; the daemon that it could start is not there. */
 async function cli(args: readonly string[], context: Partial<Context> = {}) {
   let stdout = "";
   let stderr = "";
-  const status = await runCli(args, {
-    env: {},
-    out: (text) => (stdout += text),
-    err: (text) => (stderr += text),
-    color: false,
-    daemon: {
-      start: () => Promise.reject(new Error("start was not expected")),
-      sweep: () => Promise.reject(new Error("sweep was not expected")),
-      listen: () => Promise.reject(new Error("listen was not expected")),
-    },
-    ...context,
-  });
+  const out = (text: string) => (stdout += text);
+  const err = (text: string) => (stderr += text);
+  const status = await runCli(args, { ...silentContext, out, err, ...context });
   return { status, stdout, stderr };
 }
 
@@ -48,14 +56,34 @@ function emptyDir(t: { teardown(work: () => void): void }): string {
   return dir;
 }
 
-t.test("every group has examples, and they are right as far as the command line goes", async (t) => {
-  const { stdout } = await cli(["--help"]);
-  const commands = [...stdout.matchAll(/^ {2}([a-z]+)(?: \[options\])? {2}/gm)].map(([, name]) => name as string);
-  t.ok(commands.length > 10);
-  for (const name of commands.filter((one) => !["help", "doctor"].includes(one)))
-    t.match((await cli([name, "--help"])).stdout, "Examples:", name);
+/** The commands that do something, with their words. */
+function leaves(command: Command, words: readonly string[] = []): { words: readonly string[]; command: Command }[] {
+  if (command.commands.length === 0) return [{ words, command }];
+  return command.commands.flatMap((each) => leaves(each, [...words, each.name()]));
+}
+
+/** Commands without `--json`, and why. */
+const WITHOUT_JSON: Readonly<Record<string, string>> = {
+  demo: "a show for people",
+  completion: "it prints a script",
+  complete: "a name a line, for the shells' completions",
+};
+
+t.test("every command answers programs, and its help has examples", async (t) => {
+  const all = leaves(build(silentContext, () => {}));
+  t.ok(all.length > 40);
+  for (const { words, command } of all) {
+    const name = words.join(" ");
+    const json = command.options.some(({ long }) => long === "--json");
+    t.equal(json, !Object.hasOwn(WITHOUT_JSON, name), `${name}: ${WITHOUT_JSON[name] ?? "--json"}`);
+    if (name !== "complete")
+      t.match((await cli([...words, "--help"])).stdout, `Examples:\n  rexray-sim ${name}`, `${name} --help`);
+  }
+});
+
+t.test("the examples are right as far as the command line goes", async (t) => {
   const dir = emptyDir(t);
-  for (const [words] of Object.values(EXAMPLES).flat()) {
+  for (const words of EXAMPLES) {
     const [program, ...args] = words.split(/ [|>] /)[0]?.split(" ") ?? [];
     // These would do it.
     if (program !== "rexray-sim" || /^(up|scenario|install|uninstall|demo)$/.test(args[0] ?? "")) continue;
@@ -156,6 +184,83 @@ t.test("sds stop and start; --wait returns when the health is ok and says what i
   t.match(await run("sds", "stop", "sds9"), { status: 1, stderr: /sds9/ });
 });
 
+t.test("orders say what they have done: a message for people, JSON on standard output for programs", async (t) => {
+  const { run, dirs } = await withDaemon(t);
+  const yaml = path.join(dirs.stateDir, "scenario.yml");
+  const steps = ["{do: status}", "{run: [echo, said]}", "{expect: health ok}", "{do: sds stop sds9}", "{do: status}"];
+  fs.writeFileSync(yaml, `steps: [${steps.join(", ")}]\n`);
+  const node = { name: "sds2", state: "stopped" };
+  for (const [words, value, message, status = 0] of [
+    ["volume create web size=8", { created: true, name: "web", sizeBytes: 16 * GIB }, "web is made: 16 GiB, ext4\n"],
+    ["volume create web", { created: false, name: "web" }, "web was there, and is as it was: 16 GiB, ext4\n"],
+    ["volume resize pg 32", { name: "pg" }, /^pg has /],
+    ["volume limit pg --iops 500", { name: "pg", iops: 0 }, /^pg has no limits/],
+    ["volume scan pg", { name: "pg", chunks: 1, fixed: 0 }, /nothing found/],
+    ["snapshot create pg=pg-1", [], "pg-1 is a snapshot of pg; it is a volume itself\n"],
+    ["snapshot restore pg pg-1", { name: "pg" }, "pg has the content of pg-1\n"],
+    ["sds stop sds2", node, "sds2 is stopped\n"],
+    ["sds add sds4", { name: "sds4", state: "gone" }, /^sds4 is added/],
+    ["device add sds2 dev-2", node, /^sds2\/dev-2 is added/],
+    ["device resize sds2 dev-2 2", node, /^sds2\/dev-2 has 2 now/],
+    ["device remove sds2 dev-2", node, /^sds2\/dev-2 is being emptied/],
+    ["sds start sds2", { name: "sds2", state: "up" }, "sds2 is started\n"],
+    ["fault rm f", { removed: ["f"] }, "f is taken away\n"],
+    ["fault reset", { removed: [] }, "all faults are taken away\n"],
+    ["volume rm web", { removed: ["web"] }, "web is removed\n"],
+    [
+      `scenario run ${yaml}`,
+      {
+        ok: false,
+        planned: 5,
+        steps: [
+          { text: "status", ok: true, problem: "" },
+          { text: "echo said", ok: true },
+          { text: "expect health ok", ok: true },
+          { text: "sds stop sds9", ok: false, problem: "it ended with status 1" },
+        ],
+      },
+      /step 4 of 5 failed/,
+      1,
+    ],
+  ] as const) {
+    const json = await run(...words.split(" "), "--json");
+    t.equal(json.status, status, `${words}: ${json.stderr}`);
+    t.match(JSON.parse(json.stdout), value, `${words} --json`);
+    const text = await run(...words.split(" "));
+    // The first call has done it.
+    if (/^volume (?:create web size|rm)/.test(words)) continue;
+    t.match(text, { status, stderr: message }, words);
+    if (status === 0) t.equal(text.stdout, "");
+  }
+  t.match(JSON.parse((await run("fault", "add", "slow", "sds1", "--json")).stdout), { name: "f", type: "slow" });
+  t.match(await run("volume", "rm", "web"), { status: 1, stderr: /no volume is called "web": .*volume ls/ });
+  t.match(await run("snapshot", "rm", "pg"), { status: 1, stderr: /no snapshot is called "pg"/ });
+  t.match(await run("volume", "create", "x", "size"), { status: 1, stderr: /"size" has no value: write KEY=VALUE/ });
+});
+
+t.test("a scenario whose daemon dies says which step failed, and that its faults stay", async (t) => {
+  const { dirs, daemon } = await withDaemon(t);
+  const yaml = path.join(dirs.stateDir, "scenario.yml");
+  fs.writeFileSync(yaml, "steps: [{do: status}, {expect: health failed, within: 20s}]\n");
+  let said = "";
+  const args = ["scenario", "run", yaml, "--json", "--run-dir", dirs.runDir];
+  const result = cli(args, { err: (text) => (said += text) });
+  await waitFor(() => said.includes("ok    status"), { what: "the first step" });
+  await daemon.stop({ unmount: false, force: false });
+  const { status, stdout } = await result;
+  t.equal(status, 1);
+  t.match(JSON.parse(stdout), { ok: false, steps: [{ ok: true }, { ok: false, problem: /no rexray-sim runs/ }] });
+  t.match(said, /step 2 of 2 failed\n.*faults could not be taken away: no rexray-sim runs/);
+});
+
+t.test("completion asks for names, and gets none when nobody is there", async (t) => {
+  const { run } = await withDaemon(t);
+  t.same(await run("complete", "volume"), { status: 0, stdout: "pg\n", stderr: "" });
+  t.match(await run("complete", "sds"), { stdout: "sds1\nsds2\nsds3\n" });
+  const env = { REXRAY_SIM_RUN_DIR: emptyDir(t) };
+  t.same(await cli(["complete", "volume"], { env }), { status: 0, stdout: "", stderr: "" });
+});
+
 t.test("down waits for the end, and names what stays and who holds it", async (t) => {
   const { run, volumes, dirs } = await withDaemon(t);
   volumes.held = [{ name: "pg", heldBy: ["postgres (4711)"] }];
@@ -192,6 +297,8 @@ t.test("down after a daemon that died cleans up with the directories it had", as
 });
 
 t.test("down with nothing to stop succeeds and says so", async (t) => {
+  const json = await cli(["down", "--json", "--run-dir", emptyDir(t)]);
+  t.same([json.status, json.stderr, JSON.parse(json.stdout)], [0, "", { remaining: [] }]);
   t.match(await cli(["down", "--run-dir", emptyDir(t)]), { status: 0, stdout: "", stderr: /^nothing to stop/ });
 });
 
@@ -243,7 +350,7 @@ t.test("doctor works without a daemon, names stale things with a fix each, and f
   const missing = checks.filter(
     (check: { name: string; state: string }) => check.name === "tools" && check.state === "failed",
   );
-  t.equal(missing.length, 7);
+  t.equal(missing.length, Object.keys(PACKAGES).length);
   const failures = checks.filter((check: { state: string }) => check.state === "failed");
   t.ok(failures.every((check: { fix: string }) => check.fix !== "" && !check.fix.includes("\n")));
   const text = (

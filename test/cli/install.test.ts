@@ -73,7 +73,9 @@ t.test("install puts everything below a root, and uninstall leaves nothing of it
     "/etc/systemd/system/rexray-sim.service": "644",
     "/etc/systemd/system/rexray-sim.socket": "644",
     "/usr/local/share/bash-completion/completions/rexray-sim": "644",
+    "/usr/local/share/bash-completion/completions/dvdcli": "644",
     "/usr/local/share/zsh/site-functions/_rexray-sim": "644",
+    "/usr/local/share/zsh/site-functions/_dvdcli": "644",
   });
 
   await t.test("the programs run, without a PATH even", async (t) => {
@@ -83,7 +85,8 @@ t.test("install puts everything below a root, and uninstall leaves nothing of it
   });
 
   await t.test("again changes nothing, also by the installed program itself", async (t) => {
-    t.match(await cli("install", "--root", root), { code: 0 });
+    const json = await cli("install", "--root", root, "--json");
+    t.match(JSON.parse(json.stdout), { version: VERSION, manifest: path.join(root, "etc/rexray-sim/installed.json") });
     t.same(tree(root), files);
     await output(path.join(root, "usr/local/bin/rexray-sim"), ["install", "--root", root]);
     t.same(tree(root), files);
@@ -114,7 +117,13 @@ t.test("install puts everything below a root, and uninstall leaves nothing of it
     t.match(await cli("uninstall", "--root", root), { code: 0, stderr: /uninstalled.*\n.*data stay/ });
     t.same(Object.keys(tree(root)), ["/var", "/var/lib", "/var/lib/rexray-sim"]);
     t.match(await cli("uninstall", "--root", root), { code: 0, stderr: /^nothing to uninstall/ });
-    t.match(await cli("uninstall", "--purge", "--root", root), { code: 0, stderr: /removed/ });
+    const json = await cli("uninstall", "--purge", "--json", "--root", root);
+    t.same(JSON.parse(json.stdout), {
+      uninstalled: null,
+      stateDir: path.join(root, "var/lib/rexray-sim"),
+      purged: true,
+      elsewhere: [],
+    });
     t.same(Object.keys(tree(root)), ["/var", "/var/lib"]);
   });
 });
@@ -194,25 +203,32 @@ t.test("units", async (t) => {
   });
 });
 
+/** Stands for an instance with two volumes. */
+const NAMES =
+  'rexray-sim() { case $* in "complete volume") echo pg; echo web ;; "complete volume --run-dir r") echo other ;; esac; };';
+
 /** What Tab would offer after these words, in bash. */
 async function inBash(script: string, ...words: string[]): Promise<string[]> {
-  const ask =
-    'source "$1"; shift; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _rexray_sim; printf "%s\\n" "${COMPREPLY[@]}"';
-  const text = await output("bash", ["--norc", "-euc", ask, "bash", script, "rexray-sim", ...words]);
+  const { name } = path.parse(script);
+  const ask = `${NAMES} source "$1"; shift; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _${name.replace("-", "_")}; printf "%s\\n" "\${COMPREPLY[@]}"`;
+  const text = await output("bash", ["--norc", "-euc", ask, "bash", script, name, ...words]);
   return text.split("\n").filter((word) => word !== "");
 }
 
 /** What it would offer in zsh, whose own part in it is played here. */
 async function inZsh(script: string, ...words: string[]): Promise<string[]> {
   const ask =
+    `${NAMES}` +
     '_describe() { print -rl -- "${(P@)@[-1]}" }; _files() { print files }; script=$1; shift; words=("$@"); CURRENT=$#; set --; source $script';
   const text = await output("zsh", ["-fc", ask, "zsh", script, "rexray-sim", ...words]);
   return text.split("\n").filter((word) => word !== "");
 }
 
 t.test("completion in bash", async (t) => {
-  const script = path.join(emptyDir(t), "bash");
+  const dir = emptyDir(t);
+  const [script = "", dvdcli = ""] = ["rexray-sim", "dvdcli"].map((name) => path.join(dir, `${name}.bash`));
   fs.writeFileSync(script, await output(process.execPath, [PROGRAM, "completion", "bash"]));
+  fs.writeFileSync(dvdcli, await output(process.execPath, [PROGRAM, "completion", "bash", "dvdcli"]));
   await output("bash", ["-n", script]);
   t.match(await output("bash", ["--norc", "-c", 'source "$0"; complete -p rexray-sim', script]), "-F _rexray_sim");
   t.same(await inBash(script, "vol"), ["volume"]);
@@ -222,6 +238,13 @@ t.test("completion in bash", async (t) => {
   t.same(await inBash(script, "up", "--run-dir", "u"), [], "file names are bash's own matter");
   t.same(await inBash(script, "up", "--run-dir", "=", "u"), []);
   t.same(await inBash(script, "volume", "inspect", "up"), []);
+  t.same(await inBash(script, "volume", "inspect", "p"), ["pg"], "names of volumes, as the instance has them");
+  t.same(await inBash(script, "volume", "rm", "pg", ""), ["pg", "web"], "as many as one likes");
+  t.same(await inBash(script, "volume", "limit", "--run-dir", "r", ""), ["other"]);
+  t.same(await inBash(script, "volume", "create", ""), [], "a new name is nobody's to know");
+  t.same(await inBash(dvdcli, "m"), ["mount"]);
+  t.same(await inBash(dvdcli, "mount", "--volumed"), ["--volumedriver"]);
+  t.same(await inBash(dvdcli, "path", "--e"), []);
   t.same(await inBash(script, "completion", ""), ["bash", "zsh"]);
   const faults = [DEVICE_FAULTS, SYSTEM_FAULTS, AGENT_FAULTS].flatMap((kinds) => Object.keys(kinds));
   t.same(await inBash(script, "fault", "add", ""), faults.toSorted());
@@ -246,12 +269,14 @@ t.test("completion in zsh", { skip: requiresTools("zsh") }, async (t) => {
   // zsh itself takes those that match what has been typed.
   t.match(await inZsh(script, "vol"), ["up:start the cluster and serve its volumes to Docker", /^down:/]);
   t.match(await inZsh(script, "volume", ""), [
-    /^ls:/,
+    /^create:/,
+    "ls:list the volumes",
     "inspect:show where a volume's chunks lie and what it really uses",
   ]);
   t.ok((await inZsh(script, "volume", "inspect", "pg", "-")).includes("--chunks:one line for each chunk"));
   t.same(await inZsh(script, "up", "--run-dir", ""), ["files"]);
-  t.same(await inZsh(script, "volume", "inspect", ""), ["files"]);
+  t.same(await inZsh(script, "volume", "inspect", ""), ["pg", "web"]);
+  t.same(await inZsh(script, "volume", "create", ""), ["files"]);
 });
 
 /** An instance with directories of its own that a program elsewhere runs; whatever becomes of it, it ends with the test. */
@@ -305,8 +330,14 @@ t.test("an installed program's volumes", { skip: requiresFuse() }, async (t) => 
   );
 
   await t.test("purge takes the data when nothing is left", async (t) => {
+    const disk = path.join(root, "disk2");
+    t.match(await program("device", "add", "sds-1", "dev-2", "--path", disk), { code: 0 });
     t.match(await program("down"), { code: 0 });
-    t.match(await cli("uninstall", "--purge", "--root", root), { code: 0, stderr: /uninstalled.*\n.*removed\n$/ });
+    const said = new RegExp(
+      `uninstalled.*\\n.*removed\\n.*devices that were put elsewhere: remove ${disk} yourself\\n$`,
+    );
+    t.match(await cli("uninstall", "--purge", "--root", root), { code: 0, stderr: said });
+    t.ok(fs.existsSync(disk));
     t.notOk(fs.existsSync(stateDir));
     t.notOk(fs.existsSync(path.join(root, "usr")));
   });

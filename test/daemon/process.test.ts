@@ -7,10 +7,13 @@ import type { StatusReport } from "../../src/admin/report.ts";
 import type { Finding } from "../../src/cli/finding.ts";
 import { type ProcessId, processId, stillRuns } from "../../src/lib/process-id.ts";
 import { call } from "../helpers/plugin-client.ts";
-import { requiresFuse } from "../helpers/requires.ts";
+import { requiresFuse, requiresTools } from "../helpers/requires.ts";
+import { run } from "../helpers/run.ts";
 import { Sim, startSim } from "../helpers/sim.ts";
+import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
+const PROGRAM = path.resolve(import.meta.dirname, "../../dist/bin/rexray-sim.js");
 // Small volumes: what is tested here is who lives and who dies.
 const config = "simulator: { granularity: 64MB, deviceSize: 1GB, sds: 3 }\n";
 
@@ -178,6 +181,47 @@ t.test("process by process", { skip: requiresFuse() }, async (t) => {
     t.equal(stillRuns(id), false, "down waits until the daemon is gone");
     fs.writeFileSync(sim.configFile, "simulator: { sds: two }\n");
     t.match(await sim.cli(...args), { code: 1, stdout: "", stderr: /config\.yml:1/ });
+  });
+
+  t.test(
+    "up and demo say what the machine lacks before they do anything",
+    { skip: requiresTools("setpriv") },
+    async (t) => {
+      const sim = new Sim({ config });
+      t.teardown(() => sim.destroy());
+      const dirs = ["--state-dir", sim.stateDir, "--run-dir", sim.runDir, "--plugin-dir", sim.dir];
+      const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "--unset=NODE_OPTIONS"];
+      const asNobody = /^rexray-sim: this runs as user 65534: run it as root, for instance by sudo\n$/;
+      // All that Node wants, and no FUSE.
+      const devices = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9";
+      const noFuse = ["unshare", "--mount", "sh", "-c", `${devices} && exec "$@"`, "sh"];
+      const withoutFuse =
+        /^rexray-sim: \/dev\/fuse does not open \(ENOENT\): `modprobe fuse`; in a container, give it the .*\n$/;
+      for (const [[program, ...words], line, stderr] of [
+        [nobody, ["up", "--detach", ...dirs], asNobody],
+        [noFuse, ["up", ...dirs], withoutFuse],
+        [noFuse, ["demo"], withoutFuse],
+      ] as const) {
+        const result = await run(program as string, [...words, process.execPath, PROGRAM, ...line], { env: sim.env });
+        t.match(result, { code: 1, stdout: "", stderr }, line[0]);
+      }
+      t.same(fs.readdirSync(sim.dir), ["config.yml"]);
+    },
+  );
+
+  t.test("a demo that is ended in the middle takes away what it has made", async (t) => {
+    const dir = tempDir("demo");
+    t.teardown(() => fs.rmSync(dir, { recursive: true }));
+    const demo = spawn(process.execPath, [PROGRAM, "demo"], { env: { ...process.env, TMPDIR: dir } });
+    let said = "";
+    for (const stream of [demo.stdout, demo.stderr])
+      stream.setEncoding("utf8").on("data", (part: string) => (said += part));
+    await waitFor(() => said.includes("$ dvdcli mount"), { what: "the demo's volume", deadline: 60_000 });
+    demo.kill("SIGTERM");
+    t.same(await once(demo, "exit"), [1, null]);
+    t.match(said, "the demo was ended by SIGTERM");
+    t.same(fs.readdirSync(dir), []);
+    t.notMatch(fs.readFileSync("/proc/self/mountinfo", "utf8"), dir);
   });
 
   t.test("doctor sees a running daemon and asks whether Docker does", async (t) => {

@@ -5,6 +5,7 @@ import path from "node:path";
 import t from "tap";
 import { resolveDirs } from "../../src/lib/dirs.ts";
 import { createLog } from "../../src/lib/log.ts";
+import { openLogFile } from "../../src/lib/log-file.ts";
 import { inContainer, machinePathsEnv, onMachine } from "../../src/lib/machine-paths.ts";
 import { NameBook } from "../../src/lib/name-book.ts";
 import { processId, stillRuns } from "../../src/lib/process-id.ts";
@@ -67,6 +68,27 @@ t.test("on a terminal the log is plain text", async (t) => {
   log.error({ err: new Error("boom") }, "it broke");
   t.match(lines[0], /^\d\d:\d\d:\d\d WARN {2}a member failed member=2 name=two\n$/);
   t.match(lines[1], /^\d\d:\d\d:\d\d ERROR it broke\nError: boom\n {4}at .*\n$/s);
+});
+
+t.test("a log that has become large keeps its end, also under those who have it open", async (t) => {
+  const dir = tempDir("log");
+  t.teardown(() => fs.rmSync(dir, { recursive: true }));
+  const file = path.join(dir, "log");
+  const lines = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, n) => `line ${from + n}\n`).join("");
+  fs.writeFileSync(file, lines(0, 100_000));
+  fs.closeSync(openLogFile(file));
+  t.ok(fs.readFileSync(file, "utf8") === lines(0, 100_000), "a small one stays");
+  const before = openLogFile(file);
+  fs.writeSync(before, lines(100_000, 1_000_000));
+  const after = openLogFile(file);
+  fs.writeSync(before, "old\n");
+  fs.writeSync(after, "new\n");
+  const text = fs.readFileSync(file, "utf8");
+  t.ok(text.length <= 2 ** 20 + 8);
+  t.match(text, /^line 9\d{5}\n/);
+  t.match(text.slice(-30), /line 999999\nold\nnew\n$/);
+  for (const fd of [before, after]) fs.closeSync(fd);
 });
 
 t.test("a process is known by its number and start time", async (t) => {

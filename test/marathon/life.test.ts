@@ -55,6 +55,7 @@ t.test(
       t.match((await world.sim.cli("volume", "ls")).stdout, /v1 +ok/);
     });
     t.equal((await world.sim.cli("down")).code, 0);
+    t.same(fs.readdirSync(world.sim.runDir), ["sdc"], "nothing of the agents is left");
     t.same(world.mounted(), []);
   },
 );
@@ -153,6 +154,7 @@ t.test("agents that a daemon has left are ended by down", { skip, timeout: 60_00
   const agents = await world.sim.json<{ pid: number }[]>("agent", "ls");
   await world.sim.kill("SIGTERM");
   t.match(await world.sim.cli("down"), { code: 0, stderr: /cleaned up after it\nstopped/ });
+  t.notOk(fs.existsSync(path.join(world.sim.runDir, "agents")));
   t.same(
     agents.filter(({ pid }) => processId(pid) !== undefined),
     [],

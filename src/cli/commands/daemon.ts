@@ -1,9 +1,9 @@
 import { InvalidArgumentError, Option } from "commander";
 import { type DirFlags, resolveDirs } from "../../lib/dirs.ts";
-import { type Commands, type JsonFlag, withDirs, withJson } from "./flags.ts";
+import { type AskedFlags, type Commands, withAsked, withDirs } from "./flags.ts";
 
 /** Starting, stopping, looking. */
-export function daemonCommands({ program, context, done, runDirOf }: Commands): void {
+export function daemonCommands({ program, context, done, asked }: Commands): void {
   withDirs(program.command("up"))
     .description("start the cluster and serve its volumes to Docker")
     .option(
@@ -13,9 +13,10 @@ export function daemonCommands({ program, context, done, runDirOf }: Commands): 
     )
     .option("-d, --detach", "run in the background; return when ready")
     .addOption(new Option("--managed", "as a Docker managed plugin").hideHelp())
-    .action(async (flags: DirFlags & { pluginName?: string[]; detach?: boolean; managed?: boolean }) => {
+    .action(async (flags: DirFlags & AskedFlags & { pluginName?: string[]; detach?: boolean; managed?: boolean }) => {
       const dirs = resolveDirs(flags, context.env);
-      const options = { dirs, pluginNames: flags.pluginName, managed: flags.managed === true };
+      const { json } = asked(flags);
+      const options = { dirs, pluginNames: flags.pluginName, managed: flags.managed === true, json };
       if (flags.detach === true) done(await (await import("../up-detached.ts")).upDetached(context, options));
       else done(await (await import("../up.ts")).up(context, options));
     });
@@ -23,17 +24,14 @@ export function daemonCommands({ program, context, done, runDirOf }: Commands): 
   withDirs(program.command("down"))
     .description("unmount what nobody holds and stop; also cleans up after a killed daemon")
     .option("-f, --force", "unmount also what is in use")
-    .action(async (flags: DirFlags & { force?: boolean }) => {
-      done(await (await import("../down.ts")).down(context, { flags, force: flags.force === true }));
+    .action(async (flags: DirFlags & AskedFlags & { force?: boolean }) => {
+      const options = { flags, force: flags.force === true, json: asked(flags).json };
+      done(await (await import("../down.ts")).down(context, options));
     });
 
-  withJson(program.command("status"))
+  withAsked(program.command("status"))
     .description("show nodes, pool, volumes, mounts and health")
-    .action(async (flags: JsonFlag) => {
-      done(
-        await (await import("../status.ts")).status(context, { runDir: runDirOf(flags), json: flags.json === true }),
-      );
-    });
+    .action(async (flags: AskedFlags) => done(await (await import("../status.ts")).status(context, asked(flags))));
 
   program
     .command("demo")
@@ -42,14 +40,9 @@ export function daemonCommands({ program, context, done, runDirOf }: Commands): 
 
   withDirs(program.command("doctor"))
     .description("check this machine, with a fix for each failure")
-    .option("--json", "print JSON")
-    .action(async (flags: DirFlags & { json?: boolean }) => {
-      done(
-        await (await import("../doctor.ts")).doctor(context, {
-          dirs: resolveDirs(flags, context.env),
-          json: flags.json === true,
-        }),
-      );
+    .action(async (flags: DirFlags & AskedFlags) => {
+      const options = { dirs: resolveDirs(flags, context.env), json: asked(flags).json };
+      done(await (await import("../doctor.ts")).doctor(context, options));
     });
 }
 

@@ -1,55 +1,51 @@
 import type { DeviceFlags } from "../device.ts";
 import { SDS_ORDERS, type SdsOrder } from "../sds-orders.ts";
-import { type Commands, type JsonFlag, type RunDirFlag, withDevice, withJson, withRunDir } from "./flags.ts";
+import { type AskedFlags, type Commands, withAsked, withDevice } from "./flags.ts";
 
 /** Storage nodes and their devices. */
-export function nodeCommands({ program, context, done, runDirOf }: Commands): void {
+export function nodeCommands({ program, context, done, asked }: Commands): void {
   const sds = program.command("sds").description("look at storage nodes, stop, start, add and remove them");
-  withJson(sds.command("ls"))
+  withAsked(sds.command("ls"))
     .description("list the nodes")
-    .action(async (flags: JsonFlag) => {
-      done(await (await import("../sds-ls.ts")).sdsLs(context, { runDir: runDirOf(flags), json: flags.json === true }));
-    });
+    .action(async (flags: AskedFlags) => done(await (await import("../sds-ls.ts")).sdsLs(context, asked(flags))));
   for (const [order, { help }] of Object.entries(SDS_ORDERS) as [SdsOrder, { help: string }][]) {
-    withRunDir(sds.command(`${order} <name>`))
+    withAsked(sds.command(`${order} <sds>`))
       .description(help)
       .option("--wait", "return when that is done and every chunk has two good copies")
-      .action(async (name: string, flags: RunDirFlag & { wait?: boolean }) => {
-        const options = { runDir: runDirOf(flags), name, order, wait: flags.wait === true };
+      .action(async (name: string, flags: AskedFlags & { wait?: boolean }) => {
+        const options = { ...asked(flags), name, order, wait: flags.wait === true };
         done(await (await import("../sds-order.ts")).sdsOrder(context, options));
       });
   }
   withDevice(sds.command("add <name>"))
     .description("add a node with one device")
     .option("--fault-set <name>", "its fault set (default: one of its own)")
-    .action(async (name: string, flags: RunDirFlag & DeviceFlags & { faultSet?: string }) => {
-      const options = { runDir: runDirOf(flags), name, faultSet: flags.faultSet, device: flags };
+    .action(async (name: string, flags: AskedFlags & DeviceFlags & { faultSet?: string }) => {
+      const options = { ...asked(flags), name, faultSet: flags.faultSet, device: flags };
       done(await (await import("../device.ts")).addSds(context, options));
     });
 
   const device = program.command("device").description("add devices to nodes, resize, clear and remove them");
   withDevice(device.command("add <sds> <name>"))
     .description("add a device to a node")
-    .action(async (sdsName: string, name: string, flags: RunDirFlag & DeviceFlags) => {
-      const options = { runDir: runDirOf(flags), sds: sdsName, name, device: flags };
+    .action(async (sdsName: string, name: string, flags: AskedFlags & DeviceFlags) => {
+      const options = { ...asked(flags), sds: sdsName, name, device: flags };
       done(await (await import("../device.ts")).addDevice(context, options));
     });
-  withRunDir(device.command("resize <sds> <name> <size>"))
+  withAsked(device.command("resize <sds> <name> <size>"))
     .description("give a device another simulated capacity")
-    .action(async (sdsName: string, name: string, size: string, flags: RunDirFlag) => {
-      const options = { runDir: runDirOf(flags), sds: sdsName, name, size };
+    .action(async (sdsName: string, name: string, size: string, flags: AskedFlags) => {
+      const options = { ...asked(flags), sds: sdsName, name, size };
       done(await (await import("../device.ts")).resizeDevice(context, options));
     });
-  withRunDir(device.command("clear <sds> <name>"))
+  withAsked(device.command("clear <sds> <name>"))
     .description("say that a device which has failed is well again")
-    .action(async (sdsName: string, name: string, flags: RunDirFlag) => {
-      const options = { runDir: runDirOf(flags), sds: sdsName, name };
-      done(await (await import("../device.ts")).clearDevice(context, options));
+    .action(async (sdsName: string, name: string, flags: AskedFlags) => {
+      done(await (await import("../device.ts")).clearDevice(context, { ...asked(flags), sds: sdsName, name }));
     });
-  withRunDir(device.command("remove <sds> <name>"))
+  withAsked(device.command("remove <sds> <name>"))
     .description("move all copies away from a device, then remove it")
-    .action(async (sdsName: string, name: string, flags: RunDirFlag) => {
-      const options = { runDir: runDirOf(flags), sds: sdsName, name };
-      done(await (await import("../device.ts")).removeDevice(context, options));
+    .action(async (sdsName: string, name: string, flags: AskedFlags) => {
+      done(await (await import("../device.ts")).removeDevice(context, { ...asked(flags), sds: sdsName, name }));
     });
 }

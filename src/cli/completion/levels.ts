@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { isNamed } from "../complete.ts";
 
 /** What can be typed after a command's words: one entry for the program and for each command. */
 export interface Level {
@@ -9,6 +10,8 @@ export interface Level {
   readonly options: readonly Word[];
   /** Those of the options that take the next word. */
   readonly valued: readonly string[];
+  /** What its arguments are called: those that `complete` knows can be asked of the running instance. */
+  readonly args: readonly string[];
 }
 
 export interface Word {
@@ -35,6 +38,7 @@ export function levelsOf(command: Command, above: readonly string[] = []): Level
         : (command.registeredArguments[0]?.argChoices ?? []).map((word) => ({ word, help: "" })),
     options: options.flatMap(({ names, help }) => names.map((word) => ({ word, help }))),
     valued: options.filter(({ valued }) => valued).flatMap(({ names }) => names),
+    args: command.registeredArguments.map((argument) => (isNamed(argument.name()) ? argument.name() : "-")),
   };
   return [level, ...command.commands.flatMap((each) => levelsOf(each, path))];
 }

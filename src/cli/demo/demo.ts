@@ -6,6 +6,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { StatusReport } from "../../admin/report.ts";
 import { SimError } from "../../lib/errors.ts";
 import { type Context, EXIT } from "../context.ts";
+import { vitalChecks } from "../doctor-machine.ts";
+import { warningsOf } from "../finding.ts";
 import type { Database } from "./database.ts";
 import { journal } from "./journal.ts";
 import { findPostgres } from "./postgres.ts";
@@ -14,6 +16,10 @@ import { findRedis } from "./redis.ts";
 
 /** How long the database is written to in each state of the cluster. */
 const SHOW_MS = 4_000;
+/** How long the cluster may take to have two good copies of everything; it is a matter of seconds. */
+const HEALTHY_MS = 120_000;
+/** What may end the demo in the middle: it takes away what it has made all the same. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const PLUGIN = "rexray-sim-demo";
 const CONFIG = "simulator:\n  agents: 0\n  granularity: 256MB\n";
 
@@ -23,18 +29,17 @@ const CONFIG = "simulator:\n  agents: 0\n  granularity: 256MB\n";
  * directory.
  */
 export async function demo(context: Context): Promise<number> {
-  if (process.getuid?.() !== 0)
-    throw new SimError("invalid_argument", "the demo mounts a volume: run it as root (sudo)");
+  for (const warning of warningsOf(vitalChecks())) context.err(`warning: ${warning}\n`);
   const database = findPostgres() ?? findRedis() ?? journal();
   const stage = new Stage(context);
-  const leave = () => stage.clear();
-  process.once("SIGINT", leave);
+  const leave = (signal: NodeJS.Signals) => stage.close(signal);
+  for (const signal of SIGNALS) process.on(signal, leave);
   try {
     return await play(context, stage, database);
   } finally {
-    process.off("SIGINT", leave);
     await database.stop().catch(() => undefined);
     stage.clear();
+    for (const signal of SIGNALS) process.off(signal, leave);
   }
 }
 
@@ -119,14 +124,14 @@ class Stage {
   readonly #root = fs.mkdtempSync(path.join(os.tmpdir(), "rexray-sim-demo-"));
   readonly #env: NodeJS.ProcessEnv;
   readonly #program = fs.realpathSync(process.argv[1] ?? "");
-  #cleared = false;
+  #closed: NodeJS.Signals | undefined;
 
   constructor(context: Context) {
     this.#context = context;
     const dir = (name: string) => path.join(this.#root, name);
+    fs.mkdirSync(dir("state/volumes"), { recursive: true });
     // The database's user has to pass through.
-    fs.chmodSync(this.#root, 0o755);
-    fs.mkdirSync(dir("state"), { mode: 0o755 });
+    for (const one of [this.#root, dir("state"), dir("state/volumes")]) fs.chmodSync(one, 0o711);
     fs.writeFileSync(dir("config.yml"), CONFIG);
     this.#env = {
       ...process.env,
@@ -139,17 +144,26 @@ class Stage {
 
   sim(...args: string[]): Promise<string> {
     this.#context.out(`$ rexray-sim ${args.join(" ")}\n`);
-    return output(process.execPath, [this.#program, ...args], this.#env);
+    return this.#run(this.#program, args);
   }
 
   dvdcli(...args: string[]): Promise<string> {
     this.#context.out(`$ dvdcli ${args.join(" ")}\n`);
-    const program = path.join(path.dirname(this.#program), "dvdcli.js");
-    return output(process.execPath, [program, ...args], this.#env);
+    return this.#run(path.join(path.dirname(this.#program), "dvdcli.js"), args);
   }
 
   async #status(): Promise<StatusReport> {
-    return JSON.parse(await output(process.execPath, [this.#program, "status", "--json"], this.#env)) as StatusReport;
+    return JSON.parse(await this.#run(this.#program, ["status", "--json"])) as StatusReport;
+  }
+
+  async #run(program: string, args: readonly string[]): Promise<string> {
+    if (this.#closed !== undefined) throw new SimError("cancelled", `the demo was ended by ${this.#closed}`);
+    return output(process.execPath, [program, ...args], this.#env);
+  }
+
+  /** What is being done comes to its end; nothing else is begun. */
+  close(signal: NodeJS.Signals): void {
+    this.#closed ??= signal;
   }
 
   /** Shows for a while how the writer gets on. */
@@ -161,12 +175,15 @@ class Stage {
     }
   }
 
-  /** Until every chunk has two good copies; the nodes that are down do not count. */
+  /** Until every chunk has two good copies; the nodes that are down do not count. Throws timed_out. */
   async untilHealthy(writer: Writer, down: readonly string[]): Promise<void> {
+    const end = performance.now() + HEALTHY_MS;
     for (;;) {
-      const { volumes, sds } = await this.#show(writer);
+      const { volumes, sds, reasons } = await this.#show(writer);
       const up = sds.every(({ name, state }) => state === "up" || down.includes(name));
       if (up && volumes.every(({ health }) => health === "ok")) return;
+      if (performance.now() > end)
+        throw new SimError("timed_out", `not healthy after ${HEALTHY_MS / 1000} s: ${reasons.join("; ")}`);
       await pause(500);
     }
   }
@@ -198,8 +215,6 @@ class Stage {
   }
 
   clear(): void {
-    if (this.#cleared) return;
-    this.#cleared = true;
     try {
       execFileSync(process.execPath, [this.#program, "down", "--force"], { env: this.#env, stdio: "ignore" });
     } catch {

@@ -9,7 +9,7 @@ import { numbersIn } from "./postgres.ts";
 export function journal(): Database {
   let file = "";
   return {
-    name: "a journal (no PostgreSQL and no Redis here: apt-get install postgresql)",
+    name: "a journal, for want of PostgreSQL and Redis (apt-get install postgresql, or redis-server)",
     async start(directory) {
       file = path.join(directory, "journal");
       fs.closeSync(fs.openSync(file, "a"));

@@ -1,13 +1,22 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
+import path from "node:path";
 import { promisify } from "node:util";
+import { SimError } from "../../lib/errors.ts";
 
-/** Runs a program to its end and answers what it printed. Throws with what it said. */
+/** Runs a program to its end and answers what it printed. Throws host_failed, with what it said. */
 export async function output(
   file: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<string> {
-  return (await promisify(execFile)(file, [...args], { env, timeout: 60_000, maxBuffer: 64 * 1024 ** 2 })).stdout;
+  try {
+    return (await promisify(execFile)(file, [...args], { env, timeout: 60_000, maxBuffer: 64 * 1024 ** 2 })).stdout;
+  } catch (error) {
+    const { stderr, message } = error as Error & { stderr?: string };
+    throw new SimError("host_failed", `${path.basename(file)} has failed: ${stderr?.trim() || message}`, {
+      cause: error,
+    });
+  }
 }
 
 export const has = (program: string): boolean => spawnSync("which", [program], { stdio: "ignore" }).status === 0;
@@ -31,7 +40,8 @@ export class Server {
   /** Waits until the condition holds. Throws with what the server said when it ends before. */
   async ready(condition: () => Promise<unknown>): Promise<void> {
     for (let left = 300; ; left--) {
-      if (this.#child.exitCode !== null || left === 0) throw new Error(`the database does not start: ${this.#said}`);
+      if (this.#child.exitCode !== null || left === 0)
+        throw new SimError("host_failed", `the database does not start: ${this.#said}`);
       const is = await condition().then(
         () => true,
         () => false,

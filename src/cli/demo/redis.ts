@@ -10,7 +10,7 @@ export function findRedis(): Database | undefined {
   let socket = "";
   const cli = (...words: string[]) => output("redis-cli", ["-e", "-s", socket, ...words]);
   return {
-    name: "Redis",
+    name: "Redis, for want of PostgreSQL (apt-get install postgresql)",
     async start(directory) {
       socket = path.join(directory, "redis.sock");
       const durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { errnoOf, SimError } from "../../lib/errors.ts";
 import { VERSION } from "../../lib/version.ts";
+import { type Asked, show } from "../answer.ts";
 import { type Context, EXIT } from "../context.ts";
 import { MANIFEST, type Manifest, readManifest, writeManifest } from "./manifest.ts";
 import { nodePath } from "./node-path.ts";
@@ -15,7 +16,7 @@ import { reload, systemdRuns } from "./systemd.ts";
  */
 export async function install(
   context: Context,
-  options: Pick<PlanOptions, "from" | "prefix" | "scripts"> & { root: string },
+  options: Pick<PlanOptions, "from" | "prefix" | "completion"> & Pick<Asked, "json"> & { root: string },
 ): Promise<number> {
   const { root, prefix } = options;
   const files = plan({ ...options, node: nodePath(context.env["PATH"] ?? "", process.execPath) });
@@ -32,11 +33,17 @@ export async function install(
   }
   const running = systemdRuns(root);
   if (running) await reload();
-  context.out(`installed rexray-sim ${VERSION}: ${files.length} files, listed in ${path.join(root, MANIFEST)}\n`);
+  const manifest = path.join(root, MANIFEST);
   const first = running ? "" : "systemctl daemon-reload && ";
-  context.out(`next: ${first}systemctl enable --now rexray-sim\n`);
-  context.out(`after an update: ${first}systemctl restart rexray-sim (mounted volumes go on)\n`);
-  context.out(`without systemd: ${path.join(prefix, "bin/rexray-sim")} up --detach\n`);
+  const next = `${first}systemctl enable --now rexray-sim`;
+  const text = [
+    `installed rexray-sim ${VERSION}: ${files.length} files, listed in ${manifest}`,
+    `next: ${next}`,
+    `after an update: ${first}systemctl restart rexray-sim (mounted volumes go on)`,
+    `without systemd: ${path.join(prefix, "bin/rexray-sim")} up --detach`,
+  ];
+  const value = { version: VERSION, files: files.map((file) => file.path), manifest, next };
+  show(context, options, value, text.map((line) => `${line}\n`).join(""));
   return EXIT.ok;
 }
 

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { SimError } from "../../lib/errors.ts";
-import type { Shell } from "../completion.ts";
+import { type Completion, PROGRAMS } from "../completion.ts";
 
 /** A file to be installed: with this text, or a symbolic link. */
 export type Planned = {
@@ -15,15 +15,15 @@ export interface PlanOptions {
   readonly prefix: string;
   /** Path of Node. */
   readonly node: string;
-  readonly scripts: ReadonlyMap<Shell, string>;
+  /** Makes a completion script. */
+  readonly completion: (which: Completion) => string;
 }
 
-const PROGRAMS = ["rexray-sim", "dvdcli"];
 const UNITS = ["rexray-sim.service", "rexray-sim.socket"];
 const SYSTEMD = "/etc/systemd/system";
 
 /** Everything that an installation consists of. Throws not_found when the programs have not been built. */
-export function plan({ from, prefix, node, scripts }: PlanOptions): Planned[] {
+export function plan({ from, prefix, node, completion }: PlanOptions): Planned[] {
   // The same below it as in the package: the programs find one another by that, and can install themselves again.
   const home = path.join(prefix, "lib/rexray-sim");
   const bin = path.join(home, "dist/bin");
@@ -44,12 +44,20 @@ export function plan({ from, prefix, node, scripts }: PlanOptions): Planned[] {
       path: path.join(prefix, "bin", name),
       link: path.relative(path.join(prefix, "bin"), program(name)),
     })),
-    completion(path.join(share, "bash-completion/completions/rexray-sim"), scripts.get("bash")),
-    completion(path.join(share, "zsh/site-functions/_rexray-sim"), scripts.get("zsh")),
+    ...PROGRAMS.flatMap((program) => [
+      {
+        path: path.join(share, "bash-completion/completions", program),
+        text: completion({ shell: "bash", program }),
+        mode: 0o644,
+      },
+      {
+        path: path.join(share, `zsh/site-functions/_${program}`),
+        text: completion({ shell: "zsh", program }),
+        mode: 0o644,
+      },
+    ]),
   ];
 }
-
-const completion = (file: string, text = ""): Planned => ({ path: file, text, mode: 0o644 });
 
 /** What scripts/build makes; a build that runs just now has other files there, too. */
 function built(dir: string): { name: string; text: string }[] {

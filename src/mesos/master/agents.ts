@@ -12,7 +12,7 @@ import { AgentClient } from "./agent-client.ts";
 import { AgentStates } from "./agent-states.ts";
 import { Ear } from "./ear.ts";
 import { EngineWatch } from "./engine-watch.ts";
-import { killAgent, pidOf, runDirOf, startAgent, sweepContainers } from "./processes.ts";
+import { killAgent, pidOf, removeRunDir, runDirOf, startAgent, sweepContainers } from "./processes.ts";
 
 /** An agent as it is configured. */
 export interface AgentSettings {
@@ -246,6 +246,8 @@ export class Agents implements AgentsApi, FaultFamily {
     }
     if (drain) await Promise.all(this.#members.map((member) => this.#end(member)));
     await Promise.all(this.#members.map(({ plugins }) => plugins?.close()));
+    if (!drain) return;
+    for (const { config } of this.#members) await removeRunDir(this.#options.runDir, config.name);
   }
 
   /** In order if it answers, also when it is only just starting; by force if not. */

@@ -4,6 +4,7 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { replaceFile } from "../../lib/atomic-file.ts";
 import { kill } from "../../lib/kill.ts";
+import { openLogFile } from "../../lib/log-file.ts";
 import { killContainers, removeGroups } from "../host/container-files.ts";
 import { killDockerContainers } from "../host/docker-engine.ts";
 import type { AgentConfig } from "../task.ts";
@@ -32,12 +33,19 @@ export function knownAgents(runDir: string): AgentConfig[] {
   });
 }
 
+/** Removes what an agent that has ended with its tasks has in the run directory, and the directory of all with the last one. */
+export async function removeRunDir(runDir: string, agent: string): Promise<void> {
+  const dir = runDirOf(runDir, agent);
+  await fs.promises.rm(dir, { recursive: true, force: true });
+  await fs.promises.rmdir(path.dirname(dir)).catch(() => undefined);
+}
+
 /** Starts an agent's process, which outlives the daemon. */
 export async function startAgent(config: AgentConfig, program: string, log: (message: string) => void): Promise<void> {
   const file = settingsFile(config);
   await replaceFile(file, JSON.stringify(config));
   const logFile = path.join(config.workDir, "agent.log");
-  const out = fs.openSync(logFile, "a", 0o600);
+  const out = openLogFile(logFile);
   const child = spawn(process.execPath, [program, file], { stdio: ["ignore", out, out], detached: true, cwd: "/" });
   fs.closeSync(out);
   child.once("error", (error) => log(`agent ${config.name}: ${error.message}`));
