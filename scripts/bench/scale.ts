@@ -4,7 +4,8 @@
  */
 import type { Group } from "../../src/scaleio/model.ts";
 import { groupCountFor, placeGroups } from "../../src/scaleio/pool/placement.ts";
-import { type PlannerDevice, planMoves } from "../../src/scaleio/pool/planner.ts";
+import type { PlannerDevice } from "../../src/scaleio/pool/plan.ts";
+import { planMoves } from "../../src/scaleio/pool/planner.ts";
 
 const NODES = 1024;
 const VOLUMES = 100_000;

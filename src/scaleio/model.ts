@@ -47,7 +47,7 @@ export interface Sds {
  */
 export type Group = readonly [number, number, number, number];
 
-/** Group number -> slots. Versioned; never computed by a hash. */
+/** Group number -> slots. Versioned; never computed by a hash. A pool that grows gets more groups (splitGroups). */
 export type GroupTable = readonly Group[];
 
 export interface Pool {
@@ -132,8 +132,8 @@ export type Change =
       readonly lastId: number;
     }
   | { readonly type: "volume-mapped"; readonly id: Id; readonly to: string | null }
-  /** Groups whose slots have changed, by number. */
   | { readonly type: "pool-checksum"; readonly on: boolean }
+  /** Groups whose slots have changed, by number; a number that there was not before is a new group. */
   | { readonly type: "groups-changed"; readonly groups: readonly (readonly [number, Group])[] }
   | { readonly type: "sds-added"; readonly sds: Sds; readonly lastId: number }
   | { readonly type: "sds-removed"; readonly name: string }

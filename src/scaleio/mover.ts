@@ -2,7 +2,9 @@ import { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import type { Id, SystemState } from "./model.ts";
-import { type GroupFacts, type PlannerDevice, planMoves } from "./pool/planner.ts";
+import { splitGroups } from "./pool/placement.ts";
+import type { PlannerDevice } from "./pool/plan.ts";
+import { type GroupFacts, planMoves } from "./pool/planner.ts";
 import type { Repairer } from "./repairer.ts";
 import { readBooks } from "./sdc/books.ts";
 import { BIT, COUNT, Layout, SLOTS } from "./sdc/layout.ts";
@@ -56,7 +58,9 @@ export class Mover {
     // The survey took a while.
     if (mdm.state.pool.mapVersion !== pool.mapVersion) return true;
     const rebalance = this.#options.mayRebalance();
-    const moves = planMoves(pool.groups, devices, facts, { rebalance });
+    const home = devices.filter(({ standing }) => standing === "home");
+    const finer = !moving && rebalance ? splitGroups(pool.groups, home) : [];
+    const moves = finer.length > 0 ? finer : planMoves(pool.groups, devices, facts, { rebalance });
     if (moves.length === 0) {
       if (rebalance) this.#idleAt = pool.mapVersion;
       const empty = leftBehind(mdm.state, devices);

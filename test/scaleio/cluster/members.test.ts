@@ -186,6 +186,10 @@ t.test("a device is added to a node, resized, and removed again", { skip }, asyn
     { what: "the smaller device to hold less", deadline: 60_000 },
   );
   t.ok(intact());
+  const { id } = await layout(sim, "d");
+  const session = fs.readFileSync(path.join(sim.runDir, "sdc", id, "session.json"), "utf8");
+  const groups = (JSON.parse(session) as { groups: number[] }).groups.length / 4;
+  t.ok(groups > 2000, `${groups} groups: the share of so small a device is a whole number of copies to 5 %`);
   t.match((await sim.cli("device", "resize", "sds-1", "dev-2", "0")).stderr, /too small|size/);
   t.equal((await sim.cli("device", "remove", "sds-1", "dev-2")).code, 0);
   await waitFor(async () => (await used()) === undefined, { what: "the device to be gone", deadline: 60_000 });

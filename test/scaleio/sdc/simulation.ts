@@ -1,6 +1,7 @@
 import { allLayers, type Layer, ownLayer } from "../../../src/scaleio/layers.ts";
 import type { LayerRef, VolumeRecord } from "../../../src/scaleio/model.ts";
-import { type PlannerDevice, planMoves } from "../../../src/scaleio/pool/planner.ts";
+import type { PlannerDevice } from "../../../src/scaleio/pool/plan.ts";
+import { planMoves } from "../../../src/scaleio/pool/planner.ts";
 import { BlockStore } from "../../../src/scaleio/sdc/block-store.ts";
 import { Intent } from "../../../src/scaleio/sdc/intent.ts";
 import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "../../../src/scaleio/sdc/layout.ts";
