@@ -228,10 +228,11 @@ export interface ClusterStatus {
     readonly capacityBytes: number;
     /** Bytes that the devices really hold, both copies. */
     readonly usedBytes: number;
-    /** Logical bytes that thin volumes were promised. */
+    /** Logical bytes that all volumes were promised. */
     readonly provisionedBytes: number;
-    /** Net bytes that new volumes can still be promised. */
+    /** Net bytes that can be set aside for new thick volumes, and that new thin ones can be promised (pool/capacity.ts). */
     readonly availableBytes: number;
+    readonly thinAvailableBytes: number;
     /** Copies waiting to be made good again, in bytes. */
     readonly rebuildBytes: number;
     /** Until that is done, at the present pace; null when there is nothing to do or no pace is known yet. */

@@ -20,7 +20,7 @@ export interface MoverOptions {
   readonly sdc: Sdc;
   readonly repairer: Pick<Repairer, "clearedBy" | "look">;
   /** Whether there is room for the third copies that balance takes for a while (spec/scaleio.md 1.4). */
-  readonly mayRebalance: () => boolean;
+  readonly mayRebalance: () => Promise<boolean>;
   /** The map has changed: engines and repairer are to be told. */
   readonly changed: () => Promise<void>;
   /** Nothing of the pool lies on these devices any more. */
@@ -55,9 +55,9 @@ export class Mover {
     if (!moving && this.#idleAt === pool.mapVersion) return false;
     const devices = plannerDevices(mdm.state);
     const facts = moving ? await this.#survey(mdm.state) : noFacts(pool.groups.length);
+    const rebalance = await this.#options.mayRebalance();
     // The survey took a while.
     if (mdm.state.pool.mapVersion !== pool.mapVersion) return true;
-    const rebalance = this.#options.mayRebalance();
     const home = devices.filter(({ standing }) => standing === "home");
     const finer = !moving && rebalance ? splitGroups(pool.groups, home) : [];
     const moves = finer.length > 0 ? finer : planMoves(pool.groups, devices, facts, { rebalance });

@@ -11,7 +11,7 @@ import {
   type VolumeLayout,
   type VolumeRecord,
 } from "./model.ts";
-import { availableBytes } from "./pool/capacity.ts";
+import { availableBytes, thinAvailableBytes } from "./pool/capacity.ts";
 import type { Repairer } from "./repairer.ts";
 import { effectiveStates } from "./sdc/books.ts";
 import { BIT, Layout, SLOTS } from "./sdc/layout.ts";
@@ -110,7 +110,8 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
         ...states,
         usedBytes: sum(used),
         provisionedBytes,
-        availableBytes: availableBytes(state, sources.granularityBytes),
+        availableBytes: availableBytes(state, states.thinBytes, sources.granularityBytes),
+        thinAvailableBytes: thinAvailableBytes(state, states.thinBytes, sources.granularityBytes),
         rebuildBytes,
         secondsLeft: sources.secondsLeft(rebuildBytes),
       },

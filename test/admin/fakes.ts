@@ -60,6 +60,7 @@ export class FakeCluster implements ClusterApi {
           usedBytes: 4.5 * GIB,
           provisionedBytes: 16 * GIB,
           availableBytes: 48 * GIB,
+          thinAvailableBytes: 480 * GIB,
           rebuildBytes: 0,
           secondsLeft: null,
           spareBytes: 64 * GIB,

@@ -37,9 +37,10 @@ export class Watch {
     this.#events.close();
   }
 
-  /** Bytes that the devices really hold, when it looked last. */
-  get usedBytes(): number {
-    return this.#last?.pools.reduce((sum, pool) => sum + pool.usedBytes, 0) ?? 0;
+  /** Raw bytes that thin volumes took when it looked last; it has looked at least once. */
+  async thinBytes(): Promise<number> {
+    if (this.#last === undefined) await this.#looking;
+    return this.#last?.pools.reduce((sum, pool) => sum + pool.thinBytes, 0) ?? 0;
   }
 
   /** There may be something to see. Returns at once. */
