@@ -1,6 +1,7 @@
 import { AdminClient } from "../admin/client.ts";
 import { parseSize } from "../lib/size.ts";
 import { type Context, EXIT } from "./context.ts";
+import { waitFor } from "./sds-order.ts";
 
 /** What `sds add` and `device add` may say of the new device. */
 export interface DeviceFlags {
@@ -14,14 +15,16 @@ const request = (name: string, { path, size }: DeviceFlags) => ({
   ...(size === undefined ? {} : { sizeBytes: parseSize(size) }),
 });
 
-/** `rexray-sim sds add NAME`: a node with one device. */
+/** `rexray-sim sds add NAME`: a node with one device. `wait`: until it has its share of the copies. */
 export async function addSds(
   context: Context,
-  options: { runDir: string; name: string; faultSet: string | undefined; device: DeviceFlags },
+  options: { runDir: string; name: string; faultSet: string | undefined; wait: boolean; device: DeviceFlags },
 ): Promise<number> {
   const faultSet = options.faultSet === undefined ? {} : { faultSet: options.faultSet };
-  await new AdminClient(options.runDir).addSds({ ...request(options.name, options.device), ...faultSet });
+  const client = new AdminClient(options.runDir);
+  await client.addSds({ ...request(options.name, options.device), ...faultSet });
   context.err(`${options.name} is added; copies are moved to it\n`);
+  if (options.wait) await waitFor(context, client, ({ pools }) => pools.every((pool) => pool.rebalanceBytes === 0));
   return EXIT.ok;
 }
 

@@ -558,7 +558,8 @@ export class Cluster implements ClusterApi {
       repairer: this.#repairer,
       stateDir,
       granularityBytes: config.granularityBytes,
-      secondsLeft: (bytes) => this.#watch.secondsLeft(bytes),
+      secondsLeft: (kind, bytes) => this.#watch.secondsLeft(kind, bytes),
+      scans: () => this.#scanner.progress(),
     };
   }
 

@@ -123,8 +123,8 @@ export class Mover {
 
 const noFacts = (groups: number): GroupFacts => ({ stale: new Uint32Array(groups * 3), held: new Uint8Array(groups) });
 
-/** The places of the map in index order. */
-function plannerDevices(state: SystemState): PlannerDevice[] {
+/** The places of the map in index order, as the planner sees them. */
+export function plannerDevices(state: SystemState): PlannerDevice[] {
   const standings = new Map<Id, PlannerDevice>();
   for (const sds of state.sds) {
     for (const device of sds.devices) {

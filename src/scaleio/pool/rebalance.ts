@@ -1,16 +1,36 @@
-import { best, type Plan, type Slot } from "./plan.ts";
+import type { GroupTable } from "../model.ts";
+import { best, Plan, type PlannerDevice, type Slot } from "./plan.ts";
 
 /** Nothing is moved for the sake of balance while all devices are this near to their shares. */
 const TOLERANCE = 0.02;
 /** How many copies are passed on at a time: each takes a search. */
 const MOST_PASSED = 16;
 
+/** Whether some device is farther from its share than balance tolerates. */
+const isUneven = (plan: Plan) =>
+  plan.home.some((device) => Math.abs(plan.over(device)) > plan.share(device) * TOLERANCE);
+
+/** Of what each device holds, how much is to go elsewhere in the end; a fraction. */
+export function surplus(
+  groups: GroupTable,
+  devices: readonly PlannerDevice[],
+  { rebalance: balanced }: { readonly rebalance: boolean },
+): number[] {
+  const plan = new Plan(groups, devices);
+  const uneven = balanced && isUneven(plan);
+  return devices.map(({ standing }, device) => {
+    if (standing === "leaving") return 1;
+    const over = standing === "home" && uneven ? Math.max(0, plan.over(device)) : 0;
+    return over === 0 ? 0 : over / (plan.share(device) + over);
+  });
+}
+
 /**
  * Copies go from devices that hold more than their share to those that hold less, at most so many at a time. A device that gives
  * gets none, so no more is moved than has to be.
  */
 export function rebalance(plan: Plan, settled: readonly number[], room: number): void {
-  if (!plan.home.some((device) => Math.abs(plan.over(device)) > plan.share(device) * TOLERANCE)) return;
+  if (!isUneven(plan)) return;
   const needy = new Set(plan.home.filter((device) => plan.over(device) < 0));
   const numbers = mixed(settled);
   for (const number of numbers) {

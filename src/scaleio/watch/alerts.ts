@@ -51,7 +51,7 @@ function degradedText(pool: ClusterStatus["pools"][number], sds: ClusterStatus["
   const down = sds
     .filter(({ state }) => state !== "up")
     .map(({ name, state, since: at }) => `${name} ${state}${since(at)}`);
-  const left = pool.secondsLeft === null ? "" : `, ${pool.secondsLeft} s left`;
+  const left = pool.rebuildSecondsLeft === null ? "" : `, ${pool.rebuildSecondsLeft} s left`;
   const work = pool.rebuildBytes > 0 ? [`rebuilding ${bytes(pool.rebuildBytes)}${left}`] : [];
   return `${pool.name} degraded: ${[...down, `${bytes(onOneCopy(pool))} on one copy`, ...work].join(", ")}`;
 }

@@ -4,6 +4,7 @@ import type { Group } from "../../../src/scaleio/model.ts";
 import { groupCountFor, placeGroups, splitGroups } from "../../../src/scaleio/pool/placement.ts";
 import type { PlannerDevice } from "../../../src/scaleio/pool/plan.ts";
 import { planMoves } from "../../../src/scaleio/pool/planner.ts";
+import { surplus } from "../../../src/scaleio/pool/rebalance.ts";
 
 const SLOTS = [0, 1, 2] as const;
 const device = (unit: string, size = 100): PlannerDevice => ({
@@ -270,6 +271,21 @@ t.test("a node leaves: it is emptied, and nothing else is moved", async (t) => {
   checkSound(t, groups, devices);
   checkBalance(t, groups, devices);
   t.ok(made <= there * 1.05, `${made} for ${there}`);
+});
+
+t.test("how much of what a node holds is to go elsewhere in the end", async (t) => {
+  const groups = place(nodes(4));
+  const all = (devices: PlannerDevice[], rebalance = true) => surplus(groups, devices, { rebalance });
+  t.strictSame(all(nodes(4)), [0, 0, 0, 0]);
+  t.strictSame(all(standing(nodes(4), 1, "leaving")), [0, 1, 0, 0]);
+  t.strictSame(all(standing(nodes(4), 1, "away")), [0, 0, 0, 0]);
+  const grown = all([...nodes(4), device("sds-4")]);
+  t.ok(
+    grown.slice(0, 4).every((part) => Math.abs(part - 0.2) < 0.01),
+    "a fifth, with a fifth node",
+  );
+  t.equal(grown[4], 0);
+  t.strictSame(all([...nodes(4), device("sds-4")], false), [0, 0, 0, 0, 0], "not in a pool that is too full");
 });
 
 t.test("a node in maintenance: nothing is done", async (t) => {

@@ -2,6 +2,7 @@ import t from "tap";
 import type { ClusterStatus } from "../../../src/scaleio/model.ts";
 import { alertsOf } from "../../../src/scaleio/watch/alerts.ts";
 import { changesBetween } from "../../../src/scaleio/watch/changes.ts";
+import { Pace } from "../../../src/scaleio/watch/pace.ts";
 
 const GIB = 1024 ** 3;
 
@@ -36,7 +37,11 @@ function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{},
         availableBytes: 0,
         thinAvailableBytes: 0,
         rebuildBytes: 0,
-        secondsLeft: null,
+        rebuildSecondsLeft: null,
+        rebalanceBytes: 0,
+        rebalanceSecondsLeft: null,
+        absorbBytes: 0,
+        absorbSecondsLeft: null,
         spareBytes: 100 * GIB,
         inUseBytes: 0,
         thickBytes: 0,
@@ -51,6 +56,7 @@ function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{},
         ...pool,
       },
     ],
+    scans: [],
     volumes: [],
   };
   return { ...found, alerts: alertsOf(found) };
@@ -87,7 +93,7 @@ t.test("spare alerts: less than the largest fault unit, and less even with what 
 t.test("a degraded pool is explained", async (t) => {
   const down = { state: "failed" as const, since: "2026-01-01T12:03:11.000Z" };
   const { alerts } = status(
-    { health: "degraded", degradedHealthyBytes: 3.1 * GIB, rebuildBytes: 2 * GIB, secondsLeft: 40 },
+    { health: "degraded", degradedHealthyBytes: 3.1 * GIB, rebuildBytes: 2 * GIB, rebuildSecondsLeft: 40 },
     [{}, down, {}, {}],
   );
   t.equal(
@@ -109,4 +115,19 @@ t.test("what has changed is told once, under ScaleIO's names", async (t) => {
   t.strictSame(names(ill, ill), []);
   t.strictSame(names(ill, well), ["SDS_RECONNECTED", "REBUILD_FINISHED", "MDM_DATA_NORMAL"]);
   t.strictSame(names(well, status({}, [{}, {}, {}])), ["SDS_REMOVED"]);
+});
+
+t.test("time left is told from the pace of the last seconds", async (t) => {
+  const pace = new Pace();
+  const after = (seconds: number, left: number) => {
+    pace.note(seconds * 1000, left);
+    return pace.secondsLeft(left);
+  };
+  t.equal(after(0, 1000), null, "no pace is known yet");
+  t.equal(after(1, 900), 9);
+  t.equal(after(2, 700), 5, "300 in 2 s");
+  t.equal(after(20, 690), null, "it stood still too long for a guess");
+  t.equal(after(21, 680), 68);
+  t.equal(after(22, 5000), null, "a new piece of work");
+  t.equal(after(23, 0), null);
 });
