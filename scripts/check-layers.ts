@@ -43,7 +43,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "scaleio/sds": ["scaleio/model.ts", "lib"],
   "scaleio/sdc": ["scaleio/model.ts", "type:scaleio/layers.ts", "scaleio/faults", "host", "lib"],
   "scaleio/faults": ["scaleio/model.ts", "type:scaleio/sdc/files.ts", "lib"],
-  "scaleio/watch": ["scaleio/model.ts", "lib"],
+  "scaleio/watch": ["scaleio/model.ts", "scaleio/pool", "lib"],
   "scaleio/layers.ts": ["scaleio/model.ts"],
   marathon: ["mesos/task.ts", "type:mesos/master", "lib"],
   "marathon/definition": [],

@@ -8,7 +8,8 @@ import path from "node:path";
 import { KeepAlive } from "../../src/scaleio/keep-alive.ts";
 import type { Device, Group, Sds, SystemState } from "../../src/scaleio/model.ts";
 import { groupCountFor, placeGroups } from "../../src/scaleio/pool/placement.ts";
-import { type PlannerDevice, planMoves } from "../../src/scaleio/pool/planner.ts";
+import type { PlannerDevice } from "../../src/scaleio/pool/plan.ts";
+import { planMoves } from "../../src/scaleio/pool/planner.ts";
 import { nodeFiles } from "../../src/scaleio/sdc/files.ts";
 import { labelOf } from "../../src/scaleio/sds/device-label.ts";
 

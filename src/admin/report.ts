@@ -62,6 +62,7 @@ export async function statusReport(
     mdm: status.mdm,
     sds: status.sds,
     pools: status.pools,
+    scans: status.scans,
     volumes: status.volumes.map((volume) => ({ ...volume, mountpoint: mountpoints.get(volume.name) ?? "" })),
     plugins,
     apis,

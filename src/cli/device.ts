@@ -2,7 +2,7 @@ import { AdminClient } from "../admin/client.ts";
 import { parseSize } from "../lib/size.ts";
 import { type Asked, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
-import { nodeOf } from "./sds-order.ts";
+import { nodeOf, waitFor } from "./sds-order.ts";
 
 /** What `sds add` and `device add` may say of the new device. */
 export interface DeviceFlags {
@@ -29,15 +29,19 @@ async function change(
   return EXIT.ok;
 }
 
-/** `rexray-sim sds add NAME`: a node with one device. */
+/** `rexray-sim sds add NAME`: a node with one device. `wait`: until it has its share of the copies. */
 export function addSds(
   context: Context,
-  options: Asked & { name: string; faultSet: string | undefined; device: DeviceFlags },
+  options: Asked & { name: string; faultSet: string | undefined; wait: boolean; device: DeviceFlags },
 ): Promise<number> {
-  const { name, faultSet, device } = options;
+  const { name, faultSet, wait, device } = options;
   const sds = { ...request(name, device), ...(faultSet === undefined ? {} : { faultSet }) };
   const message = `${name} is added; copies are moved to it`;
-  return change(context, { ...options, sds: name }, (client) => client.addSds(sds), message);
+  const order = async (client: AdminClient) => {
+    await client.addSds(sds);
+    if (wait) await waitFor(context, client, ({ pools }) => pools.every((pool) => pool.rebalanceBytes === 0));
+  };
+  return change(context, { ...options, sds: name }, order, message);
 }
 
 /** `rexray-sim device add SDS NAME`. */
@@ -61,13 +65,10 @@ export function resizeDevice(
 }
 
 /** `rexray-sim device clear SDS NAME`. */
-export async function clearDevice(
-  context: Context,
-  options: { runDir: string; sds: string; name: string },
-): Promise<number> {
-  await new AdminClient(options.runDir).clearDevice(options.sds, options.name);
-  context.err(`${options.sds}/${options.name} is believed again; what it missed is copied to it\n`);
-  return EXIT.ok;
+export function clearDevice(context: Context, options: Asked & { sds: string; name: string }): Promise<number> {
+  const { sds, name } = options;
+  const message = `${sds}/${name} is believed again; what it missed is copied to it`;
+  return change(context, options, (client) => client.clearDevice(sds, name), message);
 }
 
 /** `rexray-sim device remove SDS NAME`. */

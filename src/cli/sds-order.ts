@@ -3,10 +3,13 @@ import { AdminClient } from "../admin/client.ts";
 import type { StatusReport } from "../admin/report.ts";
 import { type Asked, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
+import { progressLines } from "./progress.ts";
 import { SDS_ORDERS, type SdsOrder } from "./sds-orders.ts";
 
 /** How often the status is asked for while waiting (ms). */
 const POLL = 200;
+/** How often there is something new to read (ms). */
+const SAY_EVERY = 1000;
 
 /**
  * `rexray-sim sds ORDER NAME`; with `wait`, returns when the order has been carried out and says meanwhile, on standard error,
@@ -34,15 +37,24 @@ export async function nodeOf(client: AdminClient, name: string): Promise<object>
   return sds.find((node) => node.name === name) ?? { name, state: "gone" };
 }
 
-/** Says what the health is whenever that changes, until the condition holds. */
-async function waitFor(context: Context, client: AdminClient, over: (status: StatusReport) => boolean): Promise<void> {
-  let said = "";
+/** Says what the health is and how far the work is, at most once a second, until the condition holds. */
+export async function waitFor(
+  context: Context,
+  client: AdminClient,
+  over: (status: StatusReport) => boolean,
+): Promise<void> {
+  const most = new Map<string, number>();
+  let said = { text: "", at: Number.NEGATIVE_INFINITY };
   for (;;) {
     const status = await client.status();
-    const text = `health ${status.health}${status.reasons.map((reason) => `; ${reason}`).join("")}\n`;
-    if (text !== said) context.err(text);
-    said = text;
-    if (over(status)) return;
+    const health = [`health ${status.health}`, ...status.reasons].join("; ");
+    const text = [health, ...progressLines(status, most)].map((line) => `${line}\n`).join("");
+    const ended = over(status);
+    if (text !== said.text && (ended || performance.now() - said.at >= SAY_EVERY)) {
+      context.err(text);
+      said = { text, at: performance.now() };
+    }
+    if (ended) return;
     await pause(POLL);
   }
 }

@@ -2,6 +2,7 @@ import { AdminClient } from "../admin/client.ts";
 import type { StatusReport } from "../admin/report.ts";
 import { type Asked, show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
+import { progressLines } from "./progress.ts";
 import { bytes, facts, stateWord, table } from "./text.ts";
 
 /** `rexray-sim status`: nodes, pool, volumes, mounts and health on one screen. */
@@ -22,9 +23,10 @@ export function statusScreen(report: StatusReport, color: boolean): string {
     ["daemon", `pid ${daemon.pid}, version ${daemon.version}, since ${daemon.startedAt}`],
     ["state", daemon.stateDir],
   ]);
+  const work = progressLines(report);
   const alerts = alertTable(report);
   return [
-    health,
+    health + (work.length === 0 ? "" : facts([["work", ...work]])),
     ...alerts,
     nodeTable(report, color),
     poolTable(report, color),
@@ -61,7 +63,7 @@ export function nodeTable(report: Pick<StatusReport, "sds">, color: boolean): st
 
 function poolTable(report: StatusReport, color: boolean): string {
   return table(
-    ["POOL", "HEALTH", "DOMAIN", "USED", "CAPACITY", "SPARE", "PROVISIONED", "AVAILABLE", "TO REBUILD"],
+    ["POOL", "HEALTH", "DOMAIN", "USED", "CAPACITY", "SPARE", "PROVISIONED", "FREE FOR THICK", "FOR THIN"],
     report.pools.map((pool) => [
       pool.name,
       stateWord(pool.health, color),
@@ -71,7 +73,7 @@ function poolTable(report: StatusReport, color: boolean): string {
       bytes(pool.spareBytes),
       bytes(pool.provisionedBytes),
       bytes(pool.availableBytes),
-      bytes(pool.rebuildBytes),
+      bytes(pool.thinAvailableBytes),
     ]),
   );
 }

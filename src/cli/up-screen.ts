@@ -19,7 +19,7 @@ export function upScreen(report: StatusReport, pluginDir: string, stop: string):
       "pool",
       ...pools.map(
         (pool) =>
-          `${pool.name}: ${bytes(pool.capacityBytes)} raw, ${bytes(pool.spareBytes)} of it spare; thin volumes can still be promised ${bytes(pool.availableBytes)}`,
+          `${pool.name}: ${bytes(pool.capacityBytes)} raw, ${bytes(pool.spareBytes)} of it spare; thin volumes can still be promised ${bytes(pool.thinAvailableBytes)}`,
       ),
     ],
     ["volumes", `${volumes.length}, ${mounted} mounted`],

@@ -1,9 +1,11 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { AdminClient } from "../admin/client.ts";
 import { SimError } from "../lib/errors.ts";
 import { parseSize } from "../lib/size.ts";
 import { type Asked, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { pairsOf } from "./pairs.ts";
+import { scanText } from "./progress.ts";
 import { bytes } from "./text.ts";
 
 /** `rexray-sim volume create NAME [KEY=VALUE…]`, with the options of `docker volume create`. */
@@ -72,9 +74,17 @@ export function limitsText({ iops, bytesPerSecond }: { iops: number; bytesPerSec
   return parts.join(", ") || "no limits";
 }
 
-/** `rexray-sim volume scan NAME`. */
+/** How often it is said how far a scan is (ms). */
+const SAY_EVERY = 1000;
+
+/** `rexray-sim volume scan NAME`: says meanwhile how far it is. */
 export async function volumeScan(context: Context, options: Asked & { name: string }): Promise<number> {
-  const { chunks, fixed } = await new AdminClient(options.runDir).scan(options.name);
+  const client = new AdminClient(options.runDir);
+  const ended = new AbortController();
+  const scan = client.scan(options.name).finally(() => ended.abort());
+  const told = tellProgress(context, client, options.name, ended.signal);
+  const { chunks, fixed } = await scan;
+  await told;
   const found = fixed === 0 ? "nothing found" : `${fixed} blocks put right`;
   tell(
     context,
@@ -83,6 +93,19 @@ export async function volumeScan(context: Context, options: Asked & { name: stri
     `${options.name}: ${chunks} chunks looked at, ${found}\n`,
   );
   return EXIT.ok;
+}
+
+async function tellProgress(context: Context, client: AdminClient, name: string, ended: AbortSignal): Promise<void> {
+  for (;;) {
+    await pause(SAY_EVERY, undefined, { signal: ended }).catch(() => undefined);
+    if (ended.aborted) return;
+    // What is wrong, the scan says.
+    const scans = await client.status().then(
+      (status) => status.scans,
+      () => [],
+    );
+    for (const scan of scans) if (scan.volume === name) context.err(`${name}: ${scanText(scan)}\n`);
+  }
 }
 
 /** `rexray-sim volume resize NAME SIZE`. */

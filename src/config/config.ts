@@ -196,7 +196,10 @@ class Reader {
       this.warnings.push(
         `${where}: "${parts.join(".")}" has no effect since REX-Ray 0.11; its place is "${DEAD[key]}"`,
       );
-    else if (WITHOUT_EFFECT.some((prefix) => key === prefix))
+    // A section that has some effect: the keys in it are looked at one by one.
+    else if (isMap(node) && Object.keys(KEYS).some((known) => known.startsWith(`${key}.`)))
+      for (const pair of node.items) this.#pair(parts, pair);
+    else if (WITHOUT_EFFECT.some((prefix) => key === prefix || key.startsWith(`${prefix}.`)))
       this.warnings.push(`${where}: "${parts.join(".")}" has no effect in rexray-sim`);
     else if (isMap(node)) for (const pair of node.items) this.#pair(parts, pair);
     else {

@@ -26,7 +26,7 @@ import {
   type VolumeRecord,
 } from "./model.ts";
 import { Mover } from "./mover.ts";
-import { checkCapacity, isCritical, roundUpToGranularity } from "./pool/capacity.ts";
+import { type CapacityRequest, checkCapacity, inUseBytes, isCritical, roundUpToGranularity } from "./pool/capacity.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
 import { Scanner, type ScanResult } from "./scanner.ts";
@@ -34,7 +34,7 @@ import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
 import { Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
 import type { Session } from "./sdc/session.ts";
-import { createVolumeFile, removeVolumeFile, syncDirectory } from "./sds/volume-files.ts";
+import { createVolumeFile, removeVolumeFile, syncDirectory, usedBytes } from "./sds/volume-files.ts";
 import { sessionOf } from "./sessions.ts";
 import { type Quiesced, type SnapshotRequest, Snapshots } from "./snapshots.ts";
 import { EventLog } from "./watch/event-log.ts";
@@ -70,6 +70,8 @@ export class Cluster implements ClusterApi {
   readonly #locks = new KeyedMutex();
   /** Hosts that get no volume until they are back. */
   readonly #lostHosts = new Set<string>();
+  /** Capacity that is promised but not yet recorded. */
+  readonly #promised = new Set<CapacityRequest>();
   /** Numbers handed out but not yet recorded. */
   #lastId: number;
 
@@ -126,7 +128,13 @@ export class Cluster implements ClusterApi {
       session: (layer) => sessionOf(this.state, stateDir, layer, this.faults.book),
       bytesPerSecond: options.config.scannerBytesPerSecond,
     });
-    this.#membership = new Membership({ stateDir, mdm, nextNumber: () => ++this.#lastId, log });
+    this.#membership = new Membership({
+      stateDir,
+      mdm,
+      nextNumber: () => ++this.#lastId,
+      inUseBytes: async () => inUseBytes(this.state, await this.#watch.thinBytes()),
+      log,
+    });
     this.#snapshots = new Snapshots({
       stateDir,
       mdm,
@@ -142,7 +150,7 @@ export class Cluster implements ClusterApi {
       rebuildGraceMs: options.config.rebuildGraceMs,
       sdc: this.#sdc,
       repairer: this.#repairer,
-      mayRebalance: () => !isCritical(this.state, this.#watch.usedBytes),
+      mayRebalance: async () => !isCritical(this.state, await this.#watch.thinBytes()),
       changed: () => this.#mapChanged(),
       emptied: async (devices) => {
         await this.#membership.finishRemovals(devices);
@@ -200,10 +208,15 @@ export class Cluster implements ClusterApi {
    * leaves is swept away at the next start. Throws no_capacity, no_quorum, unavailable.
    */
   async createVolume(request: NewVolume): Promise<VolumeRecord> {
-    const { config, stateDir } = this.#options;
     checkIops(request.iops);
-    const sizeBytes = roundUpToGranularity(request.sizeBytes, config.granularityBytes);
-    this.#checkCapacity(sizeBytes, request.thick === true);
+    const sizeBytes = roundUpToGranularity(request.sizeBytes, this.#options.config.granularityBytes);
+    const kind = request.thick === true ? { thick: sizeBytes } : { thin: sizeBytes };
+    const promise = { ...kind, volumeBytes: sizeBytes, newVolumes: 1 };
+    return this.#promising(promise, () => this.#createVolume({ ...request, sizeBytes }));
+  }
+
+  async #createVolume({ sizeBytes, ...request }: NewVolume): Promise<VolumeRecord> {
+    const { stateDir } = this.#options;
     const devices = this.#liveDevices();
     if (new Set(devices.map(({ sds }) => sds.faultSet)).size < 3) {
       throw new SimError(
@@ -253,11 +266,18 @@ export class Cluster implements ClusterApi {
    * @param quiesced is called once, with the step during which nothing may be written
    */
   async snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<VolumeRecord[]> {
-    const bytes = requests.reduce((sum, { volumeId }) => sum + this.volume(volumeId).sizeBytes, 0);
-    this.#checkCapacity(bytes, false);
-    return this.#alone(
-      requests.map(({ volumeId }) => volumeId),
-      () => this.#snapshots.create(requests, quiesced),
+    const sources = requests.map(({ volumeId }) => this.volume(volumeId));
+    const thin = sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    // What a thick volume has written becomes the snapshot's, and all of its size is set aside anew.
+    const thick = [...new Set(sources)].reduce(
+      (sum, source) => sum + (source.thick === true ? this.#written(source) : 0),
+      0,
+    );
+    return this.#promising({ thin, thick, newVolumes: requests.length }, () =>
+      this.#alone(
+        sources.map(({ id }) => id),
+        () => this.#snapshots.create(requests, quiesced),
+      ),
     );
   }
 
@@ -452,7 +472,14 @@ export class Cluster implements ClusterApi {
         `volume ${volume.name} cannot become smaller: it has ${volume.sizeBytes} bytes, and volumes only grow`,
       );
     }
-    this.#checkCapacity(sizeBytes - volume.sizeBytes, volume.thick === true);
+    const more = sizeBytes - volume.sizeBytes;
+    const promise = { ...(volume.thick === true ? { thick: more } : { thin: more }), volumeBytes: sizeBytes };
+    await this.#promising(promise, () => this.#grow(volume, sizeBytes));
+    return this.volume(id);
+  }
+
+  async #grow(volume: VolumeRecord, sizeBytes: number): Promise<void> {
+    const { id } = volume;
     // The records first: a volume must not have chunks of which they say nothing.
     const larger = { ...volume, sizeBytes };
     if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(larger));
@@ -463,7 +490,6 @@ export class Cluster implements ClusterApi {
     }
     await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
     await this.#sdc.grow(id, sizeBytes);
-    return this.volume(id);
   }
 
   /** For a snapshot: the volume's engine goes over to its new layer. */
@@ -498,9 +524,22 @@ export class Cluster implements ClusterApi {
     return inOrder.reduceRight<() => Promise<T>>((inner, id) => () => this.#locks.run(id, inner), task)();
   }
 
-  #checkCapacity(sizeBytes: number, thick: boolean): void {
-    const { usedBytes } = this.#watch;
-    checkCapacity(this.state, { sizeBytes, thick, usedBytes }, this.#options.config.granularityBytes);
+  /** Does what takes so much capacity, if it is there; nobody else is promised it meanwhile. Throws no_capacity. */
+  async #promising<T>(request: CapacityRequest, task: () => Promise<T>): Promise<T> {
+    const thinBytes = await this.#watch.thinBytes();
+    checkCapacity(this.state, thinBytes, this.#options.config.granularityBytes, request, this.#promised);
+    this.#promised.add(request);
+    try {
+      return await task();
+    } finally {
+      this.#promised.delete(request);
+    }
+  }
+
+  /** Net bytes that a volume has really written since its last snapshot. */
+  #written(volume: VolumeRecord): number {
+    const { id } = ownLayer(volume);
+    return this.state.sds.flatMap(({ devices }) => devices).reduce((sum, device) => sum + usedBytes(device, id), 0) / 2;
   }
 
   #checkHost(host: string): void {
@@ -567,7 +606,8 @@ export class Cluster implements ClusterApi {
       faults: this.faults.book,
       stateDir,
       granularityBytes: config.granularityBytes,
-      secondsLeft: (bytes) => this.#watch.secondsLeft(bytes),
+      secondsLeft: (kind, bytes) => this.#watch.secondsLeft(kind, bytes),
+      scans: () => this.#scanner.progress(),
     };
   }
 

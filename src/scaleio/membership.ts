@@ -4,17 +4,19 @@ import { errnoOf, SimError } from "../lib/errors.ts";
 import { inContainer } from "../lib/machine-paths.ts";
 import type { DeviceRequest, SdsRequest } from "./cluster-api.ts";
 import { idOf } from "./founding.ts";
-import { allLayers } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { CHUNK_BYTES, type Device, type Id, type Sds, type SystemState } from "./model.ts";
+import { mirrorableBytes } from "./pool/shares.ts";
 import { createLabel, removeLabel } from "./sds/device-label.ts";
-import { removeVolumeFile, usedBytes, volumeIdsOn } from "./sds/volume-files.ts";
+import { removeVolumeFile, volumeIdsOn } from "./sds/volume-files.ts";
 
 export interface MembershipOptions {
   readonly stateDir: string;
   readonly mdm: Mdm;
   /** A number for an id that nobody has. */
   readonly nextNumber: () => number;
+  /** What volumes take, set aside or written, both copies. */
+  readonly inUseBytes: () => Promise<number>;
   readonly log: (message: string) => void;
 }
 
@@ -65,7 +67,7 @@ export class Membership {
   /** Begins to empty a node; it goes when its devices are empty. Throws not_found, no_capacity, no_quorum. */
   async removeSds(name: string): Promise<void> {
     const sds = findSds(this.#state, name);
-    this.#checkRest(sds.devices, "removed", `SDS ${name}`);
+    await this.#checkRest(sds.devices, "removed", `SDS ${name}`);
     await this.#options.mdm.commit({ type: "sds-leaving", name, leaving: true });
     for (const { id } of sds.devices) await this.#options.mdm.commit({ type: "device-leaving", id, leaving: true });
     if (sds.devices.length === 0) await this.#options.mdm.commit({ type: "sds-removed", name });
@@ -74,7 +76,7 @@ export class Membership {
   /** Begins to empty a device; it goes when it is empty. Throws not_found, no_capacity, no_quorum. */
   async removeDevice(sdsName: string, deviceName: string): Promise<void> {
     const device = findDevice(findSds(this.#state, sdsName), deviceName);
-    this.#checkRest([device], "removed", `device ${sdsName}/${deviceName}`);
+    await this.#checkRest([device], "removed", `device ${sdsName}/${deviceName}`);
     await this.#options.mdm.commit({ type: "device-leaving", id: device.id, leaving: true });
   }
 
@@ -86,7 +88,9 @@ export class Membership {
     const device = findDevice(findSds(this.#state, sdsName), deviceName);
     const capacityBytes = wholeChunks(bytes);
     if (capacityBytes < device.capacityBytes)
-      this.#checkRest([device], "made so small", `device ${sdsName}/${deviceName}`, [{ ...device, capacityBytes }]);
+      await this.#checkRest([device], "made so small", `device ${sdsName}/${deviceName}`, [
+        { ...device, capacityBytes },
+      ]);
     await this.#options.mdm.commit({ type: "device-resized", id: device.id, capacityBytes });
   }
 
@@ -142,31 +146,35 @@ export class Membership {
     return idOf(this.#state.systemId, this.#options.nextNumber());
   }
 
-  /** What stays must be able to hold it all, twice, and survive one more loss (spec/scaleio.md 3: 67, 306). */
-  #checkRest(going: readonly Device[], becoming: string, what: string, instead: readonly Device[] = []): void {
+  /** What stays, as far as it is up, must be able to hold it all, twice (spec/scaleio.md 1.7: 67), and survive one more loss (306). */
+  async #checkRest(
+    going: readonly Device[],
+    becoming: string,
+    what: string,
+    instead: readonly Device[] = [],
+  ): Promise<void> {
+    const inUse = await this.#options.inUseBytes();
     const gone = new Set(going.map(({ id }) => id));
-    const rest = this.#state.sds.flatMap((sds) =>
-      sds.devices
-        .flatMap((device) => (gone.has(device.id) ? instead.filter(({ id }) => id === device.id) : [device]))
-        .filter((device) => device.leaving !== true && device.state !== "failed")
-        .map((device) => ({ unit: sds.faultSet, device })),
-    );
-    const units = new Set(rest.map(({ unit }) => unit)).size;
+    const rest = this.#state.sds
+      .filter(({ state }) => state === "up")
+      .flatMap(({ faultSet, devices }) =>
+        devices
+          .flatMap((device) => (gone.has(device.id) ? instead : [device]))
+          .filter(({ leaving, state }) => leaving !== true && state === "up")
+          .map(({ capacityBytes }) => ({ faultUnit: faultSet, capacityBytes })),
+      );
+    const units = new Set(rest.map(({ faultUnit }) => faultUnit)).size;
     if (units < FEWEST_UNITS) {
       throw new SimError(
         "no_capacity",
         `${what} cannot be ${becoming}: ${units} fault units would be left, and ${FEWEST_UNITS} are needed; add an SDS first (\`rexray-sim sds add NAME\`)`,
       );
     }
-    const layers = [...allLayers(this.#state.volumes.values()).keys()];
-    const used = this.#state.sds
-      .flatMap((sds) => sds.devices)
-      .reduce((sum, device) => sum + layers.reduce((bytes, id) => bytes + usedBytes(device, id), 0), 0);
-    const capacity = rest.reduce((sum, { device }) => sum + device.capacityBytes, 0);
-    if (used > capacity) {
+    const room = mirrorableBytes(rest);
+    if (inUse > room) {
       throw new SimError(
         "no_capacity",
-        `${what} cannot be ${becoming}: ${mib(used)} are in use and the rest holds ${mib(capacity)}; add capacity or remove volumes first`,
+        `${what} cannot be ${becoming}: ${mib(inUse)} are in use, and with two copies in different fault units the rest holds ${mib(room)}; add capacity or remove volumes first`,
       );
     }
   }

@@ -52,7 +52,7 @@ export interface Sds {
  */
 export type Group = readonly [number, number, number, number];
 
-/** Group number -> slots. Versioned; never computed by a hash. */
+/** Group number -> slots. Versioned; never computed by a hash. A pool that grows gets more groups (splitGroups). */
 export type GroupTable = readonly Group[];
 
 export interface Pool {
@@ -137,8 +137,8 @@ export type Change =
       readonly lastId: number;
     }
   | { readonly type: "volume-mapped"; readonly id: Id; readonly to: string | null }
-  /** Groups whose slots have changed, by number. */
   | { readonly type: "pool-checksum"; readonly on: boolean }
+  /** Groups whose slots have changed, by number; a number that there was not before is a new group. */
   | { readonly type: "groups-changed"; readonly groups: readonly (readonly [number, Group])[] }
   | { readonly type: "sds-added"; readonly sds: Sds; readonly lastId: number }
   | { readonly type: "sds-removed"; readonly name: string }
@@ -214,6 +214,27 @@ export interface CapacityStates {
   readonly unusedBytes: number;
 }
 
+/**
+ * What the pool does in the background. rebuild: second copies for what has only one good one. rebalance: copies on their way to
+ * other devices, for balance or because a device is to be removed. absorb: chunks taken over from layers that are to go.
+ */
+export const WORK_KINDS = ["rebuild", "rebalance", "absorb"] as const;
+export type WorkKind = (typeof WORK_KINDS)[number];
+
+/** `rebuildBytes` and the like: bytes that are still to be written; 0 when nothing is to be done. */
+type WorkBytes = { readonly [kind in WorkKind as `${kind}Bytes`]: number };
+/** `rebuildSecondsLeft` and the like: at the pace of the last seconds; null when nothing is to be done or no pace is known yet. */
+type WorkTimes = { readonly [kind in WorkKind as `${kind}SecondsLeft`]: number | null };
+export type Work = WorkBytes & WorkTimes;
+
+/** A scan that somebody has asked for. */
+export interface ScanProgress {
+  readonly volume: string;
+  readonly chunks: number;
+  readonly done: number;
+  readonly secondsLeft: number | null;
+}
+
 /** What `rexray-sim status` shows of the cluster; sizes in bytes. */
 export interface ClusterStatus {
   readonly health: Health;
@@ -232,22 +253,21 @@ export interface ClusterStatus {
     readonly usedBytes: number;
     readonly devices: readonly string[];
   }[];
-  readonly pools: readonly (CapacityStates & {
-    readonly name: string;
-    readonly health: Health;
-    readonly protectionDomain: string;
-    readonly capacityBytes: number;
-    /** Bytes that the devices really hold, both copies. */
-    readonly usedBytes: number;
-    /** Logical bytes that thin volumes were promised. */
-    readonly provisionedBytes: number;
-    /** Net bytes that new volumes can still be promised. */
-    readonly availableBytes: number;
-    /** Copies waiting to be made good again, in bytes. */
-    readonly rebuildBytes: number;
-    /** Until that is done, at the present pace; null when there is nothing to do or no pace is known yet. */
-    readonly secondsLeft: number | null;
-  })[];
+  readonly pools: readonly (CapacityStates &
+    Work & {
+      readonly name: string;
+      readonly health: Health;
+      readonly protectionDomain: string;
+      readonly capacityBytes: number;
+      /** Bytes that the devices really hold, both copies. */
+      readonly usedBytes: number;
+      /** Logical bytes that all volumes were promised. */
+      readonly provisionedBytes: number;
+      /** Net bytes that can be set aside for new thick volumes, and that new thin ones can be promised (pool/capacity.ts). */
+      readonly availableBytes: number;
+      readonly thinAvailableBytes: number;
+    })[];
+  readonly scans: readonly ScanProgress[];
   readonly volumes: readonly ClusterVolumeStatus[];
 }
 

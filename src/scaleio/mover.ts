@@ -2,7 +2,9 @@ import { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import type { Id, SystemState } from "./model.ts";
-import { type GroupFacts, type PlannerDevice, planMoves } from "./pool/planner.ts";
+import { splitGroups } from "./pool/placement.ts";
+import type { PlannerDevice } from "./pool/plan.ts";
+import { type GroupFacts, planMoves } from "./pool/planner.ts";
 import type { Repairer } from "./repairer.ts";
 import { readBooks } from "./sdc/books.ts";
 import { BIT, COUNT, Layout, SLOTS } from "./sdc/layout.ts";
@@ -20,7 +22,7 @@ export interface MoverOptions {
   readonly sdc: Sdc;
   readonly repairer: Pick<Repairer, "clearedBy" | "look">;
   /** Whether there is room for the third copies that balance takes for a while (spec/scaleio.md 1.4). */
-  readonly mayRebalance: () => boolean;
+  readonly mayRebalance: () => Promise<boolean>;
   /** The map has changed: engines and repairer are to be told. */
   readonly changed: () => Promise<void>;
   /** Nothing of the pool lies on these devices any more. */
@@ -61,10 +63,12 @@ export class Mover {
     this.#graceEnds = Math.min(...waited.values());
     const devices = plannerDevices(mdm.state, new Set(waited.keys()));
     const facts = moving ? await this.#survey(mdm.state) : noFacts(pool.groups.length);
+    const rebalance = await this.#options.mayRebalance();
     // The survey took a while.
     if (mdm.state.pool.mapVersion !== pool.mapVersion) return true;
-    const rebalance = this.#options.mayRebalance();
-    const moves = planMoves(pool.groups, devices, facts, { rebalance });
+    const home = devices.filter(({ standing }) => standing === "home");
+    const finer = !moving && rebalance ? splitGroups(pool.groups, home) : [];
+    const moves = finer.length > 0 ? finer : planMoves(pool.groups, devices, facts, { rebalance });
     if (moves.length === 0) {
       if (rebalance) this.#idleAt = pool.mapVersion;
       const empty = leftBehind(mdm.state, devices);
@@ -140,8 +144,8 @@ function graceEnds({ sds }: SystemState, graceMs: number): Map<Id, number> {
   return ends;
 }
 
-/** The places of the map in index order. */
-function plannerDevices(state: SystemState, waitedFor: ReadonlySet<Id>): PlannerDevice[] {
+/** The places of the map in index order, as the planner sees them. `waitedFor`: devices whose return is waited for. */
+export function plannerDevices(state: SystemState, waitedFor: ReadonlySet<Id> = new Set()): PlannerDevice[] {
   const standings = new Map<Id, PlannerDevice>();
   for (const sds of state.sds) {
     for (const device of sds.devices) {

@@ -6,16 +6,22 @@ import { disconnectOf } from "./faults/sdc-disconnect.ts";
 import { allLayers, layersOf, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import {
+  type CapacityStates,
   CHUNK_BYTES,
   type ClusterStatus,
   type ClusterVolumeStatus,
   type Health,
+  type ScanProgress,
   type Sds,
   type ServiceState,
+  type SystemState,
   type VolumeLayout,
   type VolumeRecord,
+  type WorkKind,
 } from "./model.ts";
-import { availableBytes } from "./pool/capacity.ts";
+import { plannerDevices } from "./mover.ts";
+import { availableBytes, isCritical, thinAvailableBytes } from "./pool/capacity.ts";
+import { surplus } from "./pool/rebalance.ts";
 import type { Repairer } from "./repairer.ts";
 import { effectiveStates } from "./sdc/books.ts";
 import { BIT, Layout, SLOTS } from "./sdc/layout.ts";
@@ -32,8 +38,9 @@ export interface ReportSources {
   readonly faults: Pick<FaultBook, "faults">;
   readonly stateDir: string;
   readonly granularityBytes: number;
-  /** How long a rebuild of so many bytes will take; null when that is not known. */
-  readonly secondsLeft: (bytes: number) => number | null;
+  /** How long so much work will take; null when that is not known. */
+  readonly secondsLeft: (kind: WorkKind, bytes: number) => number | null;
+  readonly scans: () => readonly ScanProgress[];
 }
 
 const isThere = (place: Place) => place !== undefined;
@@ -70,11 +77,7 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
       .map((member) => `MDM member ${member.name} failed: ${member.reason}`),
     ...volumes.flatMap(({ status, condition }) => volumeReasons(status, condition)),
   ];
-  const copying = sum(
-    [...conditions.values()].map(({ staleCopies, unsyncedChunks }) => (staleCopies + unsyncedChunks) * CHUNK_BYTES),
-  );
-  // Copies are also on their way where nothing was lost: when a device is filled or emptied, each chunk keeps two good ones.
-  const rebuildBytes = poolHealth === "ok" ? 0 : copying;
+  const work = workOf(state, states, used, [...conditions.values()]);
   const found = {
     health: worst([
       poolHealth,
@@ -111,14 +114,44 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
         ...states,
         usedBytes: sum(used),
         provisionedBytes,
-        availableBytes: availableBytes(state, sources.granularityBytes),
-        rebuildBytes,
-        secondsLeft: sources.secondsLeft(rebuildBytes),
+        availableBytes: availableBytes(state, states.thinBytes, sources.granularityBytes),
+        thinAvailableBytes: thinAvailableBytes(state, states.thinBytes, sources.granularityBytes),
+        rebuildBytes: work.rebuild,
+        rebuildSecondsLeft: sources.secondsLeft("rebuild", work.rebuild),
+        rebalanceBytes: work.rebalance,
+        rebalanceSecondsLeft: sources.secondsLeft("rebalance", work.rebalance),
+        absorbBytes: work.absorb,
+        absorbSecondsLeft: sources.secondsLeft("absorb", work.absorb),
       },
     ],
+    scans: sources.scans(),
     volumes: volumes.map(({ status }) => status),
   };
   return { ...found, alerts: alertsOf(found) };
+}
+
+/** Raw bytes of each kind of work. */
+function workOf(
+  state: SystemState,
+  { degradedHealthyBytes, thinBytes }: CapacityStates,
+  used: readonly number[],
+  conditions: readonly Condition[],
+): { readonly [kind in WorkKind]: number } {
+  const count = (what: (condition: Condition) => number) => sum(conditions.map(what));
+  const { groups } = state.pool;
+  const surpluses = surplus(groups, plannerDevices(state), { rebalance: !isCritical(state, thinBytes) });
+  const surplusBytes = sum(used.map((bytes, place) => bytes * (surpluses[place] ?? 0)));
+  // What is in maintenance waits for its node.
+  const rebuild = degradedHealthyBytes + CHUNK_BYTES * count(({ unsyncedChunks }) => unsyncedChunks);
+  // Of the copies that are being made elsewhere some chunks are there already, though the old ones are still kept.
+  const chunks = sum([...allLayers(state.volumes.values()).values()].map(({ sizeBytes }) => sizeBytes / CHUNK_BYTES));
+  const moving = groups.filter((group) => group[3] === 0 && SLOTS.every((slot) => group[slot] >= 0)).length;
+  const there = rebuild > 0 || chunks === 0 ? 0 : moving / groups.length - count((one) => one.staleCopies) / chunks;
+  return {
+    rebuild,
+    rebalance: Math.ceil(Math.max(0, surplusBytes - (Math.max(0, there) * sum(used)) / 2)),
+    absorb: CHUNK_BYTES * count(({ absorbing }) => absorbing),
+  };
 }
 
 /** `rexray-sim volume inspect`. */

@@ -3,11 +3,12 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Slices } from "../lib/slices.ts";
 import { allLayers, familyOf, type Layer, layersOf } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
-import { CHUNK_BYTES, type VolumeRecord } from "./model.ts";
+import { CHUNK_BYTES, type ScanProgress, type VolumeRecord } from "./model.ts";
 import type { Repairer } from "./repairer.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import type { Session } from "./sdc/session.ts";
 import { unitOf } from "./sessions.ts";
+import { Pace } from "./watch/pace.ts";
 
 /** Chunks in one order to the engine of a volume in use, whose I/O waits meanwhile. */
 const STEP_CHUNKS = 8;
@@ -43,6 +44,7 @@ export interface ScanResult {
 export class Scanner {
   readonly #options: ScannerOptions;
   readonly #stop = new AbortController();
+  readonly #scans = new Set<Omit<ScanProgress, "secondsLeft"> & { readonly pace: Pace }>();
   #loop: Promise<void> | undefined;
 
   constructor(options: ScannerOptions) {
@@ -60,9 +62,33 @@ export class Scanner {
 
   /** Looks at all of a volume, in use or not, as fast as it goes. Throws unavailable, timed_out. */
   async scan(volume: VolumeRecord): Promise<ScanResult> {
+    const all = layersOf(volume).reduce((sum, { sizeBytes }) => sum + sizeBytes / CHUNK_BYTES, 0);
+    const scan = { volume: volume.name, chunks: all, done: 0, pace: new Pace() };
+    this.#scans.add(scan);
+    try {
+      return await this.#scanAll(volume, (done) => {
+        scan.done = Math.min(done, all);
+        scan.pace.note(Date.now(), all - scan.done);
+      });
+    } finally {
+      this.#scans.delete(scan);
+    }
+  }
+
+  /** The scans that are under way. */
+  progress(): readonly ScanProgress[] {
+    return [...this.#scans].map(({ pace, ...scan }) => ({
+      ...scan,
+      secondsLeft: pace.secondsLeft(scan.chunks - scan.done),
+    }));
+  }
+
+  /** @param tell is called with the number of chunks that have been looked at */
+  async #scanAll(volume: VolumeRecord, tell: (done: number) => void): Promise<ScanResult> {
     const result = { chunks: 0, fixed: 0 };
     for (const { id, sizeBytes } of layersOf(volume)) {
       const chunks = sizeBytes / CHUNK_BYTES;
+      tell(result.chunks);
       for (let first = 0; first < chunks && !this.#stop.signal.aborted; ) {
         const layer = allLayers(familyOf(this.#options.mdm.state.volumes.values(), volume)).get(id);
         // It has been absorbed meanwhile, by one that was scanned before.
@@ -75,6 +101,7 @@ export class Scanner {
         }
         first += step.chunks;
         result.fixed += step.fixed;
+        tell(result.chunks + first);
         // Half of an engine's time stays the application's.
         if (step.attached) await this.#rest(Date.now() - began);
       }

@@ -58,6 +58,7 @@ t.test("status has exactly the promised keys, and volumes have their mount point
     "plugins",
     "pools",
     "reasons",
+    "scans",
     "sds",
     "volumes",
   ]);

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { RemainingVolume } from "../../src/admin/report.ts";
 import { SimError } from "../../src/lib/errors.ts";
 import { createLog } from "../../src/lib/log.ts";
@@ -27,12 +28,15 @@ export class FakeCluster implements ClusterApi {
   ]);
   /** Status calls that still find copies to rebuild after all nodes are up again. */
   rebuilds = 0;
+  /** Status calls until a scan is over. */
+  scanning = 0;
 
   async events(): Promise<[]> {
     return [];
   }
 
   async status(): Promise<ClusterStatus> {
+    const scanning = this.scanning > 0 && this.scanning-- > 0;
     const down = [...this.states].filter(([, state]) => state !== "up").map(([name]) => `${name} is stopped`);
     const rebuilding = down.length === 0 && this.rebuilds-- > 0;
     const health = down.length > 0 || rebuilding ? "degraded" : "ok";
@@ -60,8 +64,13 @@ export class FakeCluster implements ClusterApi {
           usedBytes: 4.5 * GIB,
           provisionedBytes: 16 * GIB,
           availableBytes: 48 * GIB,
-          rebuildBytes: 0,
-          secondsLeft: null,
+          thinAvailableBytes: 480 * GIB,
+          rebuildBytes: rebuilding ? (this.rebuilds + 1) * GIB : 0,
+          rebuildSecondsLeft: rebuilding ? 20 : null,
+          rebalanceBytes: 0,
+          rebalanceSecondsLeft: null,
+          absorbBytes: 0,
+          absorbSecondsLeft: null,
           spareBytes: 64 * GIB,
           inUseBytes: 0,
           thickBytes: 0,
@@ -75,13 +84,17 @@ export class FakeCluster implements ClusterApi {
           unusedBytes: 0,
         },
       ],
+      scans: scanning ? [{ volume: "pg", chunks: 200, done: 75, secondsLeft: 150 }] : [],
       volumes: [this.#volume()],
     };
   }
 
   limit = async (name: string, { iops }: { iops?: number | undefined }) =>
     void this.orders.push(`limit ${name} ${iops}`);
-  scan = async () => ({ chunks: 1, fixed: 0 });
+  async scan() {
+    while (this.scanning > 0) await pause(5);
+    return { chunks: 200, fixed: 0 };
+  }
   maintainSds = async (name: string) => void this.orders.push(`maintenance ${name}`);
   addSds = async ({ name }: { name: string }) => void this.orders.push(`add ${name}`);
   removeSds = async (name: string) => void this.orders.push(`remove ${name}`);

@@ -3,10 +3,12 @@ import path from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import type { Command } from "commander";
 import t from "tap";
+import type { StatusReport } from "../../src/admin/report.ts";
 import type { Context } from "../../src/cli/context.ts";
 import { kernel } from "../../src/cli/doctor-machine.ts";
 import { EXAMPLES } from "../../src/cli/examples.ts";
 import { build, runCli } from "../../src/cli/program.ts";
+import { progressLines } from "../../src/cli/progress.ts";
 import { bytes, table } from "../../src/cli/text.ts";
 import { upScreen } from "../../src/cli/up-screen.ts";
 import { PACKAGES } from "../../src/host/exec.ts";
@@ -178,7 +180,7 @@ t.test("sds stop and start; --wait returns when the health is ok and says what i
   t.same(await run("sds", "start", "sds2", "--wait"), {
     status: 0,
     stdout: "",
-    stderr: "sds2 is started\nhealth degraded; copies are being rebuilt\nhealth ok\n",
+    stderr: "sds2 is started\nhealth degraded; copies are being rebuilt\nrebuild: 2 GiB to do, 20 s left\nhealth ok\n",
   });
   t.same(cluster.orders, ["stop sds2", "start sds2"]);
   t.match(await run("sds", "stop", "sds9"), { status: 1, stderr: /sds9/ });
@@ -259,6 +261,30 @@ t.test("completion asks for names, and gets none when nobody is there", async (t
   t.match(await run("complete", "sds"), { stdout: "sds1\nsds2\nsds3\n" });
   const env = { REXRAY_SIM_RUN_DIR: emptyDir(t) };
   t.same(await cli(["complete", "volume"], { env }), { status: 0, stdout: "", stderr: "" });
+});
+
+t.test("progress: bytes, percent and time left of all that takes long", async (t) => {
+  const { run, cluster, daemon } = await withDaemon(t);
+  const report = await daemon.report();
+  const [pool] = report.pools;
+  const look = (more: object, most?: Map<string, number>) =>
+    progressLines({ ...report, pools: [{ ...pool, ...more } as StatusReport["pools"][number]] }, most);
+  const most = new Map<string, number>();
+  t.same(look({}, most), []);
+  t.same(look({ rebalanceBytes: 800 * 1024 ** 2 }, most), ["rebalance: 800 MiB to do"]);
+  t.same(look({ rebalanceBytes: 500 * 1024 ** 2, rebalanceSecondsLeft: 7 }, most), [
+    "rebalance: 37 % done, 500 MiB to do, 7 s left",
+  ]);
+  t.same(look({ absorbBytes: 1024 ** 2, absorbSecondsLeft: 7300 }), ["absorb: 1 MiB to do, 2 h left"]);
+
+  cluster.rebuilds = 1;
+  t.match((await run("status")).stdout, /\nwork +rebuild: 1 GiB to do, 20 s left\n/);
+  cluster.scanning = 1;
+  t.same(await run("volume", "scan", "pg"), {
+    status: 0,
+    stdout: "",
+    stderr: "pg: 37 % done, 3 min left\npg: 200 chunks looked at, nothing found\n",
+  });
 });
 
 t.test("down waits for the end, and names what stays and who holds it", async (t) => {

@@ -71,11 +71,14 @@ t.test("log levels are REX-Ray's, in any case", async (t) => {
 });
 
 t.test("keys that do nothing are warned of, with the key that lives", async (t) => {
-  const { warnings } = load(
-    "docker:\n  size: 99\nlibstorage:\n  service: scaleio\nscaleio:\n  endpoint: https://gw/api\n",
+  const { config, warnings } = load(
+    "docker:\n  size: 99\nlibstorage:\n  service: scaleio\nscaleio:\n  endpoint: https://gw/api\n  thinOrThick: ThickProvisioned\n",
   );
   t.match(warnings.join("\n"), /config\.yml:2: "docker\.size" has no effect.*create\.default\.size/);
   t.match(warnings.join("\n"), /config\.yml:4: "libstorage\.service" has no effect/);
+  t.match(warnings.join("\n"), /config\.yml:6: "scaleio\.endpoint" has no effect/);
+  t.equal(warnings.length, 3);
+  t.equal(config.volumes.defaults.thick, true, "a section of such keys may have one that does something");
 });
 
 t.test("everything that is wrong is named at once, with its line and what was meant", async (t) => {

@@ -20,8 +20,10 @@ export function nodeCommands({ program, context, done, asked }: Commands): void 
   withDevice(sds.command("add <name>"))
     .description("add a node with one device")
     .option("--fault-set <name>", "its fault set (default: one of its own)")
-    .action(async (name: string, flags: AskedFlags & DeviceFlags & { faultSet?: string }) => {
-      const options = { ...asked(flags), name, faultSet: flags.faultSet, device: flags };
+    .option("--wait", "return when it has its share of the copies")
+    .action(async (name: string, flags: AskedFlags & DeviceFlags & { faultSet?: string; wait?: boolean }) => {
+      const { faultSet, wait = false } = flags;
+      const options = { ...asked(flags), name, faultSet, wait, device: flags };
       done(await (await import("../device.ts")).addSds(context, options));
     });
 

@@ -1,15 +1,24 @@
 import { SimError } from "../../lib/errors.ts";
 import type { SystemState } from "../model.ts";
+import { mirrorableBytes } from "./shares.ts";
 
-/** Capacity arithmetic of spec/scaleio.md 1.4. Raw figures count both copies, net figures one. All in bytes. */
+/**
+ * Capacity arithmetic of spec/scaleio.md 1.4. Raw figures (gross) count both copies, net figures one. All in bytes.
+ *
+ * What is in use is what thin volumes have written, which somebody has to look for on the devices (`thinBytes`, raw), and all of
+ * the size of thick ones, which is known at once.
+ */
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 /** Largest volume (spec/scaleio.md 1.2). */
 const LARGEST_VOLUME_BYTES = 1024 ** 5;
 /** Volumes in one protection domain. */
 const MOST_VOLUMES = 32_768;
-/** Thin volumes may be promised this many times what there is. */
+/** Thin volumes may be promised this many times what is not in use. */
 const OVERSUBSCRIPTION = 5;
+/** Of the capacity that is not spare: from here on there are alerts, and from the second one on nothing thin is promised. */
+export const HIGH = 0.8;
+export const CRITICAL = 0.9;
 
 export const spareBytes = (rawBytes: number, sparePercent: number): number =>
   Math.floor((rawBytes * sparePercent) / 100 / MIB) * MIB;
@@ -17,77 +26,107 @@ export const spareBytes = (rawBytes: number, sparePercent: number): number =>
 export const roundUpToGranularity = (bytes: number, granularity: number): number =>
   Math.ceil(bytes / granularity) * granularity;
 
-/** Net bytes that new thin volumes can still be promised: five times the net capacity less what is promised already. */
-export function availableBytes(state: SystemState, granularity: number): number {
-  const promised = [...state.volumes.values()].reduce((sum, volume) => sum + volume.sizeBytes, 0);
-  const net = (usableBytes(state) / 2) * OVERSUBSCRIPTION - promised;
-  return Math.max(0, Math.floor(net / granularity) * granularity);
+/** Raw bytes in use. */
+export const inUseBytes = (state: SystemState, thinBytes: number): number =>
+  thinBytes + 2 * promised(state, ({ thick }) => thick === true);
+
+/** Whether so much is in use that nothing thin is promised any more, and nothing rebalanced. */
+export const isCritical = (state: SystemState, thinBytes: number): boolean =>
+  inUseBytes(state, thinBytes) >= usableBytes(state) * CRITICAL;
+
+/** ScaleIO's capacityAvailableForVolumeAllocation: net bytes that can be set aside for thick volumes. */
+export function availableBytes(state: SystemState, thinBytes: number, granularity: number): number {
+  return netOf(usableBytes(state) - inUseBytes(state, thinBytes), granularity);
 }
 
-/** Of the capacity that is not spare: from here on nothing new is promised. */
-const CRITICAL = 0.9;
-
-const rawBytes = (state: SystemState): number =>
-  state.sds.flatMap((sds) => sds.devices).reduce((sum, device) => sum + device.capacityBytes, 0);
-
-function usableBytes(state: SystemState): number {
-  const raw = rawBytes(state);
-  return raw - spareBytes(raw, state.pool.sparePercent);
+/** Net bytes that new thin volumes and snapshots can be promised: five times what is not in use, less what they are promised. */
+export function thinAvailableBytes(state: SystemState, thinBytes: number, granularity: number): number {
+  const limit = OVERSUBSCRIPTION * (mirrorableBytes(staying(state)) - inUseBytes(state, thinBytes));
+  return netOf(limit - 2 * promised(state, ({ thick }) => thick !== true), granularity);
 }
 
-/** Whether so much in use is above the critical threshold: nothing new is promised then, and nothing rebalanced. */
-export const isCritical = (state: SystemState, usedBytes: number): boolean =>
-  usedBytes >= usableBytes(state) * CRITICAL;
-
-/** What has to be known to promise capacity. */
+/** What is to be promised. */
 export interface CapacityRequest {
-  readonly sizeBytes: number;
-  /** All of it is set aside at once. */
-  readonly thick: boolean;
-  /** What the devices hold, both copies. */
-  readonly usedBytes: number;
+  /** Net bytes, rounded, of thin volumes and snapshots. */
+  readonly thin?: number;
+  /** Net bytes that are set aside at once. */
+  readonly thick?: number;
+  /** One volume is to have so many bytes. */
+  readonly volumeBytes?: number;
+  readonly newVolumes?: number;
 }
 
-/** Throws no_capacity or invalid_argument when so much (rounded) cannot be promised. */
+/**
+ * Throws no_capacity or invalid_argument when so much cannot be promised.
+ *
+ * @param others what is being promised at this moment
+ */
 export function checkCapacity(
   state: SystemState,
-  { sizeBytes, thick, usedBytes }: CapacityRequest,
+  thinBytes: number,
   granularity: number,
+  { thin = 0, thick = 0, volumeBytes = 0, newVolumes = 0 }: CapacityRequest,
+  others: Iterable<CapacityRequest> = [],
 ): void {
-  if (sizeBytes > LARGEST_VOLUME_BYTES) {
-    throw new SimError("invalid_argument", `a volume of ${gb(sizeBytes)} is too large: the limit is 1 PB`);
+  const besides = { thin: 0, thick: 0, newVolumes: 0 };
+  for (const other of others) {
+    besides.thin += other.thin ?? 0;
+    besides.thick += other.thick ?? 0;
+    besides.newVolumes += other.newVolumes ?? 0;
   }
-  if (state.volumes.size >= MOST_VOLUMES) {
+  if (volumeBytes > LARGEST_VOLUME_BYTES)
+    throw new SimError("invalid_argument", `a volume of ${gb(volumeBytes)} is too large: the limit is 1 PB`);
+  if (state.volumes.size + besides.newVolumes + newVolumes > MOST_VOLUMES) {
     throw new SimError(
       "no_capacity",
-      `there are ${MOST_VOLUMES} volumes already, which is the limit of a protection domain: remove some`,
+      `there are ${state.volumes.size} volumes, and ${MOST_VOLUMES} is the limit of a protection domain: remove some`,
     );
   }
-  const usable = usableBytes(state);
-  if (isCritical(state, usedBytes)) {
+  const { name } = state.pool;
+  if (thin > 0 && isCritical(state, thinBytes)) {
+    const full = `${gb(inUseBytes(state, thinBytes))} of ${gb(usableBytes(state))}`;
     throw new SimError(
       "no_capacity",
-      `pool ${state.pool.name} is more than ${CRITICAL * 100} % full (${gb(usedBytes)} of ${gb(usable)}), so it promises nothing new: add devices or remove data`,
+      `pool ${name} is more than ${CRITICAL * 100} % full (${full}), so it takes no new thin volume and no snapshot, and none grows: add devices or remove data`,
     );
   }
-  const setAside = [...state.volumes.values()].reduce(
-    (sum, volume) => sum + (volume.thick === true ? volume.sizeBytes : 0),
-    0,
-  );
-  const net = Math.max(0, (usable - usedBytes) / 2 - setAside);
-  if (thick && sizeBytes > net) {
+  const thinLeft = thinAvailableBytes(state, thinBytes, granularity) - besides.thin;
+  if (thin > thinLeft) {
     throw new SimError(
       "no_capacity",
-      `pool ${state.pool.name} cannot set ${gb(sizeBytes)} aside for a thick volume: ${gb(net)} are free; ask for less, or for a thin one`,
+      `pool ${name} cannot promise ${gb(thin)}: ${gb(thinLeft)} are left of its thin limit; ask for less, remove volumes, or configure larger devices`,
     );
   }
-  const available = availableBytes(state, granularity);
-  if (sizeBytes > available) {
+  const thickLeft = availableBytes(state, thinBytes, granularity) - besides.thick;
+  if (thick > thickLeft) {
     throw new SimError(
       "no_capacity",
-      `pool ${state.pool.name} cannot promise ${gb(sizeBytes)}: ${gb(available)} are left of its thin limit; ask for less, remove volumes, or configure larger devices`,
+      `pool ${name} cannot set ${gb(thick)} aside for a thick volume: ${gb(thickLeft)} are free; ask for less, or for a thin one`,
     );
   }
 }
+
+/** The devices that are to stay, also those that are out of reach now: the spare is for these. */
+const staying = ({ sds }: SystemState) =>
+  sds.flatMap(({ faultSet, devices }) =>
+    devices
+      .filter(({ leaving }) => leaving !== true)
+      .map(({ capacityBytes }) => ({ faultUnit: faultSet, capacityBytes })),
+  );
+
+/** What can be held twice, and need not be kept free. */
+function usableBytes(state: SystemState): number {
+  const devices = staying(state);
+  const raw = devices.reduce((sum, { capacityBytes }) => sum + capacityBytes, 0);
+  return mirrorableBytes(devices) - spareBytes(raw, state.pool.sparePercent);
+}
+
+const promised = ({ volumes }: SystemState, which: (volume: { thick?: boolean }) => boolean): number => {
+  let sum = 0;
+  for (const volume of volumes.values()) if (which(volume)) sum += volume.sizeBytes;
+  return sum;
+};
+
+const netOf = (raw: number, granularity: number) => Math.max(0, Math.floor(raw / 2 / granularity) * granularity);
 
 const gb = (bytes: number) => `${Number((bytes / GIB).toFixed(2))} GB`;

@@ -10,14 +10,32 @@ export interface PlacementDevice {
 
 const GROUPS_PER_DEVICE = 64;
 const FEWEST_GROUPS = 256;
+/** A share of so many copies can be met to 2 %. */
+const FEWEST_COPIES = 32;
+/** The map of so many groups is 300 KB for an engine to read. A large pool is founded with more. */
+const MOST_GROUPS = 32_768;
 
 /**
- * How many placement groups a pool of so many devices gets, fixed for its life: so many for every two devices that the work
- * of rebuilding one of them is spread over all others.
+ * With how many placement groups a pool of so many devices begins: so many for every two devices that the work of rebuilding
+ * one of them is spread over all others.
  */
 export function groupCountFor(devices: number): number {
   const pairs = (devices * (devices - 1)) / 2;
   return pairs * Math.ceil(Math.max(FEWEST_GROUPS, devices * GROUPS_PER_DEVICE) / pairs);
+}
+
+/**
+ * The groups that are to be added, by number, so that the smallest device's share is copies enough to be met; none when there
+ * are enough. Every group is split in two that lie where it lay, chunks of all volumes in turns: chunk c of a volume lies in
+ * group (first + c) mod groups, which is the same place as before. So nothing moves, and a pool may grow as large as it likes.
+ * A device with less than a two-thousandth of the pool gets its share to within one copy.
+ */
+export function splitGroups(groups: GroupTable, devices: readonly PlacementDevice[]): [number, Group][] {
+  if (groups.length * 2 > MOST_GROUPS) return [];
+  const capacities = devices.map(({ capacityBytes }) => capacityBytes).filter((bytes) => bytes > 0);
+  const smallest = Math.min(...capacities) / capacities.reduce((sum, bytes) => sum + bytes, 0);
+  if (groups.length * 2 * smallest >= FEWEST_COPIES) return [];
+  return groups.map((group, number) => [groups.length + number, group]);
 }
 
 /**

@@ -1,13 +1,7 @@
-import type { Group, GroupTable } from "../model.ts";
-
-/** A place of the map, as the planner sees it. */
-export interface PlannerDevice {
-  /** 0 for a place without a device. */
-  readonly capacityBytes: number;
-  readonly faultUnit: string;
-  /** home: may hold copies. leaving: is to be emptied. away: out for a while, nothing is done about it. lost: serves nothing. */
-  readonly standing: "home" | "leaving" | "away" | "lost";
-}
+import type { GroupTable } from "../model.ts";
+import { Assignment } from "./assignment.ts";
+import { best, isActive, type Moves, Plan, type PlannerDevice, SLOTS, type Slot } from "./plan.ts";
+import { rebalance } from "./rebalance.ts";
 
 /** What the ledgers of all volumes say of the slots of a group. */
 export interface GroupFacts {
@@ -17,16 +11,8 @@ export interface GroupFacts {
   readonly held: Uint8Array;
 }
 
-/** The groups that are to change, by number. */
-export type Moves = [number, Group][];
-
-const SLOTS = [0, 1, 2] as const;
-type Slot = (typeof SLOTS)[number];
-
 /** Groups that may be on their way for the sake of balance or of an evacuation at a time: each costs a third copy meanwhile. */
 const FEWEST_UNDER_WAY = 16;
-/** Nothing is moved for the sake of balance while all devices are this near to their shares. */
-const TOLERANCE = 0.02;
 
 /**
  * Decides what becomes of every placement group next; pure. One mechanism moves a copy, whatever the reason: the group's
@@ -39,200 +25,150 @@ const TOLERANCE = 0.02;
  *
  * Balance can be switched off, for a pool that is too full for third copies.
  *
- * New places are the least loaded ones in proportion to capacity, in another fault unit than the copy that stays.
+ * New places are those that hold least of their shares, in another fault unit than the copy that stays.
  */
 export function planMoves(
   groups: GroupTable,
   devices: readonly PlannerDevice[],
   facts: GroupFacts,
-  { rebalance = true } = {},
+  options: { readonly rebalance?: boolean } = {},
 ): Moves {
-  return new Planner(groups, devices, facts).plan(rebalance);
+  return new Planner(groups, devices, facts).plan(options.rebalance ?? true);
 }
 
 class Planner {
+  readonly #plan: Plan;
   readonly #groups: GroupTable;
-  readonly #devices: readonly PlannerDevice[];
+  readonly #devices: number;
   readonly #facts: GroupFacts;
-  /** Copies on each device when all that is planned has been done. */
-  readonly #load: Float64Array;
-  readonly #moves: Moves = [];
   #underWay = 0;
   #missing = 0;
 
   constructor(groups: GroupTable, devices: readonly PlannerDevice[], facts: GroupFacts) {
+    this.#plan = new Plan(groups, devices);
     this.#groups = groups;
-    this.#devices = devices;
+    this.#devices = devices.length;
     this.#facts = facts;
-    this.#load = new Float64Array(devices.length);
-    for (const group of groups)
-      for (const slot of SLOTS)
-        if (isActive(group, slot)) this.#load[group[slot]] = (this.#load[group[slot]] as number) + 1;
   }
 
-  plan(rebalance: boolean): Moves {
+  plan(balanced: boolean): Moves {
     const settled: number[] = [];
+    const onThree: number[] = [];
+    const lost: number[] = [];
     for (const [number, group] of this.#groups.entries()) {
-      const active = SLOTS.filter((slot) => isActive(group, slot));
-      if (group[3] !== 0) this.#free(number, group);
-      else if (active.length === 3) this.#retire(number, group);
-      else if (active.some((slot) => this.#standing(group[slot]) === "lost")) this.#replaceLost(number, group, active);
+      if (group[3] !== 0) this.#free(number);
+      else if (group[0] >= 0 && group[1] >= 0 && group[2] >= 0) onThree.push(number);
+      else if (this.#plan.has(number, "lost")) lost.push(number);
       else settled.push(number);
     }
-    if (this.#missing === 0) {
-      const room = Math.max(FEWEST_UNDER_WAY, this.#groups.length / 16) - this.#underWay;
-      this.#evacuate(settled, room);
-      if (rebalance && this.#moves.length === 0 && this.#underWay === 0) this.#rebalance(settled, room);
+    this.#retire(onThree);
+    this.#missing += lost.length;
+    this.#replace(lost, "lost", Number.POSITIVE_INFINITY);
+    if (this.#missing > 0) return this.#plan.moves;
+    const room = Math.max(FEWEST_UNDER_WAY, this.#groups.length / 16) - this.#underWay;
+    const leaving = settled.filter((number) => this.#plan.has(number, "leaving"));
+    this.#replace(leaving, "leaving", room);
+    if (balanced && this.#plan.moves.length === 0 && this.#underWay === 0) rebalance(this.#plan, settled, room);
+    return this.#plan.moves;
+  }
+
+  #free(number: number): void {
+    this.#underWay++;
+    if (this.#facts.held[number] === 0) this.#plan.free(number);
+  }
+
+  /** Three copies are one too many as soon as two others are good, at home, and in different fault units. */
+  #retire(numbers: readonly number[]): void {
+    this.#underWay += numbers.length;
+    const open: { number: number; now: Slot[]; stale: Slot | undefined }[] = [];
+    for (const number of numbers) {
+      const now = this.#retirable(number);
+      const foreign = now.find((slot) => !this.#isHome(number, slot));
+      const stale = now.find((slot) => !this.#isGood(number, slot));
+      if (now.length === 0) this.#giveUpWorst(number);
+      else if (foreign !== undefined) this.#plan.retire(number, foreign);
+      else open.push({ number, now, stale });
     }
-    return this.#moves;
+    // Which of the three is the one too many is decided for all groups at once, so that every device ends with its share. A copy
+    // that is not complete is given up if that will do, which is the least work; if not, it is waited for.
+    const deviceOf = (number: number, slot: Slot) => this.#plan.group(number)[slot];
+    const choice = new Assignment(this.#plan.bins("more"), ({ number }: (typeof open)[number]) =>
+      SLOTS.filter((slot) => this.#isApart(number, slot)).map((slot) => deviceOf(number, slot)),
+    );
+    for (const one of open) if (one.stale !== undefined) choice.prefer(one, deviceOf(one.number, one.stale));
+    for (const one of open) if (choice.of(one) === undefined) choice.place(one);
+    for (const one of open) {
+      const { number, now, stale } = one;
+      const chosen = SLOTS.find((slot) => deviceOf(number, slot) === choice.of(one));
+      const slot = chosen ?? stale ?? best(now, (each) => this.#plan.overfull(deviceOf(number, each)));
+      if (slot !== undefined && now.includes(slot)) this.#plan.retire(number, slot);
+    }
   }
 
-  #standing(device: number): PlannerDevice["standing"] {
-    return (this.#devices[device] as PlannerDevice).standing;
+  /** A lost device is back before its copies were made anew: what needs less work is completed, the other one is given up. */
+  #giveUpWorst(number: number): void {
+    if (SLOTS.filter((slot) => this.#isGood(number, slot)).length < 2) this.#missing++;
+    if (!SLOTS.every((slot) => this.#isHome(number, slot))) return;
+    const stale = SLOTS.filter((slot) => !this.#isGood(number, slot) && this.#isApart(number, slot));
+    const worst = best(stale, (slot) => this.#stale(number, slot));
+    if (stale.length === 2 && worst !== undefined) this.#plan.retire(number, worst);
   }
 
-  #unit(device: number): string {
-    return (this.#devices[device] as PlannerDevice).faultUnit;
-  }
-
-  /** How full a device is, its capacity being the measure. */
-  #fullness(device: number, more = 0): number {
-    return ((this.#load[device] as number) + more) / (this.#devices[device] as PlannerDevice).capacityBytes;
+  /** The slots that can be done without at this moment. */
+  #retirable(number: number): Slot[] {
+    const keepable = (slot: Slot) => this.#isGood(number, slot) && this.#isHome(number, slot);
+    return SLOTS.filter(
+      (slot) => this.#isApart(number, slot) && SLOTS.every((other) => other === slot || keepable(other)),
+    );
   }
 
   #stale(number: number, slot: Slot): number {
     return this.#facts.stale[number * 3 + slot] as number;
   }
 
-  #free(number: number, group: Group): void {
-    this.#underWay++;
-    if (this.#facts.held[number] !== 0) return;
-    const at = (slot: Slot) => ((group[3] >> slot) & 1 ? -1 : group[slot]);
-    this.#moves.push([number, [at(0), at(1), at(2), 0]]);
+  #isGood(number: number, slot: Slot): boolean {
+    return this.#stale(number, slot) === 0 && this.#plan.standing(this.#plan.group(number)[slot]) !== "lost";
   }
 
-  /** Three copies are one too many as soon as two others are good, at home, and in different fault units. */
-  #retire(number: number, group: Group): void {
-    this.#underWay++;
-    const good = (slot: Slot) => this.#stale(number, slot) === 0 && this.#standing(group[slot]) !== "lost";
-    const keepable = (slot: Slot) => good(slot) && this.#standing(group[slot]) === "home";
-    const apart = (slot: Slot) => {
-      const [a, b] = SLOTS.filter((other) => other !== slot) as [Slot, Slot];
-      return this.#unit(group[a]) !== this.#unit(group[b]);
-    };
-    const others = (slot: Slot) => SLOTS.filter((other) => other !== slot);
-    const choice = best(
-      SLOTS.filter((slot) => apart(slot) && others(slot).every(keepable)),
-      (slot) => (keepable(slot) ? this.#fullness(group[slot]) : Number.POSITIVE_INFINITY),
-    );
-    if (choice !== undefined) {
-      this.#retireSlot(number, group, choice);
-      return;
-    }
-    if (SLOTS.filter(good).length < 2) this.#missing++;
-    // The lost device is back: what needs less work is completed, the other one is given up.
-    if (!SLOTS.every((slot) => this.#standing(group[slot]) === "home")) return;
-    const stale = SLOTS.filter((slot) => !good(slot) && apart(slot));
-    const worst = best(stale, (slot) => this.#stale(number, slot));
-    if (stale.length === 2 && worst !== undefined) this.#retireSlot(number, group, worst);
+  #isHome(number: number, slot: Slot): boolean {
+    return this.#plan.standing(this.#plan.group(number)[slot]) === "home";
   }
 
-  #retireSlot(number: number, group: Group, slot: Slot): void {
-    this.#load[group[slot]] = (this.#load[group[slot]] as number) - 1;
-    this.#moves.push([number, [group[0], group[1], group[2], 1 << slot]]);
+  /** Whether the two other copies are in different fault units. */
+  #isApart(number: number, slot: Slot): boolean {
+    const group = this.#plan.group(number);
+    const [a, b] = SLOTS.filter((other) => other !== slot) as [Slot, Slot];
+    return this.#plan.unit(group[a]) !== this.#plan.unit(group[b]);
   }
 
-  #replaceLost(number: number, group: Group, active: readonly Slot[]): void {
-    this.#missing++;
-    const kept = active.find((slot) => this.#standing(group[slot]) !== "lost");
-    if (kept !== undefined) this.#assign(number, group, kept);
-  }
-
-  #evacuate(settled: readonly number[], room: number): void {
-    for (const number of settled) {
-      if (this.#moves.length >= room) return;
-      const group = this.#groups[number] as Group;
-      const active = SLOTS.filter((slot) => isActive(group, slot));
-      const leaving = active.find((slot) => this.#standing(group[slot]) === "leaving");
-      const kept = active.find((slot) => slot !== leaving);
-      if (leaving !== undefined && kept !== undefined) this.#assign(number, group, kept);
+  /** Gives as many of these groups as may be a new place for a copy that stands so; where to is decided for all at once. */
+  #replace(numbers: readonly number[], standing: "lost" | "leaving", most: number): void {
+    const targetsOf = (number: number) => this.#targets(number, standing);
+    const targets = new Assignment(this.#plan.bins("less"), targetsOf);
+    if (most > 0) for (const number of numbers) targets.place(number);
+    for (const number of numbers) {
+      if (this.#plan.moves.length >= most) return;
+      const [from] = this.#plan.slots(number, standing);
+      // Where nobody has less than its share it has to go somewhere all the same.
+      const target = targets.of(number) ?? best(targetsOf(number), (device) => -this.#plan.overfull(device));
+      if (from !== undefined && target !== undefined) this.#plan.move(number, from, target);
     }
   }
 
   /**
-   * Gives the empty slot to the emptiest device of another fault unit than that of the copy that stays. Of equally empty ones to
-   * the next after that copy's: where every two devices have as many groups in common, each gets as much to write as to read.
+   * Where a copy may go in place of one that stands so, beginning with the device next to that of the copy which stays: where
+   * every two devices have as many groups in common, each gets as much to write as to read.
    */
-  #assign(number: number, group: Group, kept: Slot): void {
-    const taken = SLOTS.map((slot) => group[slot]);
-    let target = -1;
-    for (let step = 1; step < this.#devices.length; step++) {
-      const device = (group[kept] + step) % this.#devices.length;
-      if (this.#standing(device) !== "home" || taken.includes(device)) continue;
-      if (this.#unit(device) === this.#unit(group[kept])) continue;
-      if (target < 0 || this.#fullness(device, 1) < this.#fullness(target, 1)) target = device;
+  #targets(number: number, standing: "lost" | "leaving"): number[] {
+    const group = this.#plan.group(number);
+    const [from] = this.#plan.slots(number, standing);
+    const kept = SLOTS.find((slot) => slot !== from && isActive(group, slot));
+    if (from === undefined || kept === undefined || this.#plan.standing(group[kept]) === "lost") return [];
+    const targets: number[] = [];
+    for (let step = 1; step < this.#devices; step++) {
+      const device = (group[kept] + step) % this.#devices;
+      if (this.#plan.mayGo(number, from, device)) targets.push(device);
     }
-    if (target >= 0) this.#give(number, group, target);
+    return targets;
   }
-
-  #give(number: number, group: Group, device: number): void {
-    const empty = SLOTS.find((slot) => group[slot] < 0);
-    if (empty === undefined) return;
-    const after: [number, number, number, number] = [...group];
-    after[empty] = device;
-    this.#load[device] = (this.#load[device] as number) + 1;
-    this.#moves.push([number, after]);
-  }
-
-  /** From those that hold more than their share to those that hold less: nothing moves twice. */
-  #rebalance(settled: readonly number[], room: number): void {
-    const home = [...this.#devices.keys()].filter((device) => this.#standing(device) === "home");
-    const capacity = home.reduce((sum, device) => sum + (this.#devices[device] as PlannerDevice).capacityBytes, 0);
-    const copies = home.reduce((sum, device) => sum + (this.#load[device] as number), 0);
-    const share = (device: number) => (copies * (this.#devices[device] as PlannerDevice).capacityBytes) / capacity;
-    const over = (device: number) => (this.#load[device] as number) - share(device);
-    const uneven = (device: number) => Math.abs(over(device)) > Math.max(1, share(device) * TOLERANCE);
-    const byNeed = new Set(home.filter((device) => over(device) <= -1));
-    if (byNeed.size === 0 || !home.some(uneven)) return;
-    // Neighbouring groups hold neighbouring chunks: what moves is picked from all over, so that small volumes spread too.
-    for (const number of settled.toSorted((a, b) => scrambled(a) - scrambled(b))) {
-      if (this.#moves.length >= room || byNeed.size === 0) return;
-      const group = this.#groups[number] as Group;
-      const active = SLOTS.filter((slot) => isActive(group, slot));
-      const source = best(
-        active.filter((slot) => this.#standing(group[slot]) === "home" && over(group[slot]) > 0),
-        (slot) => over(group[slot]),
-      );
-      const kept = active.find((slot) => slot !== source);
-      if (source === undefined || kept === undefined) continue;
-      const target = best(
-        [...byNeed].filter(
-          (device) => this.#unit(device) !== this.#unit(group[kept]) && SLOTS.every((slot) => group[slot] !== device),
-        ),
-        (device) => -over(device) / share(device),
-      );
-      if (target === undefined) continue;
-      this.#give(number, group, target);
-      this.#load[group[source]] = (this.#load[group[source]] as number) - 1;
-      if (over(target) > -1) byNeed.delete(target);
-    }
-  }
-}
-
-const isActive = (group: Group, slot: Slot): boolean => group[slot] >= 0 && ((group[3] >> slot) & 1) === 0;
-
-const scrambled = (number: number) => Math.imul(number + 1, 0x9e3779b1) >>> 0;
-
-/** The one with the highest score. */
-function best<T>(candidates: readonly T[], score: (candidate: T) => number): T | undefined {
-  let found: T | undefined;
-  let most = Number.NEGATIVE_INFINITY;
-  for (const candidate of candidates) {
-    const points = score(candidate);
-    if (found === undefined || points > most) {
-      most = points;
-      found = candidate;
-    }
-  }
-  return found;
 }

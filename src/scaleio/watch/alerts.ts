@@ -1,8 +1,7 @@
 import type { Alert, ClusterStatus, ServiceState } from "../model.ts";
+import { CRITICAL, HIGH } from "../pool/capacity.ts";
+import { mirrorableBytes } from "../pool/shares.ts";
 
-/** Of the capacity that is not spare (spec/scaleio.md 1.4). */
-const HIGH_PERCENT = 80;
-const CRITICAL_PERCENT = 90;
 const FEWEST_FAULT_UNITS = 3;
 
 /** What is wrong now, under ScaleIO's names (spec/scaleio.md 1.12), each with a sentence for a person. */
@@ -12,6 +11,12 @@ export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
   for (const sds of status.sds) {
     if (isDisconnected(sds)) raise("SDS_DISCONNECTED", "high", `${sds.name} is ${word(sds.state)}${since(sds.since)}`);
     else if (sds.reason !== "") raise("DEVICE_FAILED", "high", sds.reason);
+    if (sds.usedBytes > sds.capacityBytes)
+      raise(
+        "STORAGE_POOL_HAS_CAPACITY_ERRORS",
+        "high",
+        `${sds.name} holds ${bytes(sds.usedBytes)}, more than its ${bytes(sds.capacityBytes)}: add devices or remove data`,
+      );
   }
   const failed = status.mdm.filter((member) => member.state !== "normal");
   if (failed.length > 0)
@@ -27,11 +32,12 @@ export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
         `${pool.name} failed: ${pool.failedBytes > 0 ? bytes(pool.failedBytes) : "chunks"} have no good copy within reach`,
       );
     if (onOneCopy(pool) > 0) raise("STORAGE_POOL_HAS_DEGRADED_CAPACITY", "medium", degradedText(pool, status.sds));
-    const usable = pool.capacityBytes - pool.spareBytes;
-    const percent = usable > 0 ? (100 * pool.usedBytes) / usable : 0;
-    const full = `${pool.name} is ${percent.toFixed(0)} % full: add devices or remove data`;
-    if (percent >= CRITICAL_PERCENT) raise("CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD", "high", full);
-    else if (percent >= HIGH_PERCENT) raise("CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD", "medium", full);
+    // What cannot be held twice is no use.
+    const usable = mirrorableBytes(status.sds.map((sds) => ({ ...sds, faultUnit: sds.faultSet }))) - pool.spareBytes;
+    const use = (pool.thickBytes + pool.thinBytes) / Math.max(1, usable);
+    const full = `${pool.name} is ${(100 * use).toFixed(0)} % full: add devices or remove data`;
+    if (use >= CRITICAL) raise("CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD", "high", full);
+    else if (use >= HIGH) raise("CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD", "medium", full);
     if (pool.unreachableUnusedBytes > 0)
       raise(
         "STORAGE_POOL_HAS_UNREACHABLE_CAPACITY",
@@ -48,7 +54,7 @@ function degradedText(pool: ClusterStatus["pools"][number], sds: ClusterStatus["
   const down = sds
     .filter(({ state }) => state !== "up")
     .map(({ name, state, since: at }) => `${name} ${word(state)}${since(at)}`);
-  const left = pool.secondsLeft === null ? "" : `, ${pool.secondsLeft} s left`;
+  const left = pool.rebuildSecondsLeft === null ? "" : `, ${pool.rebuildSecondsLeft} s left`;
   const work = pool.rebuildBytes > 0 ? [`rebuilding ${bytes(pool.rebuildBytes)}${left}`] : [];
   return `${pool.name} degraded: ${[...down, `${bytes(onOneCopy(pool))} on one copy`, ...work].join(", ")}`;
 }
@@ -71,7 +77,13 @@ function raiseSpare(
       `${pool.name} has ${units.size} fault units and needs ${FEWEST_FAULT_UNITS}: add an SDS`,
     );
   const largest = Math.max(0, ...units.values());
-  const free = Math.max(0, pool.capacityBytes - pool.spareBytes - pool.usedBytes);
+  if (largest > pool.capacityBytes / 2)
+    raise(
+      "STORAGE_POOL_EXTREMELY_UNBALANCED",
+      "medium",
+      `more than half of ${pool.name} is in one fault unit, and what is beyond the half has no place for a second copy: add devices elsewhere`,
+    );
+  const free = Math.max(0, pool.capacityBytes - pool.spareBytes - pool.thickBytes - pool.thinBytes);
   if (pool.spareBytes >= largest) return;
   raise(
     "CONFIGURED_SPARE_CAPACITY_SMALLER_THAN_LARGEST_FAULT_UNIT",

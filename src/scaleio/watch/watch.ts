@@ -1,20 +1,19 @@
-import type { ClusterStatus } from "../model.ts";
+import { type ClusterStatus, WORK_KINDS, type WorkKind } from "../model.ts";
 import { changesBetween } from "./changes.ts";
 import type { EventLog } from "./event-log.ts";
+import { Pace } from "./pace.ts";
 
 /** How often it looks when nobody says that there is something to see; less often where a look takes long. */
 const LOOK_MS = 1000;
 const SHARE = 20;
-/** Progress is told from what has been done in this time. */
-const WINDOW_MS = 10_000;
 
-/** Looks at the cluster again and again, tells the event log what has changed, and measures how fast rebuilds go. */
+/** Looks at the cluster again and again, tells the event log what has changed, and measures how fast work goes. */
 export class Watch {
   readonly #look: () => Promise<ClusterStatus>;
   readonly #events: EventLog;
   readonly #log: (message: string) => void;
   #last: ClusterStatus | undefined;
-  #samples: { at: number; left: number }[] = [];
+  readonly #paces = new Map(WORK_KINDS.map((kind) => [kind, new Pace()]));
   #looking: Promise<void> | undefined;
   #again = false;
   #timer: NodeJS.Timeout | undefined;
@@ -37,9 +36,10 @@ export class Watch {
     this.#events.close();
   }
 
-  /** Bytes that the devices really hold, when it looked last. */
-  get usedBytes(): number {
-    return this.#last?.pools.reduce((sum, pool) => sum + pool.usedBytes, 0) ?? 0;
+  /** Raw bytes that thin volumes took when it looked last; it has looked at least once. */
+  async thinBytes(): Promise<number> {
+    if (this.#last === undefined) await this.#looking;
+    return this.#last?.pools.reduce((sum, pool) => sum + pool.thinBytes, 0) ?? 0;
   }
 
   /** There may be something to see. Returns at once. */
@@ -56,13 +56,9 @@ export class Watch {
     });
   }
 
-  /** How long the rebuild will take at the pace of the last seconds; null when there is none or no pace is known yet. */
-  secondsLeft(left: number): number | null {
-    const [first] = this.#samples;
-    const last = this.#samples.at(-1);
-    if (left === 0 || first === undefined || last === undefined || first.left <= last.left) return null;
-    const perMs = (first.left - last.left) / (last.at - first.at);
-    return Math.ceil(left / perMs / 1000);
+  /** How long so much work will take at the pace of the last seconds; null when there is none or no pace is known yet. */
+  secondsLeft(kind: WorkKind, left: number): number | null {
+    return this.#paces.get(kind)?.secondsLeft(left) ?? null;
   }
 
   async #compare(): Promise<void> {
@@ -70,19 +66,15 @@ export class Watch {
       const status = await this.#look();
       const before = this.#last;
       this.#last = status;
-      this.#measure(status.pools.reduce((sum, pool) => sum + pool.rebuildBytes, 0));
+      for (const [kind, pace] of this.#paces)
+        pace.note(
+          Date.now(),
+          status.pools.reduce((sum, pool) => sum + pool[`${kind}Bytes`], 0),
+        );
       if (before === undefined) return;
       for (const { name, severity, text } of changesBetween(before, status)) this.#events.emit(name, severity, text);
     } catch (error) {
       this.#log(`the watch: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-
-  #measure(left: number): void {
-    const at = Date.now();
-    const more = left > (this.#samples.at(-1)?.left ?? 0);
-    if (left === 0 || more) this.#samples = [];
-    if (left === 0) return;
-    this.#samples = [...this.#samples, { at, left }].filter((sample) => at - sample.at <= WINDOW_MS);
   }
 }

@@ -115,7 +115,8 @@ t.test(
     });
 
     await t.test("a removal that the rest could not bear is refused, and changes nothing", async (t) => {
-      t.equal((await sim.cli("sds", "remove", "sds-2", "--wait")).code, 0);
+      const removed = await sim.cli("sds", "remove", "sds-2", "--wait");
+      t.match(removed, { code: 0, stderr: /\nrebalance: (\d+ % done, )?[\d.]+ MiB to do/ });
       const { code, stderr } = await sim.cli("sds", "remove", "sds-3");
       t.equal(code, 1);
       t.match(stderr, /sds-3 cannot be removed: 2 fault units would be left, and 3 are needed/);
@@ -186,6 +187,10 @@ t.test("a device is added to a node, resized, and removed again", { skip }, asyn
     { what: "the smaller device to hold less", deadline: 60_000 },
   );
   t.ok(intact());
+  const { id } = await layout(sim, "d");
+  const session = fs.readFileSync(path.join(sim.runDir, "sdc", id, "session.json"), "utf8");
+  const groups = (JSON.parse(session) as { groups: number[] }).groups.length / 4;
+  t.ok(groups > 2000, `${groups} groups: the share of so small a device is a whole number of copies to 5 %`);
   t.match((await sim.cli("device", "resize", "sds-1", "dev-2", "0")).stderr, /too small|size/);
   t.equal((await sim.cli("device", "remove", "sds-1", "dev-2")).code, 0);
   await waitFor(async () => (await used()) === undefined, { what: "the device to be gone", deadline: 60_000 });

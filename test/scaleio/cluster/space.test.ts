@@ -1,10 +1,13 @@
 import fs from "node:fs";
 import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import t from "tap";
+import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { output } from "../../helpers/run.ts";
 import { startSim } from "../../helpers/sim.ts";
-import { CONFIG, mountVolume } from "./load.ts";
+import { waitFor } from "../../helpers/wait.ts";
+import { CONFIG, type Layout, mountVolume } from "./load.ts";
 
 const skip = requiresRoot() || requiresFuse();
 
@@ -33,6 +36,97 @@ t.test("fstrim gives the space of deleted files back on every node", { skip }, a
     `given back: ${full} -> ${await used()}`,
   );
 });
+
+/** Six nodes of 256 MB in three racks: 1383 MB that are not spare. */
+const RACKS = `simulator:
+  granularity: 64MB
+  deviceSize: 256MB
+  sds: [${[1, 1, 2, 2, 3, 3].map((rack, i) => `{name: sds-${i + 1}, faultSet: rack-${rack}}`).join(", ")}]
+`;
+const MB = 1024 ** 2;
+
+t.test(
+  "thick volumes, fault sets, and a pool that is too full to promise more",
+  { skip, timeout: 240_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: RACKS });
+    const pool = async () =>
+      (await sim.json<{ pools: { inUseBytes: number; thickBytes: number; usedBytes: number }[] }>("status"))
+        .pools[0] as {
+        inUseBytes: number;
+        thickBytes: number;
+        usedBytes: number;
+      };
+    const alerts = async () =>
+      (await sim.json<{ alerts: { type: string }[] }>("status")).alerts.map(({ type }) => type);
+    const layoutOf = async (name: string) => (await sim.json<Layout>("volume", "inspect", name, "--chunks")).chunks;
+    const rackOf = (sds: string) => Math.ceil(Number(sds.slice(4)) / 2);
+    const checkRacks = async (...names: string[]) => {
+      for (const name of names)
+        for (const { primary, secondary } of await layoutOf(name))
+          if (rackOf(primary) === rackOf(secondary)) t.fail(`${name} has both copies of a chunk in one fault set`);
+    };
+    fs.writeFileSync(path.join(await mountVolume(sim, "thin", { size: "64MB" }), "data"), Buffer.alloc(5 * MB, 7));
+    await call(sim.socket, "Unmount", { Name: "thin", ID: "test" });
+    fs.writeFileSync(sim.configFile, `scaleio: {thinOrThick: ThickProvisioned}\n${RACKS}`);
+    await sim.restart();
+
+    const directory = await mountVolume(sim, "thick", { size: "256MB" });
+    const empty = await pool();
+    t.equal(empty.thickBytes, 512 * MB, "twice its size, before anything is written");
+    fs.writeFileSync(path.join(directory, "data"), Buffer.alloc(60 * MB, 7));
+    await output("sync", ["-f", directory]);
+    const filled = await pool();
+    t.ok(filled.usedBytes > empty.usedBytes + 110 * MB);
+    t.equal(filled.inUseBytes, empty.inUseBytes, "it was all in use before");
+    await call(sim.socket, "Create", { Name: "second", Opts: { size: "256MB" } });
+    t.notOk((await alerts()).some((type) => /^CAPACITY/.test(type)));
+    await call(sim.socket, "Create", { Name: "third", Opts: { size: "64MB" } });
+    t.ok((await alerts()).includes("CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD"), "83 %");
+    await call(sim.socket, "Create", { Name: "fourth", Opts: { size: "64MB" } });
+    t.ok((await alerts()).includes("CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD"), "93 %");
+
+    await t.rejects(call(sim.socket, "Create", { Name: "x", Opts: { size: "64MB" } }), /cannot set 0.06 GB aside/);
+    t.match((await sim.cli("snapshot", "create", "thin=s")).stderr, /more than 90 % full.*takes no .* snapshot/);
+    t.match((await sim.cli("volume", "resize", "thin", "128MB")).stderr, /more than 90 % full/);
+    t.match((await sim.cli("volume", "resize", "fourth", "128MB")).stderr, /cannot set 0.06 GB aside/);
+    t.match(
+      (await sim.cli("sds", "remove", "sds-6")).stderr,
+      /sds-6 cannot be removed: 1\d\d\d MiB are in use, and .* the rest holds 1280 MiB/,
+    );
+    t.match(
+      (await sim.cli("device", "resize", "sds-6", "dev-1", "1M")).stderr,
+      /sds-6\/dev-1 cannot be made so small: .* the rest holds 1281 MiB/,
+    );
+    t.match(
+      (await sim.cli("device", "remove", "sds-6", "dev-1")).stderr,
+      /cannot be removed: .* the rest holds 1280 MiB/,
+    );
+    fs.writeFileSync(sim.configFile, RACKS);
+    await sim.restart();
+    await t.rejects(call(sim.socket, "Create", { Name: "x", Opts: { size: "64MB" } }), /takes no new thin volume/);
+
+    t.equal((await sim.cli("sds", "add", "sds-7", "--size", "32MB", "--fault-set", "rack-4")).code, 0);
+    const there = async () => (await layoutOf("second")).filter((chunk) => JSON.stringify(chunk).includes("sds-7"));
+    // Several times as long as what is decided otherwise takes.
+    await pause(2000);
+    t.equal((await there()).length, 0, "nothing is rebalanced while the pool is so full");
+    await call(sim.socket, "Remove", { Name: "third" });
+    await waitFor(async () => (await there()).length > 0, { what: "copies on the new node", deadline: 30_000 });
+
+    await checkRacks("thin", "thick", "second", "fourth");
+    t.equal((await sim.cli("sds", "stop", "sds-1")).code, 0);
+    await waitFor(
+      async () => {
+        const { health, pools } = await sim.json<{ health: string; pools: { health: string }[] }>("status");
+        return health === "degraded" && pools[0]?.health === "ok";
+      },
+      { what: "two good copies of every chunk", deadline: 60_000 },
+    );
+    await checkRacks("thin", "thick", "second", "fourth");
+    t.ok(fs.readFileSync(path.join(directory, "data")).every((byte) => byte === 7));
+  },
+);
 
 t.test(
   "limits of IOPS and bandwidth hold to a tenth, from the moment they are set",

@@ -1,7 +1,10 @@
+import fc from "fast-check";
 import t, { type Test } from "tap";
 import type { Group } from "../../../src/scaleio/model.ts";
-import { placeGroups } from "../../../src/scaleio/pool/placement.ts";
-import { type PlannerDevice, planMoves } from "../../../src/scaleio/pool/planner.ts";
+import { groupCountFor, placeGroups, splitGroups } from "../../../src/scaleio/pool/placement.ts";
+import type { PlannerDevice } from "../../../src/scaleio/pool/plan.ts";
+import { planMoves } from "../../../src/scaleio/pool/planner.ts";
+import { surplus } from "../../../src/scaleio/pool/rebalance.ts";
 
 const SLOTS = [0, 1, 2] as const;
 const device = (unit: string, size = 100): PlannerDevice => ({
@@ -18,31 +21,41 @@ const copiesOn = (groups: readonly Group[], index: number) =>
   groups.reduce((sum, group) => sum + active(group).filter((slot) => group[slot] === index).length, 0);
 
 /**
- * Carries the planner's decisions out until there are none: what was assigned is good by the next round, what was retired has
+ * Carries the planner's decisions out until there are none: a new copy is good one or two rounds later, what was retired has
  * been given up. Checks at every step that no group loses its last good copy. Answers how many copies were made.
  */
-function settle(t: Test, groups: Group[], devices: readonly PlannerDevice[], rounds = 1000): number {
+function settle(t: Test, groups: Group[], devices: readonly PlannerDevice[], rounds = 10_000): number {
+  const split = () => splitGroups(groups, devices.filter(isHome));
+  for (let more = split(); more.length > 0; more = split()) for (const [number, group] of more) groups[number] = group;
+  const stale = new Map<number, number>();
   let made = 0;
-  const facts = { stale: new Uint32Array(groups.length * 3), held: new Uint8Array(groups.length) };
   for (let round = 0; round < rounds; round++) {
+    const facts = { stale: new Uint32Array(groups.length * 3), held: new Uint8Array(groups.length) };
+    for (const [at, left] of stale) {
+      facts.stale[at] = left;
+      if (left > 1) stale.set(at, left - 1);
+      else stale.delete(at);
+    }
     const moves = planMoves(groups, devices, facts);
-    facts.stale.fill(0);
     for (const [number, after] of moves) {
       const before = groups[number] as Group;
       for (const slot of SLOTS) {
         if (after[slot] < 0 || before[slot] === after[slot]) continue;
         made++;
+        stale.set(number * 3 + slot, 1 + ((number + round) % 2));
       }
-      const kept = active(after).filter((slot) => before[slot] === after[slot]);
+      const kept = active(after).filter((slot) => before[slot] === after[slot] && !stale.has(number * 3 + slot));
       if (!kept.some((slot) => devices[after[slot]]?.standing !== "lost") && active(before).length > 0)
         t.fail(`group ${number} keeps no copy: ${before} -> ${after}`);
       groups[number] = after;
     }
-    if (moves.length === 0) return made;
+    if (moves.length === 0 && facts.stale.every((count) => count === 0)) return made;
   }
   t.fail("the plan has no end");
   return made;
 }
+
+const isHome = ({ standing }: PlannerDevice) => standing === "home";
 
 function checkSound(t: Test, groups: readonly Group[], devices: readonly PlannerDevice[]): void {
   const wrong = groups.filter((group) => {
@@ -58,6 +71,8 @@ function checkBalance(t: Test, groups: readonly Group[], devices: readonly Plann
   const capacity = home.reduce((sum, index) => sum + (devices[index]?.capacityBytes ?? 0), 0);
   for (const index of home) {
     const share = (groups.length * 2 * (devices[index]?.capacityBytes ?? 0)) / capacity;
+    // What is larger than all others together finds no more partners.
+    if (share > groups.length) continue;
     const off = Math.abs(copiesOn(groups, index) - share) / share;
     if (off > 0.05) t.fail(`device ${index} holds ${copiesOn(groups, index)}, its share is ${share}`);
   }
@@ -113,11 +128,119 @@ t.test("nodes are added, of unequal sizes: even in the end, and hardly more is m
 
 t.test("one node joins many: it gets its share, though none of the others holds much more than its own", async (t) => {
   const devices = [...nodes(200), device("sds-200")];
-  const groups = place(nodes(200), 4096);
+  const groups = place(nodes(200), groupCountFor(200));
   const made = settle(t, groups, devices);
-  const share = (4096 * 2) / 201;
+  const share = (groups.length * 2) / 201;
   t.ok(copiesOn(groups, 200) > share - 2, `${copiesOn(groups, 200)} of ${share.toFixed(1)}`);
   t.ok(made <= share * 1.05);
+});
+
+/** Small and large in one pool, none as large as all others. */
+const sizes = (count: { minLength: number; maxLength: number }) => fc.array(fc.integer({ min: 2, max: 12 }), count);
+
+t.test(
+  "pools grow from 3 to 60 unequal devices and shrink: shares to 5 %, hardly more moved than has to be",
+  async (t) => {
+    let farthest = 0;
+    const pool = fc.record({
+      first: sizes({ minLength: 4, maxLength: 10 }),
+      more: fc.array(sizes({ minLength: 1, maxLength: 24 }), { minLength: 2, maxLength: 4 }),
+      gone: fc.array(fc.tuple(fc.nat(59), fc.constantFrom("leaving" as const, "lost" as const)), { maxLength: 6 }),
+    });
+    fc.assert(
+      fc.property(pool, ({ first, more, gone }) => {
+        let devices = first.map((size, index) => device(`sds-${index}`, size * 100));
+        const groups = place(devices, groupCountFor(devices.length));
+        const change = (to: PlannerDevice[]) => {
+          const [before, count] = [devices.map((_, index) => copiesOn(groups, index)), groups.length];
+          const made = settle(t, groups, to);
+          checkSound(t, groups, to);
+          checkBalance(t, groups, to);
+          const capacity = to.filter(isHome).reduce((sum, { capacityBytes }) => sum + capacityBytes, 0);
+          const least = to.reduce((sum, one, index) => {
+            const share = isHome(one) ? (groups.length * 2 * one.capacityBytes) / capacity : 0;
+            return sum + Math.max(0, share - ((before[index] ?? 0) * groups.length) / count);
+          }, 0);
+          if (made > least * 1.05 + 1) t.fail(`${made} copies moved, ${least} are the least`);
+          devices = to;
+          farthest = Math.max(farthest, to.length);
+        };
+        for (const batch of more)
+          change([...devices, ...batch.map((size, i) => device(`sds-${devices.length + i}`, size * 100))].slice(0, 60));
+        for (const [index, how] of gone) {
+          const left = devices.filter((one, i) => i !== index && isHome(one)).length;
+          if (devices[index]?.standing !== "home" || left < 10) continue;
+          change(standing(devices, index, how));
+          devices = standing(devices, index, "lost");
+        }
+      }),
+      { numRuns: 12 },
+    );
+    t.ok(farthest > 30, `${farthest} devices`);
+  },
+);
+
+t.test("a pool founded with four nodes grows to any number", async (t) => {
+  let devices = nodes(4);
+  const groups = place(devices, groupCountFor(4));
+  const map = () => groups.map(String);
+  for (const count of [12, 33, 36, 40, 150]) {
+    devices = nodes(count);
+    const [before, length] = [map(), groups.length];
+    for (const [number, group] of splitGroups(groups, devices)) groups[number] = group;
+    t.ok(
+      map().every((group, number) => group === before[number % length]),
+      "more groups, every chunk where it was",
+    );
+    settle(t, groups, devices);
+    checkSound(t, groups, devices);
+    checkBalance(t, groups, devices);
+  }
+  t.ok(groups.length < 5000, "no more than that takes");
+});
+
+t.test("fault sets: shares to 5 % also where few moves are allowed", async (t) => {
+  const racks = fc.array(fc.tuple(fc.integer({ min: 1, max: 10 }), fc.integer({ min: 0, max: 4 })), {
+    minLength: 6,
+    maxLength: 20,
+  });
+  fc.assert(
+    fc.property(racks, racks, (first, more) => {
+      const rackOf = ([size, rack]: [number, number], index: number) =>
+        device(`rack-${index < 3 ? index : rack}`, size * 100);
+      const before = first.map(rackOf);
+      const groups = place(before, groupCountFor(before.length));
+      const devices = [...before, ...more.map((one) => rackOf(one, 3))];
+      settle(t, groups, devices);
+      checkSound(t, groups, devices);
+      const bytesOf = (some: PlannerDevice[]) => some.reduce((sum, { capacityBytes }) => sum + capacityBytes, 0);
+      const larger = devices.some(
+        (one) => bytesOf(devices.filter(({ faultUnit }) => faultUnit === one.faultUnit)) > bytesOf(devices) / 2,
+      );
+      if (!larger) checkBalance(t, groups, devices);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+t.test("a copy that is on its way for the sake of balance is waited for, however long it takes", async (t) => {
+  const devices = [...nodes(4), device("sds-4")];
+  const groups = place(nodes(4));
+  const facts = { stale: new Uint32Array(groups.length * 3), held: new Uint8Array(groups.length) };
+  const first = planMoves(groups, devices, facts);
+  t.ok(first.length > 10);
+  for (const [number, after] of first) {
+    groups[number] = after;
+    facts.stale[number * 3 + 2] = 1000;
+  }
+  t.strictSame(planMoves(groups, devices, facts), []);
+  facts.stale.fill(0);
+  const gone = planMoves(groups, devices, facts);
+  t.equal(gone.length, first.length);
+  t.ok(
+    gone.every(([, group]) => group[3] === 1 || group[3] === 2),
+    "an old copy goes, not the new one",
+  );
 });
 
 t.test("any device may be made larger or smaller: all of them have their share then", async (t) => {
@@ -148,6 +271,21 @@ t.test("a node leaves: it is emptied, and nothing else is moved", async (t) => {
   checkSound(t, groups, devices);
   checkBalance(t, groups, devices);
   t.ok(made <= there * 1.05, `${made} for ${there}`);
+});
+
+t.test("how much of what a node holds is to go elsewhere in the end", async (t) => {
+  const groups = place(nodes(4));
+  const all = (devices: PlannerDevice[], rebalance = true) => surplus(groups, devices, { rebalance });
+  t.strictSame(all(nodes(4)), [0, 0, 0, 0]);
+  t.strictSame(all(standing(nodes(4), 1, "leaving")), [0, 1, 0, 0]);
+  t.strictSame(all(standing(nodes(4), 1, "away")), [0, 0, 0, 0]);
+  const grown = all([...nodes(4), device("sds-4")]);
+  t.ok(
+    grown.slice(0, 4).every((part) => Math.abs(part - 0.2) < 0.01),
+    "a fifth, with a fifth node",
+  );
+  t.equal(grown[4], 0);
+  t.strictSame(all([...nodes(4), device("sds-4")], false), [0, 0, 0, 0, 0], "not in a pool that is too full");
 });
 
 t.test("a node in maintenance: nothing is done", async (t) => {

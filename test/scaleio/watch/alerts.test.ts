@@ -2,6 +2,7 @@ import t from "tap";
 import type { ClusterStatus } from "../../../src/scaleio/model.ts";
 import { alertsOf } from "../../../src/scaleio/watch/alerts.ts";
 import { changesBetween } from "../../../src/scaleio/watch/changes.ts";
+import { Pace } from "../../../src/scaleio/watch/pace.ts";
 
 const GIB = 1024 ** 3;
 
@@ -34,8 +35,13 @@ function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{},
         usedBytes: 0,
         provisionedBytes: 0,
         availableBytes: 0,
+        thinAvailableBytes: 0,
         rebuildBytes: 0,
-        secondsLeft: null,
+        rebuildSecondsLeft: null,
+        rebalanceBytes: 0,
+        rebalanceSecondsLeft: null,
+        absorbBytes: 0,
+        absorbSecondsLeft: null,
         spareBytes: 100 * GIB,
         inUseBytes: 0,
         thickBytes: 0,
@@ -50,6 +56,7 @@ function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{},
         ...pool,
       },
     ],
+    scans: [],
     volumes: [],
   };
   return { ...found, alerts: alertsOf(found) };
@@ -57,17 +64,28 @@ function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{},
 
 const types = ({ alerts }: ClusterStatus) => alerts.map(({ type }) => type);
 
-t.test("capacity alerts: 80 and 90 % of what is not spare", async (t) => {
-  t.strictSame(types(status({ usedBytes: 239 * GIB })), []);
-  t.strictSame(types(status({ usedBytes: 240 * GIB })), ["CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD"]);
-  t.strictSame(types(status({ usedBytes: 270 * GIB })), ["CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD"]);
+t.test("capacity alerts: 80 and 90 % of what is not spare, set aside or written", async (t) => {
+  const full = (thinBytes: number, thickBytes = 0) => types(status({ thinBytes, thickBytes }));
+  t.strictSame(full(239 * GIB), []);
+  t.strictSame(full(240 * GIB), ["CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD"]);
+  t.strictSame(full(40 * GIB, 200 * GIB), ["CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD"]);
+  t.strictSame(full(0, 270 * GIB), ["CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD"]);
+});
+
+t.test("a node that holds more than its simulated capacity, and a pool with most of it in one place", async (t) => {
+  const over = status({ thinBytes: 10 * GIB }, [{ usedBytes: 101 * GIB }, {}, {}, {}]).alerts;
+  t.match(over, [{ type: "STORAGE_POOL_HAS_CAPACITY_ERRORS", text: /sds-1 holds 101.0 GB, more than its 100.0 GB/ }]);
+  const uneven = status({ thinBytes: 250 * GIB, capacityBytes: 1200 * GIB }, [{ capacityBytes: 1000 * GIB }, {}, {}]);
+  t.ok(types(uneven).includes("STORAGE_POOL_EXTREMELY_UNBALANCED"));
+  const high = uneven.alerts.find(({ type }) => type === "CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD");
+  t.match(high?.text, /pool1 is 83 % full/, "of the 300 that can be held twice and need not be kept free");
 });
 
 t.test("spare alerts: less than the largest fault unit, and less even with what is free", async (t) => {
   const small = status({ spareBytes: 40 * GIB });
   t.strictSame(types(small), ["CONFIGURED_SPARE_CAPACITY_SMALLER_THAN_LARGEST_FAULT_UNIT"]);
   t.match(small.alerts[0]?.text, /40.0 GB, is less than its largest fault unit, 100.0 GB/);
-  const full = types(status({ spareBytes: 40 * GIB, usedBytes: 310 * GIB }));
+  const full = types(status({ spareBytes: 40 * GIB, thinBytes: 310 * GIB }));
   t.ok(full.includes("SPARE_CAPACITY_AND_FREE_CAPACITY_SMALLER_THAN_LARGEST_FAULT_UNIT"));
   t.ok(types(status({}, [{}, {}])).includes("NOT_ENOUGH_FAULT_UNITS_IN_SP"));
 });
@@ -75,7 +93,7 @@ t.test("spare alerts: less than the largest fault unit, and less even with what 
 t.test("a degraded pool is explained", async (t) => {
   const down = { state: "failed" as const, since: "2026-01-01T12:03:11.000Z" };
   const { alerts } = status(
-    { health: "degraded", degradedHealthyBytes: 3.1 * GIB, rebuildBytes: 2 * GIB, secondsLeft: 40 },
+    { health: "degraded", degradedHealthyBytes: 3.1 * GIB, rebuildBytes: 2 * GIB, rebuildSecondsLeft: 40 },
     [{}, down, {}, {}],
   );
   t.equal(
@@ -97,4 +115,19 @@ t.test("what has changed is told once, under ScaleIO's names", async (t) => {
   t.strictSame(names(ill, ill), []);
   t.strictSame(names(ill, well), ["SDS_RECONNECTED", "REBUILD_FINISHED", "MDM_DATA_NORMAL"]);
   t.strictSame(names(well, status({}, [{}, {}, {}])), ["SDS_REMOVED"]);
+});
+
+t.test("time left is told from the pace of the last seconds", async (t) => {
+  const pace = new Pace();
+  const after = (seconds: number, left: number) => {
+    pace.note(seconds * 1000, left);
+    return pace.secondsLeft(left);
+  };
+  t.equal(after(0, 1000), null, "no pace is known yet");
+  t.equal(after(1, 900), 9);
+  t.equal(after(2, 700), 5, "300 in 2 s");
+  t.equal(after(20, 690), null, "it stood still too long for a guess");
+  t.equal(after(21, 680), 68);
+  t.equal(after(22, 5000), null, "a new piece of work");
+  t.equal(after(23, 0), null);
 });

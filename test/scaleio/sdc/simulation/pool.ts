@@ -1,4 +1,5 @@
-import { type PlannerDevice, planMoves } from "../../../../src/scaleio/pool/planner.ts";
+import type { PlannerDevice } from "../../../../src/scaleio/pool/plan.ts";
+import { planMoves } from "../../../../src/scaleio/pool/planner.ts";
 import { BIT, COUNT, SLOTS, type Slot } from "../../../../src/scaleio/sdc/layout.ts";
 import type { Session } from "../../../../src/scaleio/sdc/session.ts";
 import type { SimulatedDisk } from "./disk.ts";
