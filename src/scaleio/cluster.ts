@@ -7,7 +7,7 @@ import { Faults } from "./faults/faults.ts";
 import { found, idOf } from "./founding.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
-import { Mdm } from "./mdm/mdm.ts";
+import { isInDoubt, Mdm } from "./mdm/mdm.ts";
 import { findSds, Membership } from "./membership.ts";
 import {
   CHUNK_BYTES,
@@ -170,7 +170,7 @@ export class Cluster implements ClusterApi {
 
   /**
    * Files and records first, the MDM's word last: a volume exists from that moment on, and what an interrupted creation
-   * leaves is swept away at the next start. Throws no_capacity, no_quorum, unavailable.
+   * leaves is swept away at the next start. Throws no_capacity, no_quorum, in_doubt, unavailable.
    */
   async createVolume(request: NewVolume): Promise<VolumeRecord> {
     const { config, stateDir } = this.#options;
@@ -208,7 +208,7 @@ export class Cluster implements ClusterApi {
       await this.#mdm.commit({ type: "volume-created", volume });
       return volume;
     } catch (error) {
-      this.#removeFiles(id);
+      if (!isInDoubt(error)) this.#removeFiles(id);
       throw error;
     }
   }

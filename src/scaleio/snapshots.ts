@@ -2,7 +2,7 @@ import path from "node:path";
 import { SimError } from "../lib/errors.ts";
 import { idOf } from "./founding.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
-import type { Mdm } from "./mdm/mdm.ts";
+import { isInDoubt, type Mdm } from "./mdm/mdm.ts";
 import {
   CHUNK_BYTES,
   type Device,
@@ -211,7 +211,7 @@ export class Snapshots {
         syncDirectory(directory);
       await commit();
     } catch (error) {
-      for (const { layer } of layers) await removeLayer(layer.id);
+      if (!isInDoubt(error)) for (const { layer } of layers) await removeLayer(layer.id);
       throw error;
     }
   }

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Test } from "tap";
+import { randomOf } from "../helpers/random.ts";
 import { waitFor } from "../helpers/wait.ts";
-import { randomOf } from "../scaleio/sdc/simulation.ts";
 import type { World } from "./world.ts";
 
 /** How long, and by which seed: `KILL_SECONDS=180 KILL_SEED=1 scripts/test FILE`. */

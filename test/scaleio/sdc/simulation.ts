@@ -6,6 +6,7 @@ import { Intent } from "../../../src/scaleio/sdc/intent.ts";
 import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "../../../src/scaleio/sdc/layout.ts";
 import { createLedger, Ledger } from "../../../src/scaleio/sdc/ledger.ts";
 import type { Session } from "../../../src/scaleio/sdc/session.ts";
+import { randomOf } from "../../helpers/random.ts";
 import { Model } from "./model.ts";
 import { Killed, SimulatedDisk } from "./simulated-disk.ts";
 
@@ -16,17 +17,6 @@ const CHUNKS = 6;
 const SECTOR = 512;
 const DEVICES = 4;
 const MOST_VOLUMES = 3;
-
-/** Small, seeded, good enough (mulberry32). */
-export function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(state ^ (state >>> 15), 1 | state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 type State = Session["devices"][number]["state"];
 type Volume = {
