@@ -2,6 +2,7 @@ import { AdminClient } from "../admin/client.ts";
 import { SimError } from "../lib/errors.ts";
 import { parseSize } from "../lib/size.ts";
 import { type Context, EXIT } from "./context.ts";
+import { noteIfOld } from "./status.ts";
 import { bytes, table } from "./text.ts";
 
 /** `rexray-sim snapshot create VOLUME=NAME…`: all at one instant. */
@@ -19,8 +20,9 @@ export async function snapshotCreate(context: Context, options: { runDir: string
 
 /** `rexray-sim snapshot ls`. */
 export async function snapshotLs(context: Context, options: { runDir: string; json: boolean }): Promise<number> {
-  const { volumes } = await new AdminClient(options.runDir).status();
-  const snapshots = volumes.filter(({ snapshotOf }) => snapshotOf !== null);
+  const report = await new AdminClient(options.runDir).status();
+  noteIfOld(context, report);
+  const snapshots = report.volumes.filter(({ snapshotOf }) => snapshotOf !== null);
   const rows = snapshots.map(({ name, snapshotOf, sizeBytes }) => [name, snapshotOf || "(removed)", bytes(sizeBytes)]);
   const text = rows.length === 0 ? "no snapshots\n" : table(["SNAPSHOT", "OF", "SIZE"], rows);
   context.out(options.json ? `${JSON.stringify(snapshots, undefined, 2)}\n` : text);

@@ -1,5 +1,6 @@
 import path from "node:path";
-import { SimError } from "../lib/errors.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { asSimError, SimError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
@@ -63,13 +64,14 @@ export class Cluster implements ClusterApi {
   /** One at a time takes a volume up, down or apart. */
   readonly #locks = new KeyedMutex();
   /** Numbers handed out but not yet recorded. */
-  #lastId: number;
+  #lastId = 0;
+  readonly #stop = new AbortController();
+  #waiting: Promise<void> | undefined;
 
   private constructor(options: ClusterOptions, mdm: Mdm) {
     this.#options = options;
     this.#mdm = mdm;
     this.#sdc = new Sdc(options.runDir, options.binDir);
-    this.#lastId = mdm.state.lastId;
     this.#events = new EventLog(options.stateDir);
     this.#watch = new Watch(() => this.status(), this.#events, options.log);
     this.faults = new Faults({
@@ -128,7 +130,8 @@ export class Cluster implements ClusterApi {
 
   /**
    * Opens the cluster of this state directory, or founds it as the configuration says. Devices that cannot be found are
-   * reported failed, never made anew. Throws state_corrupt, state_newer, no_quorum (founding only), errno errors.
+   * reported failed, never made anew. Without a quorum of the MDM it answers questions from what one member knows, and does
+   * nothing else until there is one. Throws state_corrupt, state_newer, no_quorum (founding only), errno errors.
    */
   static async open(options: ClusterOptions): Promise<Cluster> {
     const mdm = await Mdm.open(
@@ -136,21 +139,55 @@ export class Cluster implements ClusterApi {
       { log: options.log },
     );
     if (mdm.state.systemId === "") await found(mdm, options.config);
-    await followChecksum(mdm, options);
     const cluster = new Cluster(options, mdm);
-    await cluster.#checkDevices();
-    // Engines first: none may go by a session that names what is removed then.
-    await cluster.faults.apply();
-    for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
-    cluster.#repairer.start();
+    if (mdm.isCurrent) await cluster.#begin();
+    else cluster.#waiting = cluster.#waitForQuorum();
     cluster.#sdc.start();
     cluster.#watch.start();
-    cluster.#scanner.start();
     return cluster;
+  }
+
+  /** From now on the world is made to be as the MDM says. */
+  async #begin(): Promise<void> {
+    await followChecksum(this.#mdm, this.#options);
+    this.#lastId = this.state.lastId;
+    await this.#checkDevices();
+    // Engines first: none may go by a session that names what is removed then.
+    await this.faults.apply();
+    for (const id of leftovers(this.state, this.#options)) this.#removeFiles(id);
+    this.#repairer.start();
+    this.#scanner.start();
+  }
+
+  /**
+   * What one member says may be old: by an old map engines would read zeros and take good copies for stale ones, and files of
+   * volumes would be taken for leftovers. Engines go on by the map they have meanwhile.
+   */
+  async #waitForQuorum(): Promise<void> {
+    const { log } = this.#options;
+    let told = "";
+    while (!this.#mdm.isCurrent) {
+      try {
+        this.#mdm.checkCurrent();
+      } catch (error) {
+        const { message } = asSimError(error);
+        if (message !== told) this.#events.emit("MDM_CLUSTER_LOST_CONNECTION", "critical", message);
+        if (message !== told) log(message);
+        told = message;
+      }
+      await pause(QUORUM_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      if (this.#stop.signal.aborted) return;
+      await this.#mdm.repair().catch((error) => log(asSimError(error).message));
+    }
+    log("the MDM has a quorum again");
+    await this.#begin().catch((error) => log(asSimError(error).message));
+    this.#options.resumed?.();
   }
 
   /** Stops looking after the cluster. Attached volumes stay attached and served. */
   async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#waiting;
     await this.#watch.close();
     await this.#scanner.close();
     await this.#repairer.stop();
@@ -160,6 +197,16 @@ export class Cluster implements ClusterApi {
 
   get state(): SystemState {
     return this.#mdm.state;
+  }
+
+  /** Whether the state may be acted by: false while there has been no quorum of the MDM since the start. */
+  get isCurrent(): boolean {
+    return this.#mdm.isCurrent;
+  }
+
+  /** Throws no_quorum unless the state is current. */
+  checkCurrent(): void {
+    this.#mdm.checkCurrent();
   }
 
   volume(id: Id): VolumeRecord {
@@ -173,6 +220,7 @@ export class Cluster implements ClusterApi {
    * leaves is swept away at the next start. Throws no_capacity, no_quorum, in_doubt, unavailable.
    */
   async createVolume(request: NewVolume): Promise<VolumeRecord> {
+    this.checkCurrent();
     const { config, stateDir } = this.#options;
     checkIops(request.iops);
     const sizeBytes = roundUpToGranularity(request.sizeBytes, config.granularityBytes);
@@ -267,11 +315,14 @@ export class Cluster implements ClusterApi {
 
   /** A host is lost: what it has mapped stays mapped to it and is not served any more. */
   async loseHost(host: string): Promise<void> {
+    // Nobody else is let in meanwhile; who is later fences it.
+    if (!this.isCurrent) return;
     for (const { id, mappedTo } of [...this.state.volumes.values()])
       if (mappedTo === host) await this.#alone([id], () => this.#sdc.fence(id));
   }
 
   async stopSds(name: string): Promise<void> {
+    this.checkCurrent();
     const sds = findSds(this.state, name);
     if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
     if (sds.state !== "stopped") await this.#mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
@@ -283,13 +334,14 @@ export class Cluster implements ClusterApi {
     const [sdsName, deviceName] = target.split("/");
     const sds = this.state.sds.find(({ name }) => name === sdsName);
     const failed = sds?.devices.filter(({ name, state }) => state === "failed" && (deviceName ?? name) === name) ?? [];
-    if (sds === undefined || sds.state !== "up" || failed.length === 0) return;
+    if (!this.isCurrent || sds === undefined || sds.state !== "up" || failed.length === 0) return;
     for (const device of failed) this.#checkLabel(sds, device);
     for (const { id } of failed) await this.#mdm.commit({ type: "device-state", id, state: "up", reason: "" });
     await this.#mapChanged();
   }
 
   async startSds(name: string): Promise<void> {
+    this.checkCurrent();
     const sds = findSds(this.state, name);
     for (const device of sds.devices) this.#checkLabel(sds, device);
     for (const device of sds.devices) {
@@ -302,6 +354,7 @@ export class Cluster implements ClusterApi {
   }
 
   async maintainSds(name: string): Promise<void> {
+    this.checkCurrent();
     const sds = findSds(this.state, name);
     if (sds.maintenance === true && sds.state !== "up") return;
     const { health, reasons } = await this.status();
@@ -317,31 +370,37 @@ export class Cluster implements ClusterApi {
   }
 
   async addSds(request: SdsRequest): Promise<void> {
+    this.checkCurrent();
     await this.#membership.addSds(request);
     await this.#mapChanged();
   }
 
   async removeSds(name: string): Promise<void> {
+    this.checkCurrent();
     await this.#membership.removeSds(name);
     await this.#mapChanged();
   }
 
   async abortRemoval(name: string): Promise<void> {
+    this.checkCurrent();
     await this.#membership.abortRemoval(name);
     await this.#mapChanged();
   }
 
   async addDevice(sds: string, request: DeviceRequest): Promise<void> {
+    this.checkCurrent();
     await this.#membership.addDevice(sds, request);
     await this.#mapChanged();
   }
 
   async resizeDevice(sds: string, device: string, bytes: number): Promise<void> {
+    this.checkCurrent();
     await this.#membership.resizeDevice(sds, device, bytes);
     await this.#mapChanged();
   }
 
   async removeDevice(sds: string, device: string): Promise<void> {
+    this.checkCurrent();
     await this.#membership.removeDevice(sds, device);
     await this.#mapChanged();
   }
@@ -376,6 +435,7 @@ export class Cluster implements ClusterApi {
   }
 
   async scan(volumeName: string): Promise<ScanResult> {
+    this.checkCurrent();
     const volume = this.#named(volumeName);
     const result = await this.#scanner.scan(volume);
     this.#repairer.look(volume.id);
@@ -448,7 +508,8 @@ export class Cluster implements ClusterApi {
   }
 
   /** Nobody else takes these volumes up, down or apart meanwhile, nor repairs them. */
-  #alone<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
+  async #alone<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
+    this.checkCurrent();
     const held = ids.reduceRight<() => Promise<T>>((inner, id) => () => this.#repairer.without(id, inner), task);
     return this.#locked(ids, held);
   }
@@ -538,6 +599,7 @@ export class Cluster implements ClusterApi {
   /** Tells every attached volume's engine how things stand. One that does not answer learns it when it is run again. */
   async #pushSessions(): Promise<void> {
     this.#watch.look();
+    if (!this.isCurrent) return;
     const attached = this.#sdc.known().flatMap((id) => this.state.volumes.get(id) ?? []);
     await Promise.all(
       attached.map(async (volume) => {
@@ -605,6 +667,9 @@ async function followChecksum(mdm: Mdm, { config, log }: ClusterOptions): Promis
       `simulator.checksum is ${config.checksum} and pool ${pool.name} stays as it was made: remove its volumes to change that`,
     );
 }
+
+/** How often a quorum is looked for while there is none. */
+const QUORUM_MS = 1000;
 
 /** spec/scaleio.md 1.6. */
 const LOWEST_IOPS = 11;

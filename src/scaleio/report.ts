@@ -59,6 +59,9 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const down = devices.filter((device) => !isUp(device));
   const poolHealth = worst(volumes.map(({ status }) => status.health));
   const reasons = [
+    ...(mdm.isCurrent
+      ? []
+      : ["the MDM has no quorum: all that is shown may be old, and nothing is changed or repaired"]),
     ...state.sds
       .filter((sds) => sds.state !== "up")
       .map((sds) => {
@@ -79,6 +82,7 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   // Copies are also on their way where nothing was lost: when a device is filled or emptied, each chunk keeps two good ones.
   const rebuildBytes = poolHealth === "ok" ? 0 : copying;
   const found = {
+    isCurrent: mdm.isCurrent,
     health: worst([
       poolHealth,
       down.length > 0 || members.some((member) => member.state !== "normal") ? "degraded" : "ok",

@@ -58,6 +58,8 @@ export class Mdm {
   #unfolded = 0;
   /** Members that are down on purpose. */
   readonly #down = new Set<Member>();
+  /** Why there is no quorum, as it was last told. */
+  #told = "";
   #queue: Waiting[] = [];
   #writing: Promise<void> | undefined;
 
@@ -205,10 +207,12 @@ export class Mdm {
       await this.#append([null]);
       this.#isCurrent = true;
       this.#unfolded = 0;
+      this.#told = "";
     } catch (error) {
       const { code, message } = asSimError(error);
       if (code !== "no_quorum" && code !== "in_doubt") throw error;
-      this.#log(`the MDM: ${message}`);
+      if (this.#told !== message) this.#log(message);
+      this.#told = message;
     }
   }
 
