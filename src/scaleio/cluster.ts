@@ -29,6 +29,7 @@ import { Scanner, type ScanResult } from "./scanner.ts";
 import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
 import { Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
+import { thisHost } from "./sdc/sdc-host.ts";
 import type { Session } from "./sdc/session.ts";
 import { checkLabel } from "./sds/device-label.ts";
 import { createVolumeFile, removeVolumeFile, syncDirectory } from "./sds/volume-files.ts";
@@ -71,7 +72,7 @@ export class Cluster implements ClusterApi {
   private constructor(options: ClusterOptions, mdm: Mdm) {
     this.#options = options;
     this.#mdm = mdm;
-    this.#sdc = new Sdc(options.runDir, options.binDir);
+    this.#sdc = new Sdc(options.runDir, thisHost(options.binDir));
     this.#events = new EventLog(options.stateDir);
     this.#watch = new Watch(() => this.status(), this.#events, options.log);
     this.faults = new Faults({
