@@ -467,24 +467,31 @@ export class Cluster implements ClusterApi {
     const { granularityBytes } = this.#options.config;
     const volume = this.volume(id);
     const sizeBytes = roundUpToGranularity(bytes, granularityBytes);
-    if (sizeBytes === volume.sizeBytes) return volume;
     if (sizeBytes < volume.sizeBytes) {
       throw new SimError(
         "invalid_argument",
         `volume ${volume.name} cannot become smaller: it has ${volume.sizeBytes} bytes, and volumes only grow`,
       );
     }
-    this.#checkCapacity(sizeBytes - volume.sizeBytes, volume.thick === true);
-    // The records first: a volume must not have chunks of which they say nothing.
-    const larger = { ...volume, sizeBytes };
-    if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(larger));
-    else {
-      await this.#sdc.detach(id);
-      const layout = new Layout(larger, this.state.pool.groups.flat());
-      growRecords(this.#options.stateDir, ownLayer(volume), layout);
+    const isAttached = (await this.#sdc.device(id)) !== undefined;
+    if (sizeBytes > volume.sizeBytes) {
+      this.#checkCapacity(sizeBytes - volume.sizeBytes, volume.thick === true);
+      // The records first: a volume must not have chunks of which they say nothing.
+      const larger = { ...volume, sizeBytes };
+      if (isAttached) await this.#sdc.reload(this.#session(larger));
+      else {
+        await this.#sdc.detach(id);
+        const layout = new Layout(larger, this.state.pool.groups.flat());
+        growRecords(this.#options.stateDir, ownLayer(volume), layout);
+      }
+      await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
     }
-    await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
-    await this.#sdc.grow(id, sizeBytes);
+    if (isAttached) {
+      // Whoever told the engine something meanwhile told it the former size, by which a new engine would serve it: from the
+      // MDM's word on nobody does. The device comes last, so that it never has more than is served.
+      await this.#sdc.reload(this.#session(this.volume(id)));
+      await this.#sdc.grow(id, sizeBytes);
+    }
     return this.volume(id);
   }
 
@@ -601,10 +608,12 @@ export class Cluster implements ClusterApi {
   async #pushSessions(): Promise<void> {
     this.#watch.look();
     if (!this.isCurrent) return;
-    const attached = this.#sdc.known().flatMap((id) => this.state.volumes.get(id) ?? []);
     await Promise.all(
-      attached.map(async (volume) => {
-        if (this.#repairer.repairing(volume.id) || (await this.#sdc.device(volume.id)) === undefined) return;
+      this.#sdc.known().map(async (id) => {
+        if (this.#repairer.repairing(id) || (await this.#sdc.device(id)) === undefined) return;
+        // As it is now: nothing may be waited for between the look at the state and the writing of the session.
+        const volume = this.state.volumes.get(id);
+        if (volume === undefined) return;
         await this.#sdc
           .reload(this.#session(volume))
           .catch((error) => this.#options.log(`volume ${volume.name}: ${error}`));

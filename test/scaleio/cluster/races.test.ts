@@ -5,6 +5,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { Cluster } from "../../../src/scaleio/cluster.ts";
 import type { ClusterConfig } from "../../../src/scaleio/cluster-options.ts";
+import { Mdm } from "../../../src/scaleio/mdm/mdm.ts";
 import type { ThrottlePolicy } from "../../../src/scaleio/pool/throttle.ts";
 import { workersIn } from "../../../src/scaleio/sdc/processes.ts";
 import type { EngineStatus } from "../../../src/scaleio/sdc/session.ts";
@@ -23,7 +24,7 @@ const MIB = 1024 ** 2;
 
 /** A cluster without a daemon around it, and a volume that host "a" has. */
 async function world(t: Test) {
-  const dir = fs.realpathSync(tempDir("fence"));
+  const dir = fs.realpathSync(tempDir("races"));
   const config: ClusterConfig = {
     ...{ protectionDomain: "pd1", pool: "pool1", sparePercentage: 10, checksum: false, scannerBytesPerSecond: 0 },
     ...{ rebuildPolicy: UNLIMITED, rebalancePolicy: UNLIMITED },
@@ -134,3 +135,35 @@ t.test("an engine that takes over ends what its predecessor has left behind", { 
   await waitFor(() => statusOf(runDir).pid !== pid, { what: "another engine" });
   write((await cluster.device(id, "a")) as string, "on");
 });
+
+t.test(
+  "a volume that grows while its engine is told something else is served in full by the next engine too",
+  { skip, timeout: 60_000 },
+  async (t) => {
+    const { cluster, id, runDir } = await world(t);
+    const { device } = await cluster.attach(id, "a", { preempt: false });
+    const commit = Mdm.prototype.commit;
+    t.teardown(() => {
+      Mdm.prototype.commit = commit;
+    });
+    // Between the engine's taking the new size and the MDM's word.
+    Mdm.prototype.commit = async function (this: Mdm, change) {
+      if (change.type === "volumes-changed") await cluster.faults.apply();
+      return commit.call(this, change);
+    };
+    await cluster.resize(id, 32 * MIB);
+    const { pid } = statusOf(runDir);
+    killHard(pid);
+    const fd = fs.openSync(device, "r+");
+    const text = Buffer.from("at the very end");
+    const at = 32 * MIB - text.length;
+    fs.writeSync(fd, text, 0, text.length, at);
+    fs.fsyncSync(fd);
+    fs.writeFileSync("/proc/sys/vm/drop_caches", "3");
+    const found = Buffer.alloc(text.length);
+    fs.readSync(fd, found, 0, found.length, at);
+    fs.closeSync(fd);
+    t.equal(found.toString(), text.toString());
+    t.not(statusOf(runDir).pid, pid);
+  },
+);
