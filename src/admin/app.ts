@@ -38,6 +38,7 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   host_failed: 500,
   unavailable: 503,
   no_quorum: 503,
+  in_doubt: 503,
   timed_out: 504,
   no_capacity: 507,
 };

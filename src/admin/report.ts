@@ -56,6 +56,7 @@ export async function statusReport(
   const [status, views] = await Promise.all([cluster.status(), volumes.list()]);
   const mountpoints = new Map(views.map((view) => [view.name, view.mountpoint]));
   return {
+    isCurrent: status.isCurrent,
     health: status.health,
     reasons: status.reasons,
     alerts: status.alerts,

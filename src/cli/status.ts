@@ -12,6 +12,11 @@ export async function status(context: Context, options: Asked): Promise<number> 
   return EXIT.ok;
 }
 
+/** Whoever sees a part of the report only is told when it may be old. */
+export function noteIfOld(context: Pick<Context, "err">, { isCurrent, reasons }: StatusReport): void {
+  if (!isCurrent) context.err(`${reasons[0]}\n`);
+}
+
 /** The report as text. */
 export function statusScreen(report: StatusReport, color: boolean): string {
   const { daemon } = report;

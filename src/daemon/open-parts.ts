@@ -33,6 +33,11 @@ export const openParts: OpenParts = async ({ dirs, env, log, early }) => {
   const hosts = new Map<string, Volumes>();
   const cluster = await Cluster.open({
     preempted: (host, name) => hosts.get(host)?.preempted(name),
+    resumed() {
+      driver.refresh();
+      for (const each of [volumes, ...hosts.values()])
+        each.reconcile().catch((error: unknown) => log.error({ err: error }, "volumes could not be looked after"));
+    },
     config: config.simulator,
     stateDir,
     runDir,

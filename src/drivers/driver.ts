@@ -58,6 +58,15 @@ export interface StorageDriver {
   /** Host name used in {@link DriverVolume.attachedTo} for volumes attached here. */
   readonly host: string;
 
+  /**
+   * False while what the driver says may be old: volumes may be listed and found, but nothing may be done by it, nor may
+   * anything be taken for nobody's. The other methods throw no_quorum then.
+   */
+  readonly isCurrent: boolean;
+
+  /** Throws no_quorum, in words for a person, unless it is current. */
+  checkCurrent(): void;
+
   /** Synchronous and from memory: front doors ask before nearly every call. */
   list(): DriverVolume[];
   find(name: string): DriverVolume | undefined;

@@ -29,8 +29,24 @@ export class ScaleioDriver implements StorageDriver {
     this.host = host;
     this.#cluster = cluster;
     this.#book = book;
-    this.#byName = byName ?? new Map([...cluster.state.volumes.values()].map(({ id, name }) => [name, id]));
-    if (byName === undefined) book.replace([...this.#byName.keys()]);
+    this.#byName = byName ?? new Map();
+    if (byName === undefined) this.refresh();
+  }
+
+  /** The cluster's state is another one. */
+  refresh(): void {
+    this.#byName.clear();
+    for (const { id, name } of this.#cluster.state.volumes.values()) this.#byName.set(name, id);
+    // What one member says, which may be old, is no reason to forget a name.
+    if (this.isCurrent) this.#book.replace([...this.#byName.keys()]);
+  }
+
+  get isCurrent(): boolean {
+    return this.#cluster.isCurrent;
+  }
+
+  checkCurrent(): void {
+    this.#cluster.checkCurrent();
   }
 
   /** The same cluster as another simulated host sees it. */
@@ -118,6 +134,7 @@ export class ScaleioDriver implements StorageDriver {
     const { pool, volumes } = this.#cluster.state;
     const ancestor =
       volume.ancestorId === undefined ? {} : { snapshotOf: volumes.get(volume.ancestorId ?? "")?.name ?? "" };
+    const old = this.isCurrent ? {} : { mdm: "no quorum: this may be old" };
     return {
       id: volume.id,
       name: volume.name,
@@ -128,7 +145,7 @@ export class ScaleioDriver implements StorageDriver {
       iops: volume.iops,
       attachedTo: volume.mappedTo,
       fsType: volume.fsType,
-      fields: { scaleioId: volume.id, scaleioName: scaleioName(volume.name), ...ancestor },
+      fields: { scaleioId: volume.id, scaleioName: scaleioName(volume.name), ...ancestor, ...old },
     };
   }
 }

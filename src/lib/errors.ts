@@ -12,6 +12,7 @@ export const ERROR_CODES = {
   no_capacity: "the pool cannot promise that much",
   unavailable: "no good copy can be reached, or a part that is needed is down; may heal",
   no_quorum: "fewer than two MDM members take changes",
+  in_doubt: "whether a change was made shows when a failed MDM member is back",
   state_corrupt: "a file of ours cannot be understood",
   state_newer: "a file of ours was written by a newer version",
   host_failed: "a kernel operation or a system tool failed",

@@ -32,6 +32,8 @@ export interface ClusterOptions {
   readonly binDir: string;
   /** A volume was taken away from this host, which was mapped to it. */
   readonly preempted?: (host: string, volumeName: string) => void;
+  /** There was no quorum of the MDM at the start, and now there is: the state is another one. */
+  readonly resumed?: () => void;
   /** A line for the log, for what happens without having been asked for. */
   readonly log: (message: string) => void;
 }

@@ -1,6 +1,7 @@
 import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { SimError } from "../lib/errors.ts";
+import { asSimError, SimError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
 import { livePlaces } from "./capacity-report.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
@@ -12,7 +13,7 @@ import { found, idOf } from "./founding.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
-import { Mdm } from "./mdm/mdm.ts";
+import { isInDoubt, Mdm } from "./mdm/mdm.ts";
 import { findDevice, findSds, Membership } from "./membership.ts";
 import {
   CHUNK_BYTES,
@@ -33,6 +34,7 @@ import { Scanner, type ScanResult } from "./scanner.ts";
 import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
 import { Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
+import { thisHost } from "./sdc/sdc-host.ts";
 import type { Session } from "./sdc/session.ts";
 import { createVolumeFile, removeVolumeFile, syncDirectory, usedBytes } from "./sds/volume-files.ts";
 import { sessionOf } from "./sessions.ts";
@@ -73,13 +75,14 @@ export class Cluster implements ClusterApi {
   /** Capacity that is promised but not yet recorded. */
   readonly #promised = new Set<CapacityRequest>();
   /** Numbers handed out but not yet recorded. */
-  #lastId: number;
+  #lastId = 0;
+  readonly #stop = new AbortController();
+  #waiting: Promise<void> | undefined;
 
   private constructor(options: ClusterOptions, mdm: Mdm) {
     this.#options = options;
     this.#mdm = mdm;
-    this.#sdc = new Sdc(options.runDir, options.binDir);
-    this.#lastId = mdm.state.lastId;
+    this.#sdc = new Sdc(options.runDir, thisHost(options.binDir));
     this.#events = new EventLog(options.stateDir);
     this.#watch = new Watch(() => this.status(), this.#events, options.log);
     this.faults = new Faults({
@@ -88,7 +91,9 @@ export class Cluster implements ClusterApi {
       state: () => this.state,
       hosts: options.hosts,
       changed: () => this.#pushSessions(),
-      revive: (target, removed) => this.#health.revive(target, removed),
+      revive: async (target, removed) => {
+        if (this.isCurrent) await this.#health.revive(target, removed);
+      },
       stopSds: (name) => this.stopSds(name),
       startSds: (name) => this.startSds(name),
       mdmDown: (members) => mdm.takeDown(members),
@@ -161,7 +166,8 @@ export class Cluster implements ClusterApi {
 
   /**
    * Opens the cluster of this state directory, or founds it as the configuration says. Devices that cannot be found are
-   * reported failed, never made anew. Throws state_corrupt, state_newer, no_quorum (founding only), errno errors.
+   * reported failed, never made anew. Without a quorum of the MDM it answers questions from what one member knows, and does
+   * nothing else until there is one. Throws state_corrupt, state_newer, no_quorum (founding only), errno errors.
    */
   static async open(options: ClusterOptions): Promise<Cluster> {
     const mdm = await Mdm.open(
@@ -169,22 +175,56 @@ export class Cluster implements ClusterApi {
       { log: options.log },
     );
     if (mdm.state.systemId === "") await found(mdm, options.config);
-    await followChecksum(mdm, options);
     const cluster = new Cluster(options, mdm);
-    await cluster.#health.check();
-    // Engines first: none may go by a session that names what is removed then.
-    await cluster.faults.apply().catch((error) => options.log(`faults: ${error}`));
-    for (const id of leftovers(cluster.state, options)) cluster.#removeFiles(id);
-    cluster.#repairer.start();
+    if (mdm.isCurrent) await cluster.#begin();
+    else cluster.#waiting = cluster.#waitForQuorum();
     cluster.#sdc.start();
     cluster.#watch.start();
-    cluster.#scanner.start();
-    cluster.#keepAlive.start();
     return cluster;
+  }
+
+  /** From now on the world is made to be as the MDM says. */
+  async #begin(): Promise<void> {
+    await followChecksum(this.#mdm, this.#options);
+    this.#lastId = this.state.lastId;
+    await this.#health.check();
+    // Engines first: none may go by a session that names what is removed then.
+    await this.faults.apply().catch((error) => this.#options.log(`faults: ${error}`));
+    for (const id of leftovers(this.state, this.#options)) this.#removeFiles(id);
+    this.#repairer.start();
+    this.#scanner.start();
+    this.#keepAlive.start();
+  }
+
+  /**
+   * What one member says may be old: by an old map engines would read zeros and take good copies for stale ones, and files of
+   * volumes would be taken for leftovers. Engines go on by the map they have meanwhile.
+   */
+  async #waitForQuorum(): Promise<void> {
+    const { log } = this.#options;
+    let told = "";
+    while (!this.#mdm.isCurrent) {
+      try {
+        this.#mdm.checkCurrent();
+      } catch (error) {
+        const { message } = asSimError(error);
+        if (message !== told) this.#events.emit("MDM_CLUSTER_LOST_CONNECTION", "critical", message);
+        if (message !== told) log(message);
+        told = message;
+      }
+      await pause(QUORUM_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      if (this.#stop.signal.aborted) return;
+      await this.#mdm.repair().catch((error) => log(asSimError(error).message));
+    }
+    log("the MDM has a quorum again");
+    await this.#begin().catch((error) => log(asSimError(error).message));
+    this.#options.resumed?.();
   }
 
   /** Stops looking after the cluster. Attached volumes stay attached and served. */
   async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#waiting;
     await this.#keepAlive.close();
     await this.#watch.close();
     await this.#scanner.close();
@@ -197,6 +237,16 @@ export class Cluster implements ClusterApi {
     return this.#mdm.state;
   }
 
+  /** Whether the state may be acted by: false while there has been no quorum of the MDM since the start. */
+  get isCurrent(): boolean {
+    return this.#mdm.isCurrent;
+  }
+
+  /** Throws no_quorum unless the state is current. */
+  checkCurrent(): void {
+    this.#mdm.checkCurrent();
+  }
+
   volume(id: Id): VolumeRecord {
     const volume = this.state.volumes.get(id);
     if (volume === undefined) throw new SimError("not_found", `no volume has the id ${id}`);
@@ -205,9 +255,10 @@ export class Cluster implements ClusterApi {
 
   /**
    * Files and records first, the MDM's word last: a volume exists from that moment on, and what an interrupted creation
-   * leaves is swept away at the next start. Throws no_capacity, no_quorum, unavailable.
+   * leaves is swept away at the next start. Throws no_capacity, no_quorum, in_doubt, unavailable.
    */
   async createVolume(request: NewVolume): Promise<VolumeRecord> {
+    this.checkCurrent();
     checkIops(request.iops);
     const sizeBytes = roundUpToGranularity(request.sizeBytes, this.#options.config.granularityBytes);
     const kind = request.thick === true ? { thick: sizeBytes } : { thin: sizeBytes };
@@ -250,7 +301,7 @@ export class Cluster implements ClusterApi {
       await this.#mdm.commit({ type: "volume-created", volume });
       return volume;
     } catch (error) {
-      this.#removeFiles(id);
+      if (!isInDoubt(error)) this.#removeFiles(id);
       throw error;
     }
   }
@@ -324,6 +375,8 @@ export class Cluster implements ClusterApi {
   /** A host is lost: what it has mapped stays mapped to it and is not served any more; it gets nothing else. */
   async loseHost(host: string): Promise<void> {
     this.#lostHosts.add(host);
+    // Nobody else is let in meanwhile; who is later fences it.
+    if (!this.isCurrent) return;
     for (const { id, mappedTo } of [...this.state.volumes.values()])
       if (mappedTo === host) await this.#alone([id], () => this.#sdc.fence(id));
   }
@@ -333,6 +386,7 @@ export class Cluster implements ClusterApi {
   }
 
   async stopSds(name: string): Promise<void> {
+    this.checkCurrent();
     const sds = findSds(this.state, name);
     if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
     if (sds.state !== "stopped") await this.#mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
@@ -340,6 +394,7 @@ export class Cluster implements ClusterApi {
   }
 
   async startSds(name: string): Promise<void> {
+    this.checkCurrent();
     const sds = findSds(this.state, name);
     const fault = stopOf(this.faults.list(), name);
     if (fault !== undefined)
@@ -354,6 +409,7 @@ export class Cluster implements ClusterApi {
   }
 
   async maintainSds(name: string): Promise<void> {
+    this.checkCurrent();
     const sds = findSds(this.state, name);
     if (sds.maintenance === true && sds.state !== "up") return;
     const { health, reasons } = await this.status();
@@ -369,36 +425,43 @@ export class Cluster implements ClusterApi {
   }
 
   async addSds(request: SdsRequest): Promise<void> {
+    this.checkCurrent();
     await this.#membership.addSds(request);
     await this.#mapChanged();
   }
 
   async removeSds(name: string): Promise<void> {
+    this.checkCurrent();
     await this.#membership.removeSds(name);
     await this.#mapChanged();
   }
 
   async abortRemoval(name: string): Promise<void> {
+    this.checkCurrent();
     await this.#membership.abortRemoval(name);
     await this.#mapChanged();
   }
 
   async addDevice(sds: string, request: DeviceRequest): Promise<void> {
+    this.checkCurrent();
     await this.#membership.addDevice(sds, request);
     await this.#mapChanged();
   }
 
   async resizeDevice(sds: string, device: string, bytes: number): Promise<void> {
+    this.checkCurrent();
     await this.#membership.resizeDevice(sds, device, bytes);
     await this.#mapChanged();
   }
 
   async removeDevice(sds: string, device: string): Promise<void> {
+    this.checkCurrent();
     await this.#membership.removeDevice(sds, device);
     await this.#mapChanged();
   }
 
   async clearDevice(sdsName: string, deviceName: string): Promise<void> {
+    this.checkCurrent();
     const sds = findSds(this.state, sdsName);
     await this.#health.clear(sds, [findDevice(sds, deviceName)]);
     await this.#mapChanged();
@@ -434,6 +497,7 @@ export class Cluster implements ClusterApi {
   }
 
   async scan(volumeName: string): Promise<ScanResult> {
+    this.checkCurrent();
     const volume = this.#named(volumeName);
     const result = await this.#scanner.scan(volume);
     this.#repairer.look(volume.id);
@@ -465,7 +529,6 @@ export class Cluster implements ClusterApi {
     const { granularityBytes } = this.#options.config;
     const volume = this.volume(id);
     const sizeBytes = roundUpToGranularity(bytes, granularityBytes);
-    if (sizeBytes === volume.sizeBytes) return volume;
     if (sizeBytes < volume.sizeBytes) {
       throw new SimError(
         "invalid_argument",
@@ -480,15 +543,22 @@ export class Cluster implements ClusterApi {
 
   async #grow(volume: VolumeRecord, sizeBytes: number): Promise<void> {
     const { id } = volume;
-    // The records first: a volume must not have chunks of which they say nothing.
-    const larger = { ...volume, sizeBytes };
-    if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(larger));
-    else {
-      await this.#sdc.detach(id);
-      const layout = new Layout(larger, this.state.pool.groups.flat());
-      growRecords(this.#options.stateDir, ownLayer(volume), { layout, hasFile: livePlaces(this.state) });
+    const isAttached = (await this.#sdc.device(id)) !== undefined;
+    if (sizeBytes > volume.sizeBytes) {
+      // The records first: a volume must not have chunks of which they say nothing.
+      const larger = { ...volume, sizeBytes };
+      if (isAttached) await this.#sdc.reload(this.#session(larger));
+      else {
+        await this.#sdc.detach(id);
+        const layout = new Layout(larger, this.state.pool.groups.flat());
+        growRecords(this.#options.stateDir, ownLayer(volume), { layout, hasFile: livePlaces(this.state) });
+      }
+      await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
     }
-    await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
+    if (!isAttached) return;
+    // Whoever told the engine something meanwhile told it the former size, by which a new engine would serve it: from the
+    // MDM's word on nobody does. The device comes last, so that it never has more than is served.
+    await this.#sdc.reload(this.#session(this.volume(id)));
     await this.#sdc.grow(id, sizeBytes);
   }
 
@@ -513,7 +583,8 @@ export class Cluster implements ClusterApi {
   }
 
   /** Nobody else takes these volumes up, down or apart meanwhile, nor repairs them. */
-  #alone<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
+  async #alone<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
+    this.checkCurrent();
     const held = ids.reduceRight<() => Promise<T>>((inner, id) => () => this.#repairer.without(id, inner), task);
     return this.#locked(ids, held);
   }
@@ -626,10 +697,13 @@ export class Cluster implements ClusterApi {
   /** Tells every attached volume's engine how things stand. One that does not answer learns it when it is run again. */
   async #pushSessions(): Promise<void> {
     this.#watch.look();
-    const attached = this.#sdc.known().flatMap((id) => this.state.volumes.get(id) ?? []);
+    if (!this.isCurrent) return;
     await Promise.all(
-      attached.map(async (volume) => {
-        if (this.#repairer.repairing(volume.id) || (await this.#sdc.device(volume.id)) === undefined) return;
+      this.#sdc.known().map(async (id) => {
+        if (this.#repairer.repairing(id) || (await this.#sdc.device(id)) === undefined) return;
+        // As it is now: nothing may be waited for between the look at the state and the writing of the session.
+        const volume = this.state.volumes.get(id);
+        if (volume === undefined) return;
         await this.#sdc
           .reload(this.#session(volume))
           .catch((error) => this.#options.log(`volume ${volume.name}: ${error}`));
@@ -659,6 +733,9 @@ async function followChecksum(mdm: Mdm, { config, log }: ClusterOptions): Promis
       `simulator.checksum is ${config.checksum} and pool ${pool.name} stays as it was made: remove its volumes to change that`,
     );
 }
+
+/** How often a quorum is looked for while there is none. */
+const QUORUM_MS = 1000;
 
 /** spec/scaleio.md 1.6. */
 const LOWEST_IOPS = 11;

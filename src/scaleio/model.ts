@@ -237,6 +237,8 @@ export interface ScanProgress {
 
 /** What `rexray-sim status` shows of the cluster; sizes in bytes. */
 export interface ClusterStatus {
+  /** False: the MDM has had no quorum since the start, and what is shown may be old. */
+  readonly isCurrent: boolean;
   readonly health: Health;
   /** One sentence each for a person: why the health is not ok. */
   readonly reasons: readonly string[];

@@ -71,6 +71,9 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   const down = devices.filter((device) => !isUp(device));
   const poolHealth = worst(volumes.map(({ status }) => status.health));
   const reasons = [
+    ...(mdm.isCurrent
+      ? []
+      : ["the MDM has no quorum: all that is shown may be old, and nothing is changed or repaired"]),
     ...state.sds.flatMap(nodeReasons),
     ...members
       .filter((member) => member.state !== "normal")
@@ -79,6 +82,7 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   ];
   const work = workOf(state, states, used, [...conditions.values()]);
   const found = {
+    isCurrent: mdm.isCurrent,
     health: worst([
       poolHealth,
       down.length > 0 ||

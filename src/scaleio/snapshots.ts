@@ -3,7 +3,7 @@ import { SimError } from "../lib/errors.ts";
 import { livePlaces } from "./capacity-report.ts";
 import { idOf } from "./founding.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
-import type { Mdm } from "./mdm/mdm.ts";
+import { isInDoubt, type Mdm } from "./mdm/mdm.ts";
 import {
   CHUNK_BYTES,
   type Device,
@@ -221,7 +221,7 @@ export class Snapshots {
         syncDirectory(directory);
       await commit();
     } catch (error) {
-      for (const { layer } of layers) await removeLayer(layer.id);
+      if (!isInDoubt(error)) for (const { layer } of layers) await removeLayer(layer.id);
       throw error;
     }
   }

@@ -70,6 +70,7 @@ export class Volumes implements VolumeService {
     checkVolumeName(name);
     if (this.#config.createDisable) return;
     const request = parseCreateOptions(options, this.#config.defaults, { strict: this.#strict });
+    this.#driver.checkCurrent();
     await this.#mutex.run(name, async () => {
       if (this.#driver.find(name) !== undefined) return;
       if (request.source === undefined) await this.#driver.create({ name, ...request });
@@ -80,12 +81,14 @@ export class Volumes implements VolumeService {
   async snapshot(requests: readonly { readonly volume: string; readonly name: string }[]): Promise<void> {
     if (requests.length === 0) throw new SimError("invalid_argument", "no volume is named: name one or more");
     for (const { name } of requests) checkVolumeName(name);
+    this.#driver.checkCurrent();
     const names = [...new Set(requests.flatMap(({ volume, name }) => [volume, name]))].sort();
     const task = () => this.#snapshot(requests.map(({ volume, name }) => ({ source: this.#existing(volume), name })));
     await names.reduceRight<() => Promise<unknown>>((inner, name) => () => this.#mutex.run(name, inner), task)();
   }
 
   async overwrite(name: string, from: string): Promise<void> {
+    this.#driver.checkCurrent();
     const task = async () => {
       const [volume, source] = [this.#existing(name), this.#existing(from)];
       await this.#driver.overwrite(volume.id, source.id, (step) => this.#mounter.quiesced([source], step));
@@ -95,6 +98,7 @@ export class Volumes implements VolumeService {
   }
 
   async resize(name: string, sizeBytes: number): Promise<void> {
+    this.#driver.checkCurrent();
     await this.#mutex.run(name, async () => {
       const volume = this.#existing(name);
       await this.#mounter.grow(await this.#driver.resize(volume.id, sizeBytes));
@@ -104,6 +108,7 @@ export class Volumes implements VolumeService {
   async remove(name: string): Promise<void> {
     checkVolumeName(name);
     if (this.#config.removeDisable) return;
+    this.#driver.checkCurrent();
     await this.#mutex.run(name, async () => {
       const volume = this.#driver.find(name);
       if (volume === undefined) return;
@@ -119,6 +124,7 @@ export class Volumes implements VolumeService {
 
   async mount(name: string, id: string, signal?: AbortSignal): Promise<string> {
     checkVolumeName(name);
+    this.#driver.checkCurrent();
     return this.#mutex.run(name, async () => {
       if (signal?.aborted) throw cancelled(name);
       const found = this.#driver.find(name);
@@ -134,6 +140,7 @@ export class Volumes implements VolumeService {
   }
 
   async unmount(name: string, id: string): Promise<void> {
+    this.#driver.checkCurrent();
     await this.#mutex.run(name, async () => {
       const volume = this.#driver.find(name);
       if (volume !== undefined) await this.#attachments.giveBack(volume, id);
@@ -146,8 +153,10 @@ export class Volumes implements VolumeService {
 
   async get(name: string): Promise<VolumeView> {
     const volume = this.#driver.find(name);
-    if (volume === undefined) throw new SimError("not_found", "resource not found");
-    return this.#view(volume);
+    if (volume !== undefined) return this.#view(volume);
+    // Docker forgets what is not found.
+    this.#driver.checkCurrent();
+    throw new SimError("not_found", "resource not found");
   }
 
   async list(): Promise<VolumeView[]> {
@@ -156,6 +165,8 @@ export class Volumes implements VolumeService {
   }
 
   async reconcile(): Promise<void> {
+    // What an old state does not know need not be nobody's.
+    if (!this.#driver.isCurrent) return;
     await Promise.all(
       [...this.#attachments.names()].map((name) => this.#alone(name, () => this.#attachments.reconcile(name))),
     );
@@ -188,6 +199,7 @@ export class Volumes implements VolumeService {
           const volume = this.#driver.find(name);
           if (volume === undefined) return [];
           try {
+            this.#driver.checkCurrent();
             const { gone, heldBy } = await this.#attachments.takeDown(volume, { force });
             return gone ? [] : [{ name, heldBy }];
           } catch (error) {

@@ -54,6 +54,7 @@ t.test("status has exactly the promised keys, and volumes have their mount point
     "apis",
     "daemon",
     "health",
+    "isCurrent",
     "mdm",
     "plugins",
     "pools",

@@ -41,6 +41,7 @@ export class FakeCluster implements ClusterApi {
     const rebuilding = down.length === 0 && this.rebuilds-- > 0;
     const health = down.length > 0 || rebuilding ? "degraded" : "ok";
     return {
+      isCurrent: true,
       health,
       alerts: [],
       reasons: rebuilding ? ["copies are being rebuilt"] : down,

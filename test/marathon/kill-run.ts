@@ -1,8 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Test } from "tap";
 import { kill } from "../../src/lib/kill.ts";
+import { randomOf } from "../helpers/random.ts";
 import { waitFor } from "../helpers/wait.ts";
-import { randomOf } from "../scaleio/sdc/simulation/random.ts";
 import type { Task, World } from "./world.ts";
 
 /** How long, and by which seed: `KILL_SECONDS=180 KILL_SEED=1 scripts/test FILE`. */

@@ -9,6 +9,7 @@ import { waitFor } from "../helpers/wait.ts";
 export class LoopDriver implements StorageDriver {
   readonly name = "loop";
   readonly host = "here";
+  readonly isCurrent = true;
   /** Calls of attach that made a device. */
   attachments = 0;
   readonly #dir: string;
@@ -19,6 +20,8 @@ export class LoopDriver implements StorageDriver {
   constructor(dir: string) {
     this.#dir = dir;
   }
+
+  checkCurrent(): void {}
 
   list(): DriverVolume[] {
     return [...this.#volumes.values()];

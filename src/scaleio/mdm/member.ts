@@ -1,26 +1,27 @@
 import { createHash } from "node:crypto";
-import fs from "node:fs";
-import { type FileHandle, open, rename } from "node:fs/promises";
 import path from "node:path";
 import { crc32 } from "node:zlib";
-import { replaceFile } from "../../lib/atomic-file.ts";
-import { errnoOf, SimError } from "../../lib/errors.ts";
+import { SimError } from "../../lib/errors.ts";
 import type { Change } from "../model.ts";
+import { type LogFile, type MemberFiles, nodeMemberFiles } from "./member-files.ts";
 
-const FORMAT = 1;
+/** 2: the checksum of a snapshot is of all that it says. */
+const FORMAT = 2;
 
-/** One change, with its place in the history: a higher epoch wins, then a higher index. */
-export interface Entry {
+/** A place in the history: of two histories the one that ends in the higher epoch is newer, in the same epoch the longer one. */
+export interface Position {
   readonly epoch: number;
   readonly index: number;
+}
+
+/** One change. */
+export interface Entry extends Position {
   /** Null: only the beginning of an epoch. */
   readonly change: Change | null;
 }
 
-/** All entries up to one, folded into a snapshot text. */
-export interface Snapshot {
-  readonly epoch: number;
-  readonly index: number;
+/** All entries up to a position, folded into a snapshot text. */
+export interface Snapshot extends Position {
   readonly tables: string;
 }
 
@@ -29,16 +30,26 @@ export interface History {
   readonly entries: readonly Entry[];
 }
 
-export const lastOf = ({ snapshot, entries }: History): { epoch: number; index: number } =>
+export const lastOf = ({ snapshot, entries }: History): Position =>
   entries.at(-1) ?? snapshot ?? { epoch: 0, index: 0 };
 
-/** A line of the log: checksum, a space, JSON. A line without its end, or with a wrong checksum at the end of the file, was never acknowledged. */
-export function encode(entry: Entry): string {
-  const text = JSON.stringify({ format: FORMAT, ...entry });
-  return `${crc32(text).toString(16).padStart(8, "0")} ${text}\n`;
+/**
+ * Lines of the log, to be written at once: checksum, a space, JSON. `batch` is the index of the first of them: power loss may
+ * leave later lines of a write and not the earlier ones.
+ */
+export function encode(entries: readonly Entry[]): string {
+  const batch = entries.length > 1 ? { batch: entries[0]?.index } : {};
+  return entries
+    .map((entry) => {
+      const text = JSON.stringify({ format: FORMAT, ...batch, ...entry });
+      return `${crc32(text).toString(16).padStart(8, "0")} ${text}\n`;
+    })
+    .join("");
 }
 
-function decode(line: string): Entry & { format: number } {
+type Line = Entry & { readonly format: number; readonly batch?: number };
+
+function decode(line: string): Line {
   const text = line.slice(9);
   if (line.slice(0, 8) !== crc32(text).toString(16).padStart(8, "0")) throw new Error("checksum");
   return JSON.parse(text);
@@ -51,13 +62,16 @@ function decode(line: string): Entry & { format: number } {
 export class Member {
   readonly name: string;
   readonly directory: string;
-  #log: FileHandle | undefined;
-  /** Length of the log's sound part. */
+  readonly #files: MemberFiles;
+  #log: LogFile | undefined;
   #end = 0;
+  /** Its files could not be understood when they were read last. */
+  #damaged = false;
   /** Why it takes no changes; "" when it does. */
-  reason = "";
+  reason = "not open";
 
-  constructor(directory: string) {
+  constructor(directory: string, files: MemberFiles = nodeMemberFiles) {
+    this.#files = files;
     this.directory = directory;
     this.name = path.basename(directory);
   }
@@ -70,17 +84,35 @@ export class Member {
     return path.join(this.directory, "snapshot.json");
   }
 
-  /** Undefined: the member has no files. Throws state_corrupt, state_newer, errno errors. */
+  /** Bytes of the log's sound part. */
+  get length(): number {
+    return this.#end;
+  }
+
+  /** Undefined: the member has nothing. Throws state_corrupt, state_newer, errno errors. */
   read(): History | undefined {
-    const snapshotText = readIfThere(this.#snapshotFile);
-    const log = readIfThere(this.#logFile);
-    if (snapshotText === undefined && log === undefined) return undefined;
+    try {
+      const history = this.#read();
+      this.#damaged = false;
+      return history;
+    } catch (error) {
+      this.#damaged = true;
+      throw error;
+    }
+  }
+
+  #read(): History | undefined {
+    const snapshotText = this.#files.read(this.#snapshotFile);
+    const log = this.#files.read(this.#logFile);
     const snapshot = snapshotText === undefined ? undefined : this.#parseSnapshot(snapshotText);
+    // The log is made first and never removed.
+    if (snapshot !== undefined && log === undefined) throw new SimError("state_corrupt", `${this.#logFile} is missing`);
     // A kill between the two steps of replace() leaves a log that the new snapshot supersedes.
-    const entries = this.#parseLog(log ?? "").filter(
+    const entries = this.#parseLog(log ?? "", snapshot?.index ?? 0).filter(
       ({ epoch, index }) => index > (snapshot?.index ?? 0) && epoch >= (snapshot?.epoch ?? 0),
     );
     const first = entries[0];
+    if (snapshot === undefined && first === undefined) return undefined;
     if (first !== undefined && first.index !== (snapshot?.index ?? 0) + 1) {
       throw new SimError(
         "state_corrupt",
@@ -90,38 +122,43 @@ export class Member {
     return { snapshot, entries };
   }
 
-  /** Opens the log for appending behind what {@link read} found. */
-  async open(): Promise<void> {
-    this.#log = await open(this.#logFile, "r+");
-    await this.#log.truncate(this.#end);
-    this.reason = "";
-  }
-
-  /** Durable when it returns. */
+  /** Durable when it returns. When it throws, the log may have all, a part or nothing of it: see {@link cutBack}. */
   async append(text: string): Promise<void> {
     if (this.#log === undefined) throw new Error("not open");
     const bytes = Buffer.from(text);
-    await this.#log.write(bytes, 0, bytes.length, this.#end);
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesWritten } = await this.#log.write(bytes, done, bytes.length - done, this.#end + done);
+      if (bytesWritten === 0) throw new Error(`${this.#logFile}: of ${bytes.length - done} bytes none were written`);
+      done += bytesWritten;
+    }
     await this.#log.datasync();
     this.#end += bytes.length;
   }
 
-  /** Replaces everything: the snapshot first, then an empty log. A log left by a kill in between is older and ignored by its indexes. */
-  async replace(snapshot: Snapshot): Promise<void> {
-    await this.close();
-    await replaceFile(this.#snapshotFile, encodeSnapshot(snapshot));
-    await replaceFile(this.#logFile, "");
-    this.#end = 0;
-    await this.open();
+  /** Takes back what was appended since the log had this length. Durable when it returns. */
+  async cutBack(length: number): Promise<void> {
+    if (this.#log === undefined) throw new Error("not open");
+    await this.#log.truncate(length);
+    await this.#log.sync();
+    this.#end = length;
   }
 
-  /** Keeps files that cannot be understood, for somebody to look at. */
-  async setAside(): Promise<void> {
-    for (const file of [this.#logFile, this.#snapshotFile]) {
-      await rename(file, `${file}.damaged`).catch((error) => {
-        if (errnoOf(error) !== "ENOENT") throw error;
-      });
-    }
+  /**
+   * Replaces everything and is open then: the snapshot first, then an empty log. A log left by a kill in between is told by
+   * its epochs and indexes. Files that cannot be understood get a second name, for somebody to look at.
+   */
+  async replace(snapshot: Snapshot): Promise<void> {
+    await this.close();
+    if (this.#damaged)
+      for (const file of [this.#logFile, this.#snapshotFile]) await this.#files.keep(file, `${file}.damaged`);
+    this.#damaged = false;
+    const isNew = this.#files.read(this.#logFile) === undefined;
+    if (isNew) await this.#files.replace(this.#logFile, "");
+    await this.#files.replace(this.#snapshotFile, encodeSnapshot(snapshot));
+    if (!isNew) await this.#files.replace(this.#logFile, "");
+    this.#end = 0;
+    this.#log = await this.#files.open(this.#logFile);
+    this.reason = "";
   }
 
   async fail(reason: string): Promise<void> {
@@ -135,41 +172,42 @@ export class Member {
   }
 
   #parseSnapshot(text: string): Snapshot {
-    let parsed: { format: number; epoch: number; index: number; sha256: string; tables: string };
+    let parsed: Snapshot & { format: number; sha256: string };
     try {
       parsed = JSON.parse(text);
     } catch (error) {
       throw new SimError("state_corrupt", `${this.#snapshotFile} is damaged`, { cause: error });
     }
     refuseNewer(this.#snapshotFile, parsed.format);
-    if (typeof parsed.tables !== "string" || sha256(parsed.tables) !== parsed.sha256)
-      throw new SimError("state_corrupt", `${this.#snapshotFile} is damaged`);
-    return { epoch: parsed.epoch, index: parsed.index, tables: parsed.tables };
+    const { epoch, index, tables } = parsed;
+    const sum = parsed.format === 1 ? sha256(String(tables)) : sumOf({ epoch, index, tables });
+    if (sum !== parsed.sha256) throw new SimError("state_corrupt", `${this.#snapshotFile} is damaged`);
+    return { epoch, index, tables };
   }
 
-  #parseLog(text: string): Entry[] {
+  /** @param before index of what the log is behind, if it has not been superseded */
+  #parseLog(text: string, before: number): Entry[] {
     const entries: Entry[] = [];
     this.#end = 0;
     const lines = text.split("\n");
     for (const [number, line] of lines.entries()) {
       if (line === "" && number === lines.length - 1) break;
-      let entry: Entry & { format: number };
+      const next = (entries.at(-1)?.index ?? before) + 1;
+      let entry: Line;
       try {
         if (number === lines.length - 1) throw new Error("no end of line");
         entry = decode(line);
       } catch (error) {
         // What was being written when the process died stands at the end, and nobody was told that it was done.
-        if (lines.slice(number + 1).every((rest) => rest === "")) break;
+        if (lines.slice(number + 1).every((rest) => rest === "" || isOfWrite(rest, next))) break;
         throw new SimError("state_corrupt", `${this.#logFile}:${number + 1} is damaged`, { cause: error });
       }
       refuseNewer(this.#logFile, entry.format);
-      const before = entries.at(-1);
-      if (before !== undefined && entry.index !== before.index + 1) {
+      if (entries.length > 0 && entry.index !== next)
         throw new SimError(
           "state_corrupt",
-          `${this.#logFile}:${number + 1}: change ${entry.index} follows ${before.index}`,
+          `${this.#logFile}:${number + 1}: change ${entry.index} follows ${next - 1}`,
         );
-      }
       entries.push({ epoch: entry.epoch, index: entry.index, change: entry.change });
       this.#end += Buffer.byteLength(line) + 1;
     }
@@ -177,10 +215,21 @@ export class Member {
   }
 }
 
-function encodeSnapshot({ epoch, index, tables }: Snapshot): string {
-  return `${JSON.stringify({ format: FORMAT, epoch, index, sha256: sha256(tables), tables })}\n`;
+/** Whether the line cannot be understood either, or is of the same write as change `index`. */
+function isOfWrite(line: string, index: number): boolean {
+  try {
+    return (decode(line).batch ?? Number.POSITIVE_INFINITY) <= index;
+  } catch {
+    return true;
+  }
 }
 
+function encodeSnapshot(snapshot: Snapshot): string {
+  const { epoch, index, tables } = snapshot;
+  return `${JSON.stringify({ format: FORMAT, epoch, index, sha256: sumOf(snapshot), tables })}\n`;
+}
+
+const sumOf = ({ epoch, index, tables }: Snapshot) => sha256(`${epoch} ${index} ${tables}`);
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
 function refuseNewer(file: string, format: number): void {
@@ -189,13 +238,4 @@ function refuseNewer(file: string, format: number): void {
       "state_newer",
       `${file} has format ${format}, this version reads ${FORMAT}: use the newer rexray-sim`,
     );
-}
-
-function readIfThere(file: string): string | undefined {
-  try {
-    return fs.readFileSync(file, "utf8");
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
 }

@@ -53,17 +53,3 @@ export async function runRepair({ engine }: EnginePrograms, dir: string, signal:
     signal.removeEventListener("abort", stop);
   }
 }
-
-/**
- * Whether the process is a supervisor or an engine of this run directory, by its working directory: process ids are used
- * again, run directories are not.
- */
-export function worksIn(pid: number, dir: string): boolean {
-  try {
-    if (fs.readlinkSync(`/proc/${pid}/cwd`) !== dir) return false;
-    // A person's shell may be in there too.
-    return /sdc-(?:supervisor|engine)/.test(fs.readFileSync(`/proc/${pid}/cmdline`, "utf8"));
-  } catch {
-    return false;
-  }
-}

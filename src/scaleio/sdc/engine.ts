@@ -7,6 +7,7 @@ import { nodeFiles } from "./files.ts";
 import { type BlockFile, FuseLoop, type ServedFile } from "./fuse-loop.ts";
 import type { Negotiated } from "./fuse-protocol.ts";
 import { Limiter } from "./limiter.ts";
+import { killNow, workersIn } from "./processes.ts";
 import { Recorder } from "./recorder.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
 
@@ -59,6 +60,7 @@ export class Engine {
         console.error(`${new Date().toISOString()} ${what}: ${error instanceof Error ? error.message : error}`),
     });
     this.#loop = loop;
+    if (this.#negotiated !== undefined) endHelpers();
     // At once, if it can be: the daemon is to see who serves the volume now.
     this.#open();
     if (this.#negotiated !== undefined) {
@@ -172,6 +174,20 @@ function follow(opened: Opened, session: Session): void {
   opened.session = session;
   opened.disconnected = session.disconnected;
   opened.sizeBytes = Math.max(opened.sizeBytes, session.sizeBytes);
+}
+
+/**
+ * A former engine may have been killed while its helper was about to punch a hole (files.ts): that must not happen after
+ * something has been written there. Whoever this one replaces is dead.
+ */
+function endHelpers(): void {
+  const dir = fs.readlinkSync("/proc/self/cwd");
+  const others = () => workersIn(dir).filter((pid) => pid !== process.pid && pid !== process.ppid);
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  for (let pids = others(); pids.length > 0; pids = others()) {
+    for (const pid of pids) killNow(pid);
+    Atomics.wait(clock, 0, 0, 2);
+  }
 }
 
 const limiterOf = ({ limits }: Session) =>

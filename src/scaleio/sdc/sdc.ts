@@ -1,12 +1,8 @@
 import fs from "node:fs";
-import { stat, truncate } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { unmountFuseFile } from "../../host/fuse.ts";
-import { attachLoop, detachLoop, growLoop, loopOf, loops } from "../../host/loop.ts";
-import { mountsOf } from "../../host/mountinfo.ts";
 import { type ErrorCode, SimError } from "../../lib/errors.ts";
-import { type EnginePrograms, enginePrograms, runRepair, startEngine, worksIn } from "./engine-process.ts";
+import type { SdcHost } from "./sdc-host.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
 import { Spare } from "./spare.ts";
 
@@ -30,21 +26,20 @@ export interface Attached {
  */
 export class Sdc {
   readonly #root: string;
-  readonly #programs: EnginePrograms;
+  readonly #host: SdcHost;
   readonly #spare: Spare;
   /** Orders in flight: an engine takes one at a time. */
   readonly #orders = new Map<string, Promise<unknown>>();
 
   /**
    * @param runDir the daemon's run directory; each volume gets a directory below it
-   * @param binDir where sdc-supervisor.sh and sdc-engine.js lie
    */
-  constructor(runDir: string, binDir: string) {
+  constructor(runDir: string, host: SdcHost) {
     fs.mkdirSync(path.join(runDir, "sdc"), { recursive: true, mode: 0o700 });
     // As the kernel writes it in its tables.
     this.#root = fs.realpathSync(path.join(runDir, "sdc"));
-    this.#programs = enginePrograms(binDir);
-    this.#spare = new Spare(this.#root, this.#programs, (dir) => this.#unmount(dir));
+    this.#host = host;
+    this.#spare = new Spare(this.#root, host, (dir) => this.#unmount(dir));
   }
 
   /** Gets ready for the first volume. */
@@ -70,7 +65,7 @@ export class Sdc {
   async device(volumeId: string): Promise<string | undefined> {
     if (!fs.existsSync(this.#files(volumeId).dir)) return undefined;
     if (!(await this.#served(volumeId))) return undefined;
-    return loopOf(this.#files(volumeId).volume);
+    return this.#host.loopOf(this.#files(volumeId).volume);
   }
 
   /**
@@ -82,7 +77,7 @@ export class Sdc {
     const { volumeId } = session;
     const files = this.#files(volumeId);
     if (await this.#served(volumeId)) {
-      return { device: loopOf(files.volume) ?? (await this.#attachLoop(volumeId)), blank: false };
+      return { device: this.#host.loopOf(files.volume) ?? (await this.#attachLoop(volumeId)), blank: false };
     }
     if (!(await this.detach(volumeId)).released) {
       throw new SimError(
@@ -93,7 +88,7 @@ export class Sdc {
     if (!this.#spare.take(files.dir, (dir) => replaceJson(sessionFiles(dir).session, session))) {
       fs.mkdirSync(files.dir, { mode: 0o700 });
       replaceJson(files.session, session);
-      await startEngine(this.#programs, files.dir);
+      await this.#host.startEngine(files.dir);
     }
     try {
       const device = await this.#attachLoop(volumeId);
@@ -112,10 +107,10 @@ export class Sdc {
   async detach(volumeId: string): Promise<{ released: boolean }> {
     const files = this.#files(volumeId);
     if (!fs.existsSync(files.dir)) return { released: true };
-    const loop = loopOf(files.volume);
+    const loop = this.#host.loopOf(files.volume);
     if (loop !== undefined) {
-      await detachLoop(loop);
-      if (!(await until(() => loopOf(files.volume) === undefined, RELEASE_MS))) return { released: false };
+      await this.#host.detachLoop(loop);
+      if (!(await this.#until(() => this.#host.loopOf(files.volume) === undefined))) return { released: false };
     } else await this.#detachOrphan(files.device);
     return { released: await this.#unmount(files.dir) };
   }
@@ -127,17 +122,15 @@ export class Sdc {
   async fence(volumeId: string): Promise<void> {
     const { dir, volume } = this.#files(volumeId);
     if (!fs.existsSync(dir)) return;
-    const loop = loopOf(volume);
-    // The supervisor first, or it would run another engine.
-    for (const pid of this.#processes(dir).toSorted((a, b) => a - b)) killNow(pid);
-    if (!(await until(() => this.#processes(dir).length === 0, RELEASE_MS)))
+    const loop = this.#host.loopOf(volume);
+    if (!(await this.#endAll(dir)))
       throw new SimError(
         "host_failed",
         `the engine of volume ${volumeId} does not end: kill the processes that work in ${dir}`,
       );
-    while (mountsOf((mount) => mount.mountpoint === volume).length > 0) await unmountFuseFile(volume, { lazy: true });
+    while (this.#host.isMounted(volume)) await this.#host.unmount(volume);
     // It goes for good when the last one closes it.
-    if (loop !== undefined) await detachLoop(loop);
+    if (loop !== undefined) await this.#host.detachLoop(loop);
     fs.rmSync(dir, { recursive: true, force: true });
   }
 
@@ -150,12 +143,8 @@ export class Sdc {
   /** Gives the volume's device, if it has one, the size that the engine serves now. */
   async grow(volumeId: string, sizeBytes: number): Promise<void> {
     const { volume } = this.#files(volumeId);
-    const device = loopOf(volume);
-    if (device === undefined) return;
-    // While writes are under way the kernel shows the size that it is told in answer to stat(), and reads by the old one;
-    // after this it has it.
-    await truncate(volume, sizeBytes);
-    await growLoop(device);
+    const device = this.#host.loopOf(volume);
+    if (device !== undefined) await this.#host.growLoop(device, volume, sizeBytes);
   }
 
   /** Lets the engine make up to `chunks` chunks good again. */
@@ -179,7 +168,7 @@ export class Sdc {
     fs.mkdirSync(files.dir, { mode: 0o700 });
     try {
       replaceJson(files.session, session);
-      await runRepair(this.#programs, files.dir, signal);
+      await this.#host.runRepair(files.dir, signal);
       const failure = readJson<{ code: ErrorCode; message: string }>(files.failure);
       if (failure !== undefined) throw new SimError(failure.code, failure.message);
       return this.status(session.volumeId);
@@ -205,7 +194,7 @@ export class Sdc {
     const seq = (readJson<Control>(files.control)?.seq ?? 0) + 1;
     replaceJson(files.control, { seq, ...order });
     try {
-      await stat(files.volume);
+      await this.#host.ring(files.volume);
     } catch (error) {
       throw new SimError("unavailable", `the engine of volume ${volumeId} cannot be reached: see ${files.log}`, {
         cause: error,
@@ -220,13 +209,12 @@ export class Sdc {
   /** Whether the volume is mounted as a file and somebody serves it: while an engine is being replaced, its supervisor lives. */
   async #served(volumeId: string): Promise<boolean> {
     const files = this.#files(volumeId);
-    const mounts = mountsOf((mount) => mount.mountpoint === files.volume);
-    return mounts.length > 0 && this.#processes(files.dir).length > 0;
+    return this.#host.isMounted(files.volume) && this.#isWorkedIn(files.dir);
   }
 
   async #attachLoop(volumeId: string): Promise<string> {
     const files = this.#files(volumeId);
-    const loop = await attachLoop(files.volume);
+    const loop = await this.#host.attachLoop(files.volume);
     fs.writeFileSync(files.device, loop, { mode: 0o600 });
     return loop;
   }
@@ -237,53 +225,57 @@ export class Sdc {
    */
   async #detachOrphan(noted: string): Promise<void> {
     const loop = fs.existsSync(noted) ? fs.readFileSync(noted, "utf8") : undefined;
-    if (loops().some(({ device, file }) => device === loop && file === "/")) await detachLoop(loop as string);
+    if (loop !== undefined && this.#host.isOrphan(loop)) await this.#host.detachLoop(loop);
   }
 
   /** Ends what serves a run directory and removes it. False when its processes do not end. */
   async #unmount(dir: string): Promise<boolean> {
     const { volume } = sessionFiles(dir);
-    while (mountsOf((mount) => mount.mountpoint === volume).length > 0) {
-      // Lazily: the mount may have been copied into namespaces of others, and goes when the last one does.
-      await unmountFuseFile(volume, { lazy: true });
-    }
-    if (!(await until(() => this.#processes(dir).length === 0, RELEASE_MS))) return false;
+    // They end by themselves when what they serve is taken away. A repair of a former daemon serves nothing.
+    const served = this.#host.isMounted(volume);
+    while (this.#host.isMounted(volume)) await this.#host.unmount(volume);
+    if (!(served ? await this.#until(() => !this.#isWorkedIn(dir)) : await this.#endAll(dir))) return false;
     fs.rmSync(dir, { recursive: true, force: true });
     return true;
   }
 
+  /**
+   * Kills whatever works in the directory, and what that starts while it dies: a supervisor may have started another engine,
+   * an orphaned engine another supervisor. False when some do not end.
+   */
+  async #endAll(dir: string): Promise<boolean> {
+    // Twice: who is started by one that has been looked at, while others are, may be missed once.
+    for (let [empty, end] = [0, this.#host.now() + RELEASE_MS]; empty < 2; ) {
+      const pids = this.#host.workersIn(dir);
+      for (const pid of pids) this.#host.kill(pid);
+      empty = pids.length === 0 ? empty + 1 : 0;
+      if (pids.length === 0) continue;
+      if (this.#host.now() > end) return false;
+      await this.#host.pause(POLL_MS);
+    }
+    return true;
+  }
+
   /** The status names them in the usual case; all processes are looked through when it does not. */
-  #processes(dir: string): number[] {
+  #isWorkedIn(dir: string): boolean {
     const status = readJson<EngineStatus>(sessionFiles(dir).status);
-    const named = status === undefined ? [] : [status.pid, status.supervisorPid].filter((pid) => worksIn(pid, dir));
-    if (named.length > 0) return named;
-    return fs
-      .readdirSync("/proc")
-      .map(Number)
-      .filter((pid) => Number.isInteger(pid) && worksIn(pid, dir));
+    const named = status === undefined ? [] : [status.pid, status.supervisorPid];
+    return named.some((pid) => this.#host.worksIn(pid, dir)) || this.#host.workersIn(dir).length > 0;
+  }
+
+  async #until(condition: () => boolean): Promise<boolean> {
+    const end = this.#host.now() + RELEASE_MS;
+    while (!condition()) {
+      if (this.#host.now() > end) return false;
+      await this.#host.pause(POLL_MS);
+    }
+    return true;
   }
 
   #files(volumeId: string) {
     const dir = path.join(this.#root, volumeId);
     return { dir, ...sessionFiles(dir) };
   }
-}
-
-function killNow(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It has ended by itself.
-  }
-}
-
-async function until(condition: () => boolean, limitMs: number): Promise<boolean> {
-  const end = Date.now() + limitMs;
-  while (!condition()) {
-    if (Date.now() > end) return false;
-    await pause(POLL_MS);
-  }
-  return true;
 }
 
 async function withTimeout<T>(promise: Promise<T>, limitMs: number, message: string): Promise<T> {

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { type EnginePrograms, startEngine, worksIn } from "./engine-process.ts";
+import type { SdcHost } from "./sdc-host.ts";
 
 /** A dot keeps it from being taken for a volume's directory. */
 const SPARE = ".spare";
@@ -14,7 +14,7 @@ const QUIET_MS = 50;
  */
 export class Spare {
   readonly #dir: string;
-  readonly #programs: EnginePrograms;
+  readonly #host: Pick<SdcHost, "startEngine" | "worksIn">;
   readonly #discard: (dir: string) => Promise<boolean>;
   readonly #stop = new AbortController();
   #supervisor: number | undefined;
@@ -25,9 +25,13 @@ export class Spare {
    * @param root the directory of all run directories
    * @param discard unmounts a run directory, waits for its processes and removes it
    */
-  constructor(root: string, programs: EnginePrograms, discard: (dir: string) => Promise<boolean>) {
+  constructor(
+    root: string,
+    host: Pick<SdcHost, "startEngine" | "worksIn">,
+    discard: (dir: string) => Promise<boolean>,
+  ) {
     this.#dir = path.join(root, SPARE);
-    this.#programs = programs;
+    this.#host = host;
     this.#discard = discard;
   }
 
@@ -36,7 +40,7 @@ export class Spare {
     const supervisor = this.#supervisor;
     this.#supervisor = undefined;
     this.#taken++;
-    const lives = supervisor !== undefined && worksIn(supervisor, this.#dir);
+    const lives = supervisor !== undefined && this.#host.worksIn(supervisor, this.#dir);
     if (lives) {
       prepare(this.#dir);
       fs.renameSync(this.#dir, dir);
@@ -68,7 +72,7 @@ export class Spare {
       }
       if (!(await this.#discard(this.#dir))) return;
       fs.mkdirSync(this.#dir, { mode: 0o700 });
-      this.#supervisor = await startEngine(this.#programs, this.#dir);
+      this.#supervisor = await this.#host.startEngine(this.#dir);
     } catch {
       // Attaching works without a spare, and says then what is wrong.
     }

@@ -2,8 +2,8 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { call } from "../../helpers/plugin-client.ts";
+import { randomOf } from "../../helpers/random.ts";
 import type { Sim } from "../../helpers/sim.ts";
-import { randomOf } from "../sdc/simulation/random.ts";
 
 /** Small volumes, quick to make and to compare. */
 export const CONFIG = "simulator:\n  granularity: 64MB\n";

@@ -4,8 +4,8 @@ import { Intent } from "../../../src/scaleio/sdc/intent.ts";
 import { INHERITED } from "../../../src/scaleio/sdc/layout.ts";
 import { createLedger, Ledger } from "../../../src/scaleio/sdc/ledger.ts";
 import type { LowerLayer, Session } from "../../../src/scaleio/sdc/session.ts";
+import { randomOf } from "../../helpers/random.ts";
 import { SimulatedDisk } from "./simulation/disk.ts";
-import { randomOf } from "./simulation/random.ts";
 
 // What the simulator found once, as short stories: a copy is good and its checksums are not, or the other way round.
 const MIB = 1024 * 1024;

@@ -1,22 +1,6 @@
-import fs from "node:fs";
 import path from "node:path";
-import { build } from "esbuild";
 import t from "tap";
-import { tempDir } from "../../helpers/temp-dir.ts";
-import type { Simulation } from "./simulation/simulation.ts";
-
-// The simulator is worth something only if it catches a store that is broken. Each row breaks one invariant of the storage
-// logic (design.md 3) by one replacement in its source; some seed has to find it out.
-const SDC = path.resolve(import.meta.dirname, "../../../src/scaleio/sdc");
-const STEPS = [...Array(300).keys()];
-const MOST_SEEDS = Number(process.env["TEETH_SEEDS"] ?? 1000);
-
-interface Mutation {
-  readonly invariant: string;
-  readonly file: string;
-  readonly of: string;
-  readonly by: string;
-}
+import { type Mutation, testTeeth } from "../../helpers/teeth.ts";
 
 const MUTATIONS: readonly Mutation[] = [
   {
@@ -177,43 +161,11 @@ const MUTATIONS: readonly Mutation[] = [
   },
 ];
 
-async function broken({ file, of, by }: Mutation, out: string): Promise<new (seed: number) => Simulation> {
-  await build({
-    entryPoints: [path.join(import.meta.dirname, "simulation/simulation.ts")],
-    outfile: out,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    logLevel: "silent",
-    plugins: [
-      {
-        name: "break",
-        setup: ({ onLoad }) =>
-          onLoad({ filter: /\.ts$/ }, ({ path: source }) => {
-            if (source !== path.join(SDC, file)) return undefined;
-            const text = fs.readFileSync(source, "utf8");
-            if (!text.includes(of)) throw new Error(`${file} has no longer: ${of}`);
-            return { contents: text.replace(of, by), loader: "ts" };
-          }),
-      },
-    ],
-  });
-  return ((await import(out)) as { Simulation: new (seed: number) => Simulation }).Simulation;
-}
-
-t.test("the simulator catches a store that is broken", { timeout: 600_000 }, async (t) => {
-  const dir = tempDir("teeth");
-  t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));
-  for (const [index, mutation] of MUTATIONS.entries()) {
-    const Broken = await broken(mutation, path.join(dir, `${index}.mjs`));
-    let caught = 0;
-    for (let seed = 1; seed <= MOST_SEEDS && caught === 0; seed++) {
-      try {
-        new Broken(seed).run(STEPS);
-      } catch {
-        caught = seed;
-      }
-    }
-    t.ok(caught > 0, `${mutation.invariant}: found out by seed ${caught}`);
-  }
-});
+t.test("the simulator catches a store that is broken", { timeout: 600_000 }, (t) =>
+  testTeeth(t, {
+    simulation: path.join(import.meta.dirname, "simulation/simulation.ts"),
+    sources: path.resolve(import.meta.dirname, "../../../src/scaleio/sdc"),
+    steps: [...Array(300).keys()],
+    mutations: MUTATIONS,
+  }),
+);

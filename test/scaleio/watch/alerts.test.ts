@@ -12,6 +12,7 @@ type Pool = ClusterStatus["pools"][number];
 /** Four nodes of 100 GB, a third of it spare, nothing wrong. */
 function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{}, {}, {}, {}]): ClusterStatus {
   const found = {
+    isCurrent: true,
     health: "ok" as const,
     reasons: [],
     mdm: ["1", "2", "3"].map((name) => ({ name, state: "normal" as const, reason: "" })),

@@ -1,5 +1,5 @@
 import { type Files, whole } from "../../../../src/scaleio/sdc/files.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../../helpers/random.ts";
 import { PAGE, SparseBytes } from "./sparse-bytes.ts";
 import { MIB } from "./units.ts";
 

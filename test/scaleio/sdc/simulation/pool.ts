@@ -2,8 +2,8 @@ import type { PlannerDevice } from "../../../../src/scaleio/pool/plan.ts";
 import { planMoves } from "../../../../src/scaleio/pool/planner.ts";
 import { BIT, COUNT, SLOTS, type Slot } from "../../../../src/scaleio/sdc/layout.ts";
 import type { Session } from "../../../../src/scaleio/sdc/session.ts";
+import type { Random } from "../../../helpers/random.ts";
 import type { SimulatedDisk } from "./disk.ts";
-import type { Random } from "./random.ts";
 
 /** As many placement groups, so that a chunk has a group of its own. */
 export const MOST_CHUNKS = 8;

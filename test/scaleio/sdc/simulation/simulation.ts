@@ -1,6 +1,6 @@
+import { randomOf, seedOf } from "../../../helpers/random.ts";
 import { finish } from "./ending.ts";
 import { breakRecords, losePower, mendRecords, rot } from "./harm.ts";
-import { randomOf, seedOf } from "./random.ts";
 import { discard, flush, read, write } from "./requests.ts";
 import { changeDevice, changeMembers, changeQuorum, moveCopies, repairFrozen, showOldMap, work } from "./upkeep.ts";
 import { detach, grow, overwrite, remove, snapshot } from "./volumes.ts";

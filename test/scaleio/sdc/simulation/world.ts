@@ -5,12 +5,12 @@ import { BlockStore } from "../../../../src/scaleio/sdc/block-store.ts";
 import { ALL_SLOTS, BIT, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import type { Session } from "../../../../src/scaleio/sdc/session.ts";
 import { BLOCK_BYTES } from "../../../../src/scaleio/sdc/sums.ts";
+import { type Random, randomOf } from "../../../helpers/random.ts";
 import { Killed, SimulatedDisk } from "./disk.ts";
 import { Invariants, type Standing } from "./invariants.ts";
 import { SimulatedLayers, type Volume } from "./layers.ts";
 import { Model } from "./model.ts";
 import { pick, SimulatedPool } from "./pool.ts";
-import { type Random, randomOf } from "./random.ts";
 import { MIB, SECTOR } from "./units.ts";
 
 /** The first volume's size, in chunks. */
