@@ -40,8 +40,10 @@ export async function whileFrozen(directories: readonly string[], task: () => Pr
       throw new SimError("timed_out", `the file systems could not be frozen within ${LIMIT_S} s: is a device hanging?`);
     if (outcome === "ended") throw new SimError("host_failed", `the file systems cannot be frozen: ${words.trim()}`);
     await task();
-    if (child.exitCode !== null)
-      throw new SimError("timed_out", `the file systems were frozen for ${LIMIT_S} s and thawed before all was done`);
+    if (child.exitCode !== null) {
+      const why = words.trim() || `they may be frozen for ${LIMIT_S} s`;
+      throw new SimError("timed_out", `the file systems were thawed before all was done: ${why}`);
+    }
   } finally {
     child.stdin.end();
     await Promise.race([ended, late.promise]);
