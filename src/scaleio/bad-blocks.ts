@@ -31,6 +31,7 @@ export class BadBlocks {
   readonly #file: string;
   readonly #devices: Map<Id, number>;
   readonly #engines: Map<Id, { engine: string; counts: Readonly<Record<string, number>> }>;
+  #saved: Promise<void> = Promise.resolve();
 
   constructor(stateDir: string, log: (message: string) => void) {
     this.#file = path.join(stateDir, "bad-blocks.json");
@@ -85,13 +86,16 @@ export class BadBlocks {
     if (this.#engines.delete(volume)) await this.#save();
   }
 
-  async #save(): Promise<void> {
+  /** One after the other. */
+  #save(): Promise<void> {
     const book = {
       format: FORMAT,
       devices: Object.fromEntries(this.#devices),
       engines: Object.fromEntries(this.#engines),
     };
-    await replaceFile(this.#file, `${JSON.stringify(book, undefined, 2)}\n`);
+    const text = `${JSON.stringify(book, undefined, 2)}\n`;
+    this.#saved = this.#saved.catch(() => undefined).then(() => replaceFile(this.#file, text));
+    return this.#saved;
   }
 }
 
