@@ -110,7 +110,7 @@ t.test(
   "two nodes gone at once: errors where both copies were, and nothing lost when one is back",
   { skip, timeout: 90_000 },
   async (t) => {
-    const sim = await startSim(t, { config: CONFIG });
+    const sim = await startSim(t, { config: `${CONFIG}  rebuildGracePeriod: 5s\n` });
     const directory = await mountVolume(sim, "v", { size: "64MB" });
     const text = Buffer.alloc(24_000_000, "what was acknowledged ");
     const fd = fs.openSync(path.join(directory, "file"), "w");
@@ -118,7 +118,7 @@ t.test(
     fs.fsyncSync(fd);
     fs.closeSync(fd);
     await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
-    // Both at once, so that there is no time to make new copies.
+    // Both before the first is waited for no longer, so that no new copies are made.
     await Promise.all([cli(sim, "sds", "stop", "sds-1"), cli(sim, "sds", "stop", "sds-2")]);
     const report = await status(sim);
     t.match(report, { health: "failed", volumes: [{ health: "failed" }] });
