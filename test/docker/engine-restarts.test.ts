@@ -84,5 +84,40 @@ t.test("a swarm of one node", { skip, timeout: 280_000 }, async (t) => {
     await docker("volume", "rm", "db", "first-use");
     t.equal(await docker("volume", "ls", "--quiet"), "");
   });
+
+  await t.test(
+    "as with compose: options, two services on one volume, a lost node, again on the same data",
+    async (t) => {
+      const mount = `type=volume,source=shared,target=/data,volume-driver=${sim.driver},volume-opt=size=128MB`;
+      const where = ["--network", "host", "--detach", "--stop-grace-period", "0s"];
+      const up = async (...services: string[]) => {
+        for (const name of services)
+          await docker("service", "create", "--name", name, ...where, "--mount", mount, IMAGE, "sleep", "1000");
+      };
+      const container = async (service: string) =>
+        (await docker("ps", "--quiet", "--filter", `label=com.docker.swarm.service.name=${service}`)).split("\n")[0];
+      const inside = async (service: string, command: string) => {
+        const found = { what: `${service} to run`, deadline: 60_000 };
+        return docker("exec", (await waitFor(() => container(service), found)) ?? "", "sh", "-c", command);
+      };
+      const down = async (...services: string[]) => {
+        await docker("service", "rm", ...services);
+        await waitFor(async () => (await docker("ps", "--all", "--quiet")) === "", { what: "the tasks to go" });
+      };
+      await up("writer", "reader");
+      await inside("writer", "echo one >> /data/f; sync");
+      t.equal(await inside("reader", "cat /data/f"), "one");
+      t.match(await sim.json("volume", "inspect", "shared"), { sizeBytes: 128 * 1024 ** 2 });
+      t.equal((await sim.cli("sds", "stop", "sds-2")).code, 0);
+      await inside("writer", "echo two >> /data/f; sync");
+      t.equal(await inside("reader", "cat /data/f"), "one\ntwo");
+      t.equal((await sim.cli("sds", "start", "sds-2", "--wait")).code, 0);
+      await down("writer", "reader");
+      await up("again");
+      t.equal(await inside("again", "cat /data/f"), "one\ntwo");
+      await down("again");
+      await docker("volume", "rm", "shared");
+    },
+  );
   await docker("swarm", "leave", "--force");
 });
