@@ -9,7 +9,6 @@ const NAMES: Readonly<Record<string, (client: AdminClient) => Promise<readonly {
   sds: async (client) => (await client.status()).sds,
   agent: (client) => client.agents(),
   fault: async (client) => (await client.faults()).faults,
-  type: async (client) => (await client.faults()).kinds.map(({ type }) => ({ name: type })),
 };
 
 /** Whether an argument that is called so is the name of something that the instance has. */

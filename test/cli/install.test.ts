@@ -248,6 +248,7 @@ t.test("completion in bash", async (t) => {
   t.same(await inBash(script, "completion", ""), ["bash", "zsh"]);
   const faults = [DEVICE_FAULTS, SYSTEM_FAULTS, AGENT_FAULTS].flatMap((kinds) => Object.keys(kinds));
   t.same(await inBash(script, "fault", "add", ""), faults.toSorted());
+  t.same(await inBash(script, "fault", "add", "slow", "sds-1", "--pr"), ["--probability"]);
   const table = fs
     .readFileSync(path.join(CLONE, "README.md"), "utf8")
     .split("\n")

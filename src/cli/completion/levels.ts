@@ -29,16 +29,24 @@ export function levelsOf(command: Command, above: readonly string[] = []): Level
     help: description,
   }));
   const commands = help.visibleCommands(command);
+  const choices = command.registeredArguments[0]?.argChoices ?? [];
   // The `help` that commander adds by itself is listed, but not among the commands.
   const level: Level = {
     path: path.join(" "),
     words:
       commands.length > 0
         ? commands.map((each) => ({ word: each.name(), help: each.description() }))
-        : (command.registeredArguments[0]?.argChoices ?? []).map((word) => ({ word, help: "" })),
+        : choices.map((word) => ({ word, help: "" })),
     options: options.flatMap(({ names, help }) => names.map((word) => ({ word, help }))),
     valued: options.filter(({ valued }) => valued).flatMap(({ names }) => names),
     args: command.registeredArguments.map((argument) => (isNamed(argument.name()) ? argument.name() : "-")),
   };
-  return [level, ...command.commands.flatMap((each) => levelsOf(each, path))];
+  // After the first argument the others come, and the same options.
+  const chosen = choices.map((word) => ({
+    ...level,
+    path: `${level.path} ${word}`,
+    words: [],
+    args: level.args.slice(1),
+  }));
+  return [level, ...chosen, ...command.commands.flatMap((each) => levelsOf(each, path))];
 }
