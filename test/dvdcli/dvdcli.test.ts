@@ -153,7 +153,8 @@ t.test(
       const { code, stdout, stderr } = await dvdcli(["mount", "--volumedriver=late", "--volumename=vol1"]);
       t.equal(code, 0);
       t.equal(stdout, "/mnt/fake/vol1\n");
-      t.equal(stderr.match(/retrying/g)?.length, 2);
+      // After 1.5 s it has asked twice or, where it was slow to begin, once.
+      t.ok([1, 2].includes(stderr.match(/retrying/g)?.length ?? 0), stderr);
     });
   },
 );
