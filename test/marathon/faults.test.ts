@@ -99,7 +99,7 @@ t.test("an agent is lost by a fault, and is back when it is taken away", { skip,
 
 t.test(
   "a mount under way dies with its agent: it takes the volume from nobody",
-  { skip, timeout: 90_000 },
+  { skip, timeout: 150_000 },
   async (t) => {
     const world = await startWorld(t, { head: PREEMPT, agents: " 2\n" });
     const volume = `v${process.pid}`;
@@ -117,7 +117,7 @@ t.test(
     await world.sim.cli("fault", "reset");
     await world.sim.cli("agent", "kill", first);
     t.same(mounting().length, 0, "nobody mounts any more");
-    const task = await world.runs("/w", 30_000);
+    const task = await world.runs("/w", 60_000);
     t.not(task.host, first);
     // A call at the dead host's socket, as one that was not killed would make it.
     const pluginDir = path.join(world.sim.runDir, "agents", first, "plugins");

@@ -26,6 +26,7 @@ export interface Status {
   health: string;
   reasons: string[];
   sds: { name: string; state: string; since: string }[];
+  pools: { rebuildBytes: number; rebalanceBytes: number }[];
   volumes: { name: string; health: string; enginePid: number; supervisorPid: number; id: string; device: string }[];
 }
 
