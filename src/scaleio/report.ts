@@ -145,8 +145,11 @@ function workOf(
   const { groups } = state.pool;
   const surpluses = surplus(groups, plannerDevices(state), { rebalance: !isCritical(state, thinBytes) });
   const surplusBytes = sum(used.map((bytes, place) => bytes * (surpluses[place] ?? 0)));
-  // What is in maintenance waits for its node.
-  const rebuild = degradedHealthyBytes + CHUNK_BYTES * count(({ unsyncedChunks }) => unsyncedChunks);
+  // What is in maintenance waits for its node, and so does what is lost, for the grace period: it has no third place then.
+  const begun =
+    placesOf(state).every((place) => place === undefined || isUp(place)) ||
+    groups.some((group) => SLOTS.every((slot) => group[slot] >= 0));
+  const rebuild = (begun ? degradedHealthyBytes : 0) + CHUNK_BYTES * count(({ unsyncedChunks }) => unsyncedChunks);
   // Of the copies that are being made elsewhere some chunks are there already, though the old ones are still kept.
   const chunks = sum([...allLayers(state.volumes.values()).values()].map(({ sizeBytes }) => sizeBytes / CHUNK_BYTES));
   const moving = groups.filter((group) => group[3] === 0 && SLOTS.every((slot) => group[slot] >= 0)).length;

@@ -31,7 +31,7 @@ t.test("a verifying load goes on without an error while", { skip: requiresRoot()
     const load = fio(directory, SECONDS);
     const kills = await harass(load.over, async () => killHard((await volume(sim)).enginePid));
     await load.ended;
-    t.ok(kills > 2, `${kills} kills`);
+    t.ok(kills > 1, `${kills} kills`);
   });
 
   await t.test("the supervisor is killed, and then the engine", async (t) => {
@@ -46,14 +46,14 @@ t.test("a verifying load goes on without an error while", { skip: requiresRoot()
       if (!load.over()) killHard((await volume(sim)).enginePid);
     });
     await load.ended;
-    t.ok(kills > 2, `${kills} kills`);
+    t.ok(kills > 1, `${kills} kills`);
   });
 
   await t.test("the daemon is killed and started", async (t) => {
     const load = fio(directory, SECONDS);
     const kills = await harass(load.over, () => sim.restart("SIGKILL"));
     await load.ended;
-    t.ok(kills > 2, `${kills} kills`);
+    t.ok(kills > 1, `${kills} kills`);
     t.equal((await volume(sim)).health, "ok");
   });
 });
