@@ -70,12 +70,6 @@ const MUTATIONS: readonly Mutation[] = [
     by: "}",
   },
   {
-    invariant: "1 which is known before copies are compared",
-    file: "open-layer.ts",
-    of: "if (this.unsyncedChunks > 0) this.sync();",
-    by: "",
-  },
-  {
     invariant: "3 a copy is compared with what its disk has, not with what memory has kept of a failed sync",
     file: "copies.ts",
     of: "this.refresh(index);",
