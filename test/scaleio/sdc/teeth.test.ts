@@ -76,12 +76,6 @@ const MUTATIONS: readonly Mutation[] = [
     by: "",
   },
   {
-    invariant: "4 also the one that leaves before the flush",
-    file: "copies.ts",
-    of: "this.#dirty[index] === 0 || this.#sync(index);",
-    by: "true;",
-  },
-  {
     invariant: "5 regions are on record before they are written",
     file: "block-store.ts",
     of: "this.#layer.intent.cover(offset, length, this.#now());",
