@@ -112,14 +112,25 @@ export class SimulatedLayers {
     }
   }
 
-  /** Whether some chunk of these layers has no good copy on a device that serves; in a range of chunks. */
-  isOutOfReach(layers: readonly LayerRef[], first = 0, last = MOST_CHUNKS - 1): boolean {
+  /**
+   * Whether some chunk of these layers has no good copy on a device that serves; in a range of chunks. With a session: that
+   * whoever goes by it knows to serve.
+   */
+  isOutOfReach(layers: readonly LayerRef[], first = 0, last = MOST_CHUNKS - 1, by?: Session): boolean {
+    const isKnown = (device: number) => {
+      const known = by?.devices[device];
+      return by === undefined || (known?.state === "up" && known.name === this.pool.directory(device));
+    };
     return layers.some((layer) => {
       const states = this.ledger(layer);
       for (let chunk = first; chunk <= Math.min(last, states.length - 1); chunk++) {
         const group = this.pool.groups[chunk] as [number, number, number, number];
         const served = SLOTS.some(
-          (slot) => group[slot] >= 0 && ((states[chunk] as number) & BIT[slot]) === 0 && this.pool.serves(group[slot]),
+          (slot) =>
+            group[slot] >= 0 &&
+            ((states[chunk] as number) & BIT[slot]) === 0 &&
+            this.pool.serves(group[slot]) &&
+            isKnown(group[slot]),
         );
         if (!served) return true;
       }

@@ -93,7 +93,6 @@ export class Simulation {
       if (!world.quorum) return;
       mendRecords(world);
       if (world.daemonIsDown) world.tellAll({ mayDie: false });
-      world.daemonIsDown = false;
     }
     world.trace(`  ${step.name}, volume ${volume.record.id}`);
     step.run(world, volume);

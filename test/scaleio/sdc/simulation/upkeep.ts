@@ -67,7 +67,7 @@ export function scanAll(world: World): void {
 
 function facts(world: World): Facts {
   const garbage = world.volumes.some((volume) => world.live(volume).status().garbage > 0);
-  const told = world.volumes.every(({ followed }) => followed === world.pool.version);
+  const told = world.volumes.every(({ followed }) => followed.mapVersion === world.pool.version);
   const ledgers = world.disk.undisturbed(() =>
     [...world.layers.all().values()].map((layer) => world.layers.ledger(layer)),
   );
@@ -131,7 +131,8 @@ export function changeQuorum(world: World): void {
 /** A map from before: nobody may go by it. */
 export function showOldMap(world: World, volume: Mounted): void {
   const old = world.old.get(volume.record.id);
-  if (old === undefined || old.mapVersion >= volume.followed || old.layerId !== volume.session.layerId) return;
+  if (old === undefined || old.mapVersion >= volume.followed.mapVersion || old.layerId !== volume.session.layerId)
+    return;
   if (old.lower.some(({ id }) => !world.layers.all().has(id))) return;
   const refuses = (what: () => void) => {
     try {

@@ -23,7 +23,7 @@ export interface Mounted {
   store: BlockStore | undefined;
   /** What the daemon has last left for its engine, and what its engine goes by. */
   session: Session;
-  followed: number;
+  followed: Session;
 }
 
 /** The engine has said no to a request, and may. */
@@ -94,7 +94,9 @@ export class World {
     const store = this.live(volume);
     this.permit(
       () => operation(store),
-      () => this.layers.isOutOfReach(layers, first, last) || (this.checksum && this.hasSuspects(volume, range)),
+      () =>
+        this.layers.isOutOfReach(layers, first, last, volume.followed) ||
+        (this.checksum && this.hasSuspects(volume, range)),
     );
   }
 
@@ -133,26 +135,25 @@ export class World {
 
   /**
    * Every engine is told of the state as it is now. A daemon may die on the way: some engines have an order that they have not
-   * followed, others have heard nothing, until the next daemon tells all again.
+   * followed, others have heard nothing, until the next daemon tells all again. So it is when an engine is killed by what it hears.
    */
   tellAll({ mayDie }: { mayDie: boolean }): void {
     const dies = mayDie && this.random() < 0.15 ? Math.floor(this.random() * (this.volumes.length + 1)) : undefined;
+    this.daemonIsDown = true;
     for (const [index, volume] of this.volumes.entries()) {
-      if (dies !== undefined && index >= dies) {
-        this.daemonIsDown = true;
-        if (index > dies) continue;
-      }
+      if (dies !== undefined && index > dies) continue;
       const session = this.layers.sessionOf(volume);
       if (session.mapVersion > volume.session.mapVersion) this.old.set(volume.record.id, volume.session);
       volume.session = session;
       if (index === dies || volume.store === undefined) continue;
       this.do(volume, (store) => store.reload(session));
-      volume.followed = session.mapVersion;
+      volume.followed = session;
     }
+    this.daemonIsDown = dies !== undefined && dies < this.volumes.length;
   }
 
   addVolume(record: Volume, model: Model): Mounted {
-    const volume: Mounted = { record, model, store: undefined, session: {} as Session, followed: 0 };
+    const volume: Mounted = { record, model, store: undefined, session: {} as Session, followed: {} as Session };
     this.volumes.push(volume);
     volume.session = this.layers.sessionOf(volume);
     return volume;
@@ -160,7 +161,7 @@ export class World {
 
   open(volume: Mounted): void {
     volume.store = new BlockStore(this.disk, volume.session, () => this.now);
-    volume.followed = volume.session.mapVersion;
+    volume.followed = volume.session;
   }
 
   reopen(): void {
