@@ -115,12 +115,17 @@ export class BlockStore {
     }
     this.#layer.record();
     // One punch over the whole range does all chunks of a device's file; what others lie there are not good ones.
+    let failed: number | undefined;
     for (const device of devices) {
       if (this.#copies.punch(device, offset, length)) continue;
+      // All of them, also when one has no other copy: what is marked is not equal to the copies that were reached.
       for (let chunk = first; chunk <= last; chunk++)
-        if (!this.#layer.isInherited(chunk)) this.#layer.markDevice(chunk, device);
+        for (const slot of SLOTS)
+          if (!this.#layer.isInherited(chunk) && this.#copies.deviceOf(chunk, slot) === device)
+            if (!this.#layer.missed(chunk, slot)) failed = chunk;
     }
     this.#layer.record();
+    if (failed !== undefined) throw noGoodCopy(failed);
   }
 
   /**
@@ -213,9 +218,7 @@ export class BlockStore {
     for (let slot = 0; slot < 3; slot++) {
       if ((targets & (1 << slot)) === 0) continue;
       if (this.#copies.write(chunk, slot as Slot, from, at, offset, length)) continue;
-      // The last copy stays good, and holds old, new or something of both: its checksums are to be made anew.
-      if (this.#layer.isLast(chunk, slot as Slot)) this.#layer.change(chunk, this.#layer.state(chunk) | UNSYNCED);
-      this.#layer.markStale(chunk, slot as Slot);
+      if (!this.#layer.missed(chunk, slot as Slot)) throw noGoodCopy(chunk);
     }
     this.#layer.record();
   }

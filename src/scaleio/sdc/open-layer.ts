@@ -142,6 +142,17 @@ export class OpenLayer {
     this.touch(chunk);
   }
 
+  /**
+   * A change has not reached this copy, or not all of it; to be followed by {@link record}. False: it is the last one, which
+   * stays good and holds old, new or something of both, so that its checksums are to be made anew.
+   */
+  missed(chunk: number, slot: Slot): boolean {
+    const last = this.isLast(chunk, slot);
+    if (last) this.change(chunk, this.state(chunk) | UNSYNCED);
+    else this.markStale(chunk, slot);
+    return !last;
+  }
+
   /** All copies of the chunk on one device, see {@link markStale}. */
   markDevice(chunk: number, device: number): void {
     for (const slot of SLOTS) if (this.copies.deviceOf(chunk, slot) === device) this.markStale(chunk, slot);

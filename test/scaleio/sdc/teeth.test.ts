@@ -18,7 +18,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "2 a copy that did not take a write is stale",
     file: "block-store.ts",
-    of: "this.#layer.markStale(chunk, slot as Slot);\n    }\n    this.#layer.record();",
+    of: "if (!this.#layer.missed(chunk, slot as Slot)) throw noGoodCopy(chunk);\n    }\n    this.#layer.record();",
     by: "continue;\n    }\n    this.#layer.record();",
   },
   {

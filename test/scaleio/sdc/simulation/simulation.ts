@@ -1,4 +1,3 @@
-import { randomOf, seedOf } from "../../../helpers/random.ts";
 import { finish } from "./ending.ts";
 import { breakRecords, losePower, mendRecords, rot } from "./harm.ts";
 import { discard, flush, read, write } from "./requests.ts";
@@ -63,9 +62,7 @@ export class Simulation {
   run(steps: Iterable<number>): void {
     const world = this.#world;
     for (const step of steps) {
-      world.random = randomOf(seedOf(this.seed, step));
-      world.trace(`${step}:`);
-      world.now += Math.floor(world.random() * 3000);
+      world.begin(step);
       if (world.random() < 0.08) world.disk.killAfter = Math.floor(MOST_OPERATIONS ** world.random());
       try {
         this.#step();
@@ -79,7 +76,6 @@ export class Simulation {
         else world.disk.crash();
         world.reopen();
       }
-      world.judgeLosses();
       world.invariants.check(world.standings());
     }
     finish(world);

@@ -5,7 +5,7 @@ import { BlockStore } from "../../../../src/scaleio/sdc/block-store.ts";
 import { ALL_SLOTS, BIT, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import type { Session } from "../../../../src/scaleio/sdc/session.ts";
 import { BLOCK_BYTES } from "../../../../src/scaleio/sdc/sums.ts";
-import { type Random, randomOf } from "../../../helpers/random.ts";
+import { type Random, randomOf, seedOf } from "../../../helpers/random.ts";
 import { Killed, SimulatedDisk } from "./disk.ts";
 import { Invariants, type Standing } from "./invariants.ts";
 import { SimulatedLayers, type Volume } from "./layers.ts";
@@ -51,8 +51,8 @@ export class World {
   /** Layers whose record files cannot be written to, or one replica of which cannot. */
   readonly brokenRecords = new Set<string>();
   readonly rotten = new Set<string>();
-  /** What failed syncs were about, to be judged when the step is over. */
-  lost: { path: string; position: number; length: number }[] = [];
+  /** Copies of which failed syncs have lost something in this step. */
+  readonly #lost = new Set<string>();
   /** Layers with such losses, until their copies have been compared. */
   readonly lossy = new Set<string>();
 
@@ -72,11 +72,19 @@ export class World {
     this.pool = new SimulatedPool(this.disk, seed % 3 === 0, random);
     this.layers = new SimulatedLayers(this.disk, this.pool, this.volumes, this.checksum);
     this.invariants = new Invariants(this.disk, this.pool);
-    this.disk.lost = (path, position, length) => this.lost.push({ path, position, length });
+    this.disk.lost = (...what) => this.disk.undisturbed(() => this.#judgeLoss(...what));
     const record: Volume = { id: this.newId(), sizeBytes: CHUNKS * MIB, firstGroup: 0 };
     this.layers.create(ownLayer(record as VolumeRecord), 0);
     this.addVolume(record, new Model());
     this.reopen();
+  }
+
+  /** A step begins. */
+  begin(step: number): void {
+    this.random = randomOf(seedOf(this.seed, step));
+    this.trace(`${step}:`);
+    this.now += Math.floor(this.random() * 3000);
+    this.#lost.clear();
   }
 
   pick<T>(from: readonly T[]): T {
@@ -188,31 +196,33 @@ export class World {
     for (const { model } of this.volumes) model.powerLoss();
   }
 
-  /** A failed sync is excused where no other copy was good: that is a second failure, and whoever flushes is told. */
-  judgeLosses(): void {
-    for (const { path, position, length } of this.lost) {
-      const [, directory, id] = /^(\/sds\/[\d.]+\/)(\w+)\.vol$/.exec(path) ?? [];
-      const volume = this.volumes.find(({ record }) => ownLayer(record as VolumeRecord).id === id);
-      if (id === undefined || volume === undefined) continue;
-      this.lossy.add(id);
-      const states = this.layers.ledger(ownLayer(volume.record as VolumeRecord));
-      this.trace(`  a sync of ${path} failed, ${length / SECTOR} sectors from ${position / SECTOR}`);
-      for (let at = position; at < position + length; at += SECTOR) {
-        const chunk = Math.floor(at / MIB);
-        const group = this.pool.groups[chunk];
-        const good = SLOTS.filter(
-          (slot) => (group?.[slot] ?? -1) >= 0 && ((states[chunk] ?? ALL_SLOTS) & BIT[slot]) === 0,
-        );
-        const [only] = good;
-        if (good.length !== 1 || only === undefined || this.pool.directory(group?.[only] as number) !== directory)
-          continue;
-        // The block's checksum is of what it should hold: all of it is lost with a part.
-        const block = Math.floor(at / BLOCK_BYTES) * BLOCK_BYTES;
-        const [first, end] = this.checksum ? [block, block + BLOCK_BYTES] : [at, at + SECTOR];
-        for (let sector = first / SECTOR; sector < end / SECTOR; sector++) volume.model.suspect(sector);
-      }
+  /**
+   * A sync has failed. That is excused where no other copy was good: it is a second failure, and whoever flushes is told. By
+   * the ledger as it is at that moment, for soon the copy may be the source of others.
+   */
+  #judgeLoss(path: string, position: number, length: number): void {
+    const [, directory, id] = /^(\/sds\/[\d.]+\/)(\w+)\.vol$/.exec(path) ?? [];
+    const volume = this.volumes.find(({ record }) => ownLayer(record as VolumeRecord).id === id);
+    if (id === undefined || directory === undefined || volume === undefined) return;
+    this.lossy.add(id);
+    const states = this.layers.ledger(ownLayer(volume.record as VolumeRecord));
+    this.trace(`  a sync of ${path} failed, ${length / SECTOR} sectors from ${position / SECTOR}`);
+    for (let chunk = Math.floor(position / MIB); chunk * MIB < position + length; chunk++) {
+      const group = this.pool.groups[chunk];
+      const good = SLOTS.filter(
+        (slot) => (group?.[slot] ?? -1) >= 0 && ((states[chunk] ?? ALL_SLOTS) & BIT[slot]) === 0,
+      )
+        .map((slot) => this.pool.directory(group?.[slot] as number))
+        .filter((other) => other === directory || !this.#lost.has(`${other}${id}:${chunk}`));
+      this.#lost.add(`${directory}${id}:${chunk}`);
+      if (good.length !== 1 || good[0] !== directory) continue;
+      const from = Math.max(position, chunk * MIB);
+      const to = Math.min(position + length, (chunk + 1) * MIB);
+      // The block's checksum is of what it should hold: all of it is lost with a part.
+      const unit = this.checksum ? BLOCK_BYTES : SECTOR;
+      const [first, end] = [Math.floor(from / unit) * unit, Math.ceil(to / unit) * unit];
+      for (let at = first; at < end; at += SECTOR) volume.model.suspect(at / SECTOR);
     }
-    this.lost = [];
   }
 
   standings(): Standing[] {
