@@ -1,13 +1,13 @@
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { asSimError, SimError } from "../lib/errors.ts";
-import { KeyedMutex } from "../lib/mutex.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { Faults } from "./faults/faults.ts";
 import { found, idOf } from "./founding.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
+import { Mappings } from "./mappings.ts";
 import { isInDoubt, Mdm } from "./mdm/mdm.ts";
 import { findSds, Membership } from "./membership.ts";
 import {
@@ -23,6 +23,7 @@ import {
 } from "./model.ts";
 import { Mover } from "./mover.ts";
 import { checkCapacity, isCritical, roundUpToGranularity } from "./pool/capacity.ts";
+import { RepairTurns } from "./repair-turns.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
 import { Scanner, type ScanResult } from "./scanner.ts";
@@ -35,6 +36,7 @@ import { checkLabel } from "./sds/device-label.ts";
 import { createVolumeFile, removeVolumeFile, syncDirectory } from "./sds/volume-files.ts";
 import { sessionOf } from "./sessions.ts";
 import { type Quiesced, type SnapshotRequest, Snapshots } from "./snapshots.ts";
+import { VolumeLocks } from "./volume-locks.ts";
 import { EventLog } from "./watch/event-log.ts";
 import { Watch } from "./watch/watch.ts";
 
@@ -62,8 +64,9 @@ export class Cluster implements ClusterApi {
   readonly #events: EventLog;
   readonly #watch: Watch;
   readonly #scanner: Scanner;
-  /** One at a time takes a volume up, down or apart. */
-  readonly #locks = new KeyedMutex();
+  readonly #turns = new RepairTurns();
+  readonly #locks = new VolumeLocks(this.#turns);
+  readonly #mappings: Mappings;
   /** Numbers handed out but not yet recorded. */
   #lastId = 0;
   readonly #stop = new AbortController();
@@ -90,6 +93,7 @@ export class Cluster implements ClusterApi {
       stateDir: options.stateDir,
       sdc: this.#sdc,
       mdm,
+      turns: this.#turns,
       deviceFailed: (name, reason) => this.#deviceFailed(name, reason),
       badBlocks: (id, text) =>
         this.#events.emit("FIXED_READ_ERROR", "warning", `volume ${this.state.volumes.get(id)?.name ?? id}: ${text}`),
@@ -113,7 +117,16 @@ export class Cluster implements ClusterApi {
       liveDevices: () => this.#liveDevices().map(({ device }) => device),
       follow: (volume) => this.#follow(volume),
       changed: () => this.#mapChanged(),
-      removeLayer: (id) => this.#repairer.without(`layer-${id}`, async () => this.#removeFiles(id)),
+      removeLayer: (id) => this.#turns.without(`layer-${id}`, async () => this.#removeFiles(id)),
+    });
+    this.#mappings = new Mappings({
+      mdm,
+      sdc: this.#sdc,
+      locks: this.#locks,
+      session: (volume) => this.#session(volume),
+      released: (id) => this.#repairer.look(id),
+      preempted: (host, name) => options.preempted?.(host, name),
+      log,
     });
     this.#mover = new Mover({
       stateDir,
@@ -297,29 +310,24 @@ export class Cluster implements ClusterApi {
     return this.#alone([id], () => this.#resize(id, bytes));
   }
 
-  /**
-   * Maps the volume to a host and makes it a block device. All hosts are simulated on this machine. Pre-emption fences the host
-   * that has the volume: it cannot write any more when this returns. Throws in_use, no_quorum, state_corrupt, host_failed.
-   */
-  attach(id: Id, host: string, { preempt }: { preempt: boolean }): Promise<Attached> {
-    return this.#alone([id], () => this.#attach(id, host, preempt));
+  /** See {@link Mappings}. */
+  async attach(id: Id, host: string, options: { preempt: boolean }): Promise<Attached> {
+    this.checkCurrent();
+    return this.#mappings.attach(id, host, options);
   }
 
-  /** The block device of a volume that is mapped to this host. */
-  async device(id: Id, host: string): Promise<string | undefined> {
-    return this.state.volumes.get(id)?.mappedTo === host ? this.#sdc.device(id) : undefined;
+  device(id: Id, host: string): Promise<string | undefined> {
+    return this.#mappings.device(id, host);
   }
 
-  detach(id: Id, host: string): Promise<{ released: boolean }> {
-    return this.#alone([id], () => this.#detach(id, host));
+  async detach(id: Id, host: string): Promise<{ released: boolean }> {
+    this.checkCurrent();
+    return this.#mappings.detach(id, host);
   }
 
-  /** A host is lost: what it has mapped stays mapped to it and is not served any more. */
   async loseHost(host: string): Promise<void> {
     // Nobody else is let in meanwhile; who is later fences it.
-    if (!this.isCurrent) return;
-    for (const { id, mappedTo } of [...this.state.volumes.values()])
-      if (mappedTo === host) await this.#alone([id], () => this.#sdc.fence(id));
+    if (this.isCurrent) await this.#mappings.loseHost(host);
   }
 
   async stopSds(name: string): Promise<void> {
@@ -510,22 +518,17 @@ export class Cluster implements ClusterApi {
   }
 
   async #absorbed(layerId: Id, lower: readonly Id[]): Promise<void> {
-    const layer = allLayers(this.state.volumes.values()).get(layerId);
-    const ids = layer?.volumes.map(({ id }) => id) ?? [];
-    await this.#locked(ids, () => this.#snapshots.absorbed(layerId, lower));
+    // A snapshot that is made while this waits shares the layers too.
+    const ids = () =>
+      allLayers(this.state.volumes.values())
+        .get(layerId)
+        ?.volumes.map(({ id }) => id) ?? [];
+    await this.#locks.all(ids, () => this.#snapshots.absorbed(layerId, lower));
   }
 
-  /** Nobody else takes these volumes up, down or apart meanwhile, nor repairs them. */
   async #alone<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
     this.checkCurrent();
-    const held = ids.reduceRight<() => Promise<T>>((inner, id) => () => this.#repairer.without(id, inner), task);
-    return this.#locked(ids, held);
-  }
-
-  /** In order of the ids, so that two calls never wait for each other. */
-  #locked<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
-    const inOrder = [...new Set(ids)].sort();
-    return inOrder.reduceRight<() => Promise<T>>((inner, id) => () => this.#locks.run(id, inner), task)();
+    return this.#locks.alone(ids, task);
   }
 
   #checkCapacity(sizeBytes: number, thick: boolean): void {
@@ -540,44 +543,6 @@ export class Cluster implements ClusterApi {
       "in_use",
       `volume ${volume.name} cannot be ${what}: it is mapped to ${volume.mappedTo}; unmount it there first`,
     );
-  }
-
-  async #attach(id: Id, host: string, preempt: boolean): Promise<Attached> {
-    const volume = this.volume(id);
-    const { mappedTo } = volume;
-    if (mappedTo !== null && mappedTo !== host && !preempt) {
-      throw new SimError(
-        "in_use",
-        `volume ${volume.name} is mapped to host ${mappedTo}: unmount it there, or allow pre-emption`,
-      );
-    }
-    if (mappedTo !== null && mappedTo !== host) await this.#sdc.fence(id);
-    if (mappedTo !== host) await this.#mdm.commit({ type: "volume-mapped", id, to: host });
-    if (mappedTo !== null && mappedTo !== host) this.#options.preempted?.(mappedTo, volume.name);
-    try {
-      const session = this.#session(volume);
-      const attached = await this.#sdc.attach(session);
-      // A node may have gone or come while the engine started, when it could not be told.
-      // and a snapshot may have been removed.
-      const now = this.#session(this.volume(id));
-      const same = now.mapVersion === session.mapVersion && now.absorb === session.absorb;
-      if (!same) await this.#sdc.reload(now);
-      return attached;
-    } catch (error) {
-      await this.#detach(id, host).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
-      throw error;
-    }
-  }
-
-  async #detach(id: Id, host: string): Promise<{ released: boolean }> {
-    const mappedTo = this.state.volumes.get(id)?.mappedTo ?? null;
-    // Somebody else has it now: there is nothing of this host's left to take away.
-    if (mappedTo !== null && mappedTo !== host) return { released: true };
-    const result = await this.#sdc.detach(id);
-    if (!result.released) return result;
-    this.#repairer.look(id);
-    if (mappedTo === host) await this.#mdm.commit({ type: "volume-mapped", id, to: null });
-    return result;
   }
 
   #sources(): ReportSources {
@@ -610,7 +575,7 @@ export class Cluster implements ClusterApi {
     if (!this.isCurrent) return;
     await Promise.all(
       this.#sdc.known().map(async (id) => {
-        if (this.#repairer.repairing(id) || (await this.#sdc.device(id)) === undefined) return;
+        if (this.#turns.isRepaired(id) || (await this.#sdc.device(id)) === undefined) return;
         // As it is now: nothing may be waited for between the look at the state and the writing of the session.
         const volume = this.state.volumes.get(id);
         if (volume === undefined) return;

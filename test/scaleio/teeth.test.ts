@@ -72,5 +72,67 @@ const MDM: Bite = {
   ],
 };
 
-for (const [what, bite] of Object.entries({ "the MDM": MDM }))
+const MAPPINGS: Bite = {
+  simulation: path.join(import.meta.dirname, "mappings/simulation.ts"),
+  sources: SCALEIO,
+  steps: 30,
+  mutations: [
+    {
+      invariant: "6 nobody is let in before the former host is fenced",
+      file: "mappings.ts",
+      of: "if (mappedTo !== null && mappedTo !== host) await sdc.fence(id);",
+      by: "",
+    },
+    {
+      invariant: "6 nor said to have the volume",
+      file: "mappings.ts",
+      of: 'if (mappedTo !== null && mappedTo !== host) await sdc.fence(id);\n    if (mappedTo !== host) await mdm.commit({ type: "volume-mapped", id, to: host });',
+      by: 'if (mappedTo !== host) await mdm.commit({ type: "volume-mapped", id, to: host });\n    if (mappedTo !== null && mappedTo !== host) await sdc.fence(id);',
+    },
+    {
+      invariant: "6 fencing waits until nothing is left",
+      file: "sdc/sdc.ts",
+      of: "if (!(await this.#endAll(dir)))",
+      by: "if ((await this.#endAll(dir)) === undefined)",
+    },
+    {
+      invariant: "6 also of what was started meanwhile",
+      file: "sdc/sdc.ts",
+      of: "empty = pids.length === 0 ? empty + 1 : 0;",
+      by: "empty = 2; for (const pid of pids) while (this.#host.worksIn(pid, dir)) await this.#host.pause(1);",
+    },
+    {
+      invariant: "6 and of whoever a look at the processes has missed",
+      file: "sdc/sdc.ts",
+      of: "empty < 2;",
+      by: "empty < 1;",
+    },
+    {
+      invariant: "6 two calls on one volume wait for each other",
+      file: "volume-locks.ts",
+      of: "inOrder.reduceRight<() => Promise<T>>((inner, id) => () => this.#locks.run(id, inner), task)()",
+      by: "inOrder.length > 0 ? task() : task()",
+    },
+    {
+      invariant: "6 a repair that was broken off has ended before somebody else opens the layer",
+      file: "repair-turns.ts",
+      of: "await this.#running.done;",
+      by: "",
+    },
+    {
+      invariant: "6 a repair of a former daemon too",
+      file: "sdc/sdc.ts",
+      of: ": await this.#endAll(dir)))",
+      by: ": true))",
+    },
+    {
+      invariant: "6 what a former attachment left ends before the volume is repaired",
+      file: "sdc/sdc.ts",
+      of: "if (!(await this.detach(session.volumeId)).released) return undefined;",
+      by: "fs.rmSync(files.dir, { recursive: true, force: true });",
+    },
+  ],
+};
+
+for (const [what, bite] of Object.entries({ "the MDM": MDM, mappings: MAPPINGS }))
   t.test(`${what}: what is broken is found out`, { timeout: 600_000 }, (t) => testTeeth(t, bite));

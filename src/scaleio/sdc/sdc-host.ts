@@ -24,7 +24,7 @@ export interface SdcHost {
   ring(file: string): Promise<void>;
   attachLoop(file: string): Promise<string>;
   loopOf(file: string): string | undefined;
-  /** Once nobody uses it any more. */
+  /** It goes once nobody uses it any more. Nothing when it has gone already. */
   detachLoop(device: string): Promise<void>;
   growLoop(device: string, file: string, bytes: number): Promise<void>;
   /** Milliseconds. */
