@@ -1,6 +1,7 @@
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { asSimError, SimError } from "../lib/errors.ts";
+import { syncDirectory } from "../lib/sync-directory.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { Faults } from "./faults/faults.ts";
@@ -33,7 +34,7 @@ import { type Attached, Sdc } from "./sdc/sdc.ts";
 import { thisHost } from "./sdc/sdc-host.ts";
 import type { Session } from "./sdc/session.ts";
 import { checkLabel } from "./sds/device-label.ts";
-import { createVolumeFile, removeVolumeFile, syncDirectory } from "./sds/volume-files.ts";
+import { createVolumeFile, removeVolumeFile } from "./sds/volume-files.ts";
 import { sessionOf } from "./sessions.ts";
 import { type Quiesced, type SnapshotRequest, Snapshots } from "./snapshots.ts";
 import { VolumeLocks } from "./volume-locks.ts";
@@ -253,8 +254,7 @@ export class Cluster implements ClusterApi {
     try {
       createRecords(stateDir, id, new Layout({ sizeBytes, firstGroup }, this.state.pool.groups.flat()));
       for (const { device } of devices) createVolumeFile(device, id, sizeBytes, { checksum });
-      for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)])
-        syncDirectory(directory);
+      for (const { device } of devices) syncDirectory(device.path);
       const volume: VolumeRecord = {
         id,
         name: request.name,

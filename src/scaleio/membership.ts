@@ -1,6 +1,6 @@
-import fs from "node:fs";
 import path from "node:path";
 import { errnoOf, SimError } from "../lib/errors.ts";
+import { makeDirectory } from "../lib/make-directory.ts";
 import type { DeviceRequest, SdsRequest } from "./cluster-api.ts";
 import { idOf } from "./founding.ts";
 import { allLayers } from "./layers.ts";
@@ -125,7 +125,7 @@ export class Membership {
     const capacityBytes = wholeChunks(capacity);
     const id = this.#id();
     try {
-      fs.mkdirSync(place, { recursive: true, mode: 0o700 });
+      makeDirectory(place);
     } catch (error) {
       throw new SimError(
         "invalid_argument",

@@ -1,5 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
+import { makeDirectory } from "../../lib/make-directory.ts";
+import { syncDirectory } from "../../lib/sync-directory.ts";
 import type { Layer } from "../layers.ts";
 import { CHUNK_BYTES, type Id } from "../model.ts";
 import { nodeFiles } from "./files.ts";
@@ -11,7 +13,7 @@ import { createLedger, Ledger } from "./ledger.ts";
 export const recordDir = (stateDir: string, volumeId: Id): string => path.join(stateDir, "sdc", volumeId);
 
 /**
- * Makes the records of a new layer: all copies that the map wants are good, since they are zeros. What an unfinished creation
+ * Makes the records of a new layer, durable when it returns: all copies that the map wants are good, since they are zeros. What an unfinished creation
  * left under this id is replaced.
  *
  * @param inherited how many chunks show through from the layer below
@@ -19,7 +21,7 @@ export const recordDir = (stateDir: string, volumeId: Id): string => path.join(s
 export function createRecords(stateDir: string, volumeId: Id, layout: Layout, inherited = 0): void {
   const dir = recordDir(stateDir, volumeId);
   fs.rmSync(dir, { recursive: true, force: true });
-  fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
+  makeDirectory(dir);
   createLedger(nodeFiles, dir, volumeId, layout.chunks);
   Intent.create(nodeFiles, dir);
   const ledger = new Ledger(nodeFiles, dir, volumeId, layout.chunks);
@@ -32,6 +34,7 @@ export function createRecords(stateDir: string, volumeId: Id, layout: Layout, in
   // A map whose copies have moved is not what an empty ledger says.
   if (!usual) ledger.persist(0, layout.chunks - 1);
   ledger.close();
+  syncDirectory(dir);
 }
 
 export function removeRecords(stateDir: string, volumeId: Id): void {

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { type Files, whole } from "../../../src/scaleio/sdc/files.ts";
 
 const PAGE = 512;
@@ -46,6 +47,8 @@ export class SimulatedDisk implements Files {
   readonly brokenWrites = new Set<string>();
   /** Beginnings of paths that take writes and then cannot make them durable. */
   readonly brokenSyncs = new Set<string>();
+  /** Files whose directory has not been synced since they were made. */
+  readonly #unnamed = new Set<string>();
   /** Prefixes of paths that are labelled device directories. */
   readonly labels = new Set<string>();
 
@@ -64,6 +67,7 @@ export class SimulatedDisk implements Files {
     if (!this.#files.has(path)) {
       if (!create) throw errno("ENOENT", path);
       this.#files.set(path, { size: 0, seen: Buffer.alloc(0), held: new Set(), durable: new Map(), pending: [] });
+      this.#unnamed.add(path);
     }
     this.#open.set(this.#nextFd, { path, durable });
     return this.#nextFd++;
@@ -106,6 +110,11 @@ export class SimulatedDisk implements Files {
     return this.#files.has(path) || this.labels.has(path);
   }
 
+  syncDirectory(directory: string): void {
+    this.#step();
+    for (const path of this.#unnamed) if (dirname(path) === directory) this.#unnamed.delete(path);
+  }
+
   /** Everything below works again. */
   repair(prefix: string): void {
     for (const broken of [this.brokenReads, this.brokenWrites, this.brokenSyncs]) broken.delete(prefix);
@@ -139,6 +148,8 @@ export class SimulatedDisk implements Files {
   /** The machine lost power. */
   powerLoss(): void {
     this.crash();
+    for (const path of this.#unnamed) if (this.#random() < 0.5) this.#files.delete(path);
+    this.#unnamed.clear();
     for (const file of this.#files.values()) {
       for (const { page, data } of file.pending) if (this.#random() < 0.5) file.durable.set(page, data);
       file.pending = [];

@@ -546,10 +546,12 @@ export class Simulation {
     ledger.persist(0, sizeBytes / MIB - 1);
     ledger.close();
     Intent.create(this.#disk, `/rec/${id}`);
+    this.#disk.syncDirectory(`/rec/${id}`);
     for (let device = 0; device < DEVICES; device++) {
       if (this.#states[device] !== "up") continue;
       this.#disk.close(this.#disk.open(file(device, id), { create: true }));
       if (this.#checksum) this.#disk.close(this.#disk.open(`${file(device, id)}.sum`, { create: true }));
+      this.#disk.syncDirectory(`/sds/${device}`);
     }
   }
 
