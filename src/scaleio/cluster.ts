@@ -23,7 +23,8 @@ import {
   type VolumeRecord,
 } from "./model.ts";
 import { Mover } from "./mover.ts";
-import { checkCapacity, isCritical, roundUpToGranularity } from "./pool/capacity.ts";
+import { isCritical, roundUpToGranularity } from "./pool/capacity.ts";
+import { Promises } from "./promises.ts";
 import { RepairTurns } from "./repair-turns.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
@@ -68,6 +69,7 @@ export class Cluster implements ClusterApi {
   readonly #turns = new RepairTurns();
   readonly #locks = new VolumeLocks(this.#turns);
   readonly #mappings: Mappings;
+  readonly #promises: Promises;
   /** Numbers handed out but not yet recorded. */
   #lastId = 0;
   readonly #stop = new AbortController();
@@ -119,6 +121,11 @@ export class Cluster implements ClusterApi {
       follow: (volume) => this.#follow(volume),
       changed: () => this.#mapChanged(),
       removeLayer: (id) => this.#turns.without(`layer-${id}`, async () => this.#removeFiles(id)),
+    });
+    this.#promises = new Promises({
+      state: () => this.state,
+      usedBytes: () => this.#watch.usedBytes,
+      granularityBytes: options.config.granularityBytes,
     });
     this.#mappings = new Mappings({
       mdm,
@@ -236,10 +243,15 @@ export class Cluster implements ClusterApi {
    */
   async createVolume(request: NewVolume): Promise<VolumeRecord> {
     this.checkCurrent();
-    const { config, stateDir } = this.#options;
     checkIops(request.iops);
-    const sizeBytes = roundUpToGranularity(request.sizeBytes, config.granularityBytes);
-    this.#checkCapacity(sizeBytes, request.thick === true);
+    const sizeBytes = roundUpToGranularity(request.sizeBytes, this.#options.config.granularityBytes);
+    return this.#promises.during({ sizeBytes, thick: request.thick === true }, () =>
+      this.#createVolume(request, sizeBytes),
+    );
+  }
+
+  async #createVolume(request: NewVolume, sizeBytes: number): Promise<VolumeRecord> {
+    const { stateDir } = this.#options;
     const devices = this.#liveDevices();
     if (new Set(devices.map(({ sds }) => sds.faultSet)).size < 3) {
       throw new SimError(
@@ -287,10 +299,11 @@ export class Cluster implements ClusterApi {
    */
   async snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<VolumeRecord[]> {
     const bytes = requests.reduce((sum, { volumeId }) => sum + this.volume(volumeId).sizeBytes, 0);
-    this.#checkCapacity(bytes, false);
-    return this.#alone(
-      requests.map(({ volumeId }) => volumeId),
-      () => this.#snapshots.create(requests, quiesced),
+    return this.#promises.during({ sizeBytes: bytes, thick: false }, () =>
+      this.#alone(
+        requests.map(({ volumeId }) => volumeId),
+        () => this.#snapshots.create(requests, quiesced),
+      ),
     );
   }
 
@@ -483,16 +496,18 @@ export class Cluster implements ClusterApi {
     }
     const isAttached = (await this.#sdc.device(id)) !== undefined;
     if (sizeBytes > volume.sizeBytes) {
-      this.#checkCapacity(sizeBytes - volume.sizeBytes, volume.thick === true);
-      // The records first: a volume must not have chunks of which they say nothing.
-      const larger = { ...volume, sizeBytes };
-      if (isAttached) await this.#sdc.reload(this.#session(larger));
-      else {
-        await this.#sdc.detach(id);
-        const layout = new Layout(larger, this.state.pool.groups.flat());
-        growRecords(this.#options.stateDir, ownLayer(volume), layout);
-      }
-      await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
+      const more = { sizeBytes: sizeBytes - volume.sizeBytes, thick: volume.thick === true };
+      await this.#promises.during(more, async () => {
+        // The records first: a volume must not have chunks of which they say nothing.
+        const larger = { ...volume, sizeBytes };
+        if (isAttached) await this.#sdc.reload(this.#session(larger));
+        else {
+          await this.#sdc.detach(id);
+          const layout = new Layout(larger, this.state.pool.groups.flat());
+          growRecords(this.#options.stateDir, ownLayer(volume), layout);
+        }
+        await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
+      });
     }
     if (isAttached) {
       // Whoever told the engine something meanwhile told it the former size, by which a new engine would serve it: from the
@@ -529,11 +544,6 @@ export class Cluster implements ClusterApi {
   async #alone<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
     this.checkCurrent();
     return this.#locks.alone(ids, task);
-  }
-
-  #checkCapacity(sizeBytes: number, thick: boolean): void {
-    const { usedBytes } = this.#watch;
-    checkCapacity(this.state, { sizeBytes, thick, usedBytes }, this.#options.config.granularityBytes);
   }
 
   #checkUnmapped(id: Id, what: string): VolumeRecord {

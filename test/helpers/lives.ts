@@ -1,7 +1,7 @@
 import type { Test } from "tap";
 
 /** Seconds of seeded lives in one test. */
-const SECONDS = Number(process.env["LIFE_SECONDS"] ?? 5);
+const SECONDS = Number(process.env["LIFE_SECONDS"] ?? 3);
 /** The first seed. */
 const FIRST = Number(process.env["LIFE_SEED"] ?? 1);
 

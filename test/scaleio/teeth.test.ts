@@ -134,5 +134,71 @@ const MAPPINGS: Bite = {
   ],
 };
 
-for (const [what, bite] of Object.entries({ "the MDM": MDM, mappings: MAPPINGS }))
+const PROMISES: Bite = {
+  simulation: path.join(import.meta.dirname, "pool/promises-simulation.ts"),
+  sources: SCALEIO,
+  steps: 40,
+  mutations: [
+    {
+      invariant: "8 no more is promised than the policy allows",
+      file: "pool/capacity.ts",
+      of: "if (sizeBytes > available) {",
+      by: "if (sizeBytes > Number.MAX_VALUE) {",
+    },
+    {
+      invariant: "8 nor by calls that go on at once",
+      file: "promises.ts",
+      of: "this.#pending.add(promised);",
+      by: "",
+    },
+    {
+      invariant: "8 no more is set aside than there is",
+      file: "pool/capacity.ts",
+      of: "if (thick && sizeBytes > net) {",
+      by: "if (thick && net < 0) {",
+    },
+    {
+      invariant: "8 nothing new is promised by a pool that is nearly full",
+      file: "pool/capacity.ts",
+      of: "if (isCritical(state, usedBytes)) {",
+      by: "if (usedBytes < 0) {",
+    },
+  ],
+};
+
+const SPACE: Bite = {
+  simulation: path.join(import.meta.dirname, "sdc/space-simulation.ts"),
+  sources: path.join(SCALEIO, "sdc"),
+  steps: 60,
+  mutations: [
+    {
+      invariant: "8 discard gives space back",
+      file: "copies.ts",
+      of: "(this.#filesOf[device] as Files).punch(fd, offset, length);",
+      by: "(this.#filesOf[device] as Files).write(fd, Buffer.alloc(length), 0, length, offset);",
+    },
+    {
+      invariant: "8 thin volumes take what was written, also where copies are made good",
+      file: "whole-chunks.ts",
+      of: "if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) continue;",
+      by: "",
+    },
+    {
+      invariant: "8 a full device is reported as failed",
+      file: "copies.ts",
+      of: 'this.#fail(device, "write", error);',
+      by: "",
+    },
+    {
+      invariant: "8 and costs no data",
+      file: "copies.ts",
+      of: 'this.#fail(device, "write", error);\n      return false;',
+      by: 'this.#fail(device, "write", error);\n      return true;',
+    },
+  ],
+};
+
+const BITES = { "the MDM": MDM, mappings: MAPPINGS, promises: PROMISES, space: SPACE };
+
+for (const [what, bite] of Object.entries(BITES))
   t.test(`${what}: what is broken is found out`, { timeout: 600_000 }, (t) => testTeeth(t, bite));

@@ -3,6 +3,8 @@ import t from "tap";
 import type { SystemState } from "../../../src/scaleio/model.ts";
 import { availableBytes, checkCapacity, roundUpToGranularity, spareBytes } from "../../../src/scaleio/pool/capacity.ts";
 import { groupCountFor, placeGroups } from "../../../src/scaleio/pool/placement.ts";
+import { testLives } from "../../helpers/lives.ts";
+import { Simulation } from "./promises-simulation.ts";
 
 const GIB = 1024 ** 3;
 const KIB = 1024;
@@ -83,3 +85,7 @@ t.test("capacity: the sample of the spec, rounding, the thin limit", (t) => {
   });
   t.end();
 });
+
+t.test("lives of a pool whose volumes come, grow and go at once: no more is promised than the policy allows", (t) =>
+  testLives(t, Simulation, 40),
+);

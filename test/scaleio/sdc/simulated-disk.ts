@@ -89,6 +89,7 @@ export class SimulatedDisk implements Files {
       const start = at % PAGE;
       const n = Math.min(position + length - at, PAGE - start);
       if (file.held.has(page)) this.#put(file, page, start, new Uint8Array(n));
+      if (n === PAGE) file.held.delete(page);
       at += n;
     }
   }
