@@ -1,54 +1,33 @@
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { asSimError, SimError } from "../lib/errors.ts";
-import { syncDirectory } from "../lib/sync-directory.ts";
+import { asSimError } from "../lib/errors.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
+import { Devices } from "./devices.ts";
+import { Engines } from "./engines.ts";
 import { Faults } from "./faults/faults.ts";
-import { found, idOf } from "./founding.ts";
-import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
+import { found } from "./founding.ts";
 import { leftovers } from "./leftovers.ts";
 import { Mappings } from "./mappings.ts";
-import { isInDoubt, Mdm } from "./mdm/mdm.ts";
-import { findSds, Membership } from "./membership.ts";
-import {
-  CHUNK_BYTES,
-  type ClusterStatus,
-  type Device,
-  type Id,
-  type Sds,
-  type SystemEvent,
-  type SystemState,
-  type VolumeLayout,
-  type VolumeRecord,
-} from "./model.ts";
+import { Mdm } from "./mdm/mdm.ts";
+import { Membership } from "./membership.ts";
+import type { ClusterStatus, Id, SystemEvent, SystemState, VolumeLayout, VolumeRecord } from "./model.ts";
 import { Mover } from "./mover.ts";
-import { isCritical, roundUpToGranularity } from "./pool/capacity.ts";
+import { Nodes } from "./nodes.ts";
+import { isCritical } from "./pool/capacity.ts";
 import { Promises } from "./promises.ts";
 import { RepairTurns } from "./repair-turns.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
 import { Scanner, type ScanResult } from "./scanner.ts";
-import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
-import { Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
 import { thisHost } from "./sdc/sdc-host.ts";
-import type { Session } from "./sdc/session.ts";
-import { checkLabel } from "./sds/device-label.ts";
-import { createVolumeFile, removeVolumeFile } from "./sds/volume-files.ts";
 import { sessionOf } from "./sessions.ts";
-import { type Quiesced, type SnapshotRequest, Snapshots } from "./snapshots.ts";
+import type { Quiesced, SnapshotRequest } from "./snapshots.ts";
+import { type NewVolume, VolumeLife } from "./volume-life.ts";
 import { VolumeLocks } from "./volume-locks.ts";
 import { EventLog } from "./watch/event-log.ts";
 import { Watch } from "./watch/watch.ts";
-
-export interface NewVolume {
-  readonly name: string;
-  readonly sizeBytes: number;
-  readonly fsType: string;
-  readonly iops: number;
-  readonly thick?: boolean;
-}
 
 /**
  * The simulated ScaleIO system of one dev box: MDM, SDSs and this host's SDC behind one door. Decisions are made here and
@@ -60,8 +39,10 @@ export class Cluster implements ClusterApi {
   readonly #sdc: Sdc;
   readonly #repairer: Repairer;
   readonly #mover: Mover;
-  readonly #membership: Membership;
-  readonly #snapshots: Snapshots;
+  readonly #engines: Engines;
+  readonly #devices: Devices;
+  readonly #nodes: Nodes;
+  readonly #life: VolumeLife;
   readonly faults: Faults;
   readonly #events: EventLog;
   readonly #watch: Watch;
@@ -69,7 +50,6 @@ export class Cluster implements ClusterApi {
   readonly #turns = new RepairTurns();
   readonly #locks = new VolumeLocks(this.#turns);
   readonly #mappings: Mappings;
-  readonly #promises: Promises;
   /** Numbers handed out but not yet recorded. */
   #lastId = 0;
   readonly #stop = new AbortController();
@@ -85,8 +65,8 @@ export class Cluster implements ClusterApi {
       tell: (name, text) => this.#events.emit(name, "warning", text),
       stateDir: options.stateDir,
       state: () => this.state,
-      changed: () => this.#pushSessions(),
-      revive: (target) => this.#revive(target),
+      changed: () => this.#tell(),
+      revive: (target) => this.#devices.revive(target),
       mdmDown: (members) => mdm.takeDown(members),
       log: options.log,
     });
@@ -97,10 +77,10 @@ export class Cluster implements ClusterApi {
       sdc: this.#sdc,
       mdm,
       turns: this.#turns,
-      deviceFailed: (name, reason) => this.#deviceFailed(name, reason),
+      deviceFailed: (name, reason) => this.#devices.failed(name, reason),
       badBlocks: (id, text) =>
         this.#events.emit("FIXED_READ_ERROR", "warning", `volume ${this.state.volumes.get(id)?.name ?? id}: ${text}`),
-      absorbed: (layerId, lower) => this.#absorbed(layerId, lower),
+      absorbed: (layerId, lower) => this.#life.absorbed(layerId, lower),
       move: () => this.#mover.round(),
       log: options.log,
     });
@@ -112,17 +92,19 @@ export class Cluster implements ClusterApi {
       session: (layer) => sessionOf(this.state, stateDir, layer, this.faults.book),
       bytesPerSecond: options.config.scannerBytesPerSecond,
     });
-    this.#membership = new Membership({ stateDir, mdm, nextNumber: () => ++this.#lastId, log });
-    this.#snapshots = new Snapshots({
-      stateDir,
-      mdm,
-      nextNumber: () => ++this.#lastId,
-      liveDevices: () => this.#liveDevices().map(({ device }) => device),
-      follow: (volume) => this.#follow(volume),
-      changed: () => this.#mapChanged(),
-      removeLayer: (id) => this.#turns.without(`layer-${id}`, async () => this.#removeFiles(id)),
+    const nextNumber = () => ++this.#lastId;
+    const [tell, changed] = [() => this.#tell(), () => this.#mapChanged()];
+    const membership = new Membership({ stateDir, mdm, nextNumber, log });
+    this.#engines = new Engines({
+      ...{ stateDir, mdm, log, sdc: this.#sdc, turns: this.#turns },
+      faults: () => this.faults.book,
     });
-    this.#promises = new Promises({
+    this.#devices = new Devices({ mdm, tell, changed, log });
+    this.#nodes = new Nodes({
+      ...{ mdm, membership, tell, changed, devices: this.#devices },
+      status: () => this.status(),
+    });
+    const promises = new Promises({
       state: () => this.state,
       usedBytes: () => this.#watch.usedBytes,
       granularityBytes: options.config.granularityBytes,
@@ -131,10 +113,15 @@ export class Cluster implements ClusterApi {
       mdm,
       sdc: this.#sdc,
       locks: this.#locks,
-      session: (volume) => this.#session(volume),
+      session: (volume) => this.#engines.session(volume),
       released: (id) => this.#repairer.look(id),
       preempted: (host, name) => options.preempted?.(host, name),
       log,
+    });
+    this.#life = new VolumeLife({
+      ...{ stateDir, mdm, promises, nextNumber, changed, granularityBytes: options.config.granularityBytes },
+      ...{ sdc: this.#sdc, engines: this.#engines, devices: this.#devices, locks: this.#locks, turns: this.#turns },
+      repairer: this.#repairer,
     });
     this.#mover = new Mover({
       stateDir,
@@ -142,9 +129,9 @@ export class Cluster implements ClusterApi {
       sdc: this.#sdc,
       repairer: this.#repairer,
       mayRebalance: () => !isCritical(this.state, this.#watch.usedBytes),
-      changed: () => this.#mapChanged(),
+      changed,
       emptied: async (devices) => {
-        await this.#membership.finishRemovals(devices);
+        await membership.finishRemovals(devices);
         await this.#mapChanged();
       },
     });
@@ -173,10 +160,10 @@ export class Cluster implements ClusterApi {
   async #begin(): Promise<void> {
     await followChecksum(this.#mdm, this.#options);
     this.#lastId = this.state.lastId;
-    await this.#checkDevices();
+    await this.#devices.checkAll();
     // Engines first: none may go by a session that names what is removed then.
     await this.faults.apply();
-    for (const id of leftovers(this.state, this.#options)) this.#removeFiles(id);
+    for (const id of leftovers(this.state, this.#options)) this.#life.removeFiles(id);
     this.#repairer.start();
     this.#scanner.start();
   }
@@ -232,95 +219,28 @@ export class Cluster implements ClusterApi {
   }
 
   volume(id: Id): VolumeRecord {
-    const volume = this.state.volumes.get(id);
-    if (volume === undefined) throw new SimError("not_found", `no volume has the id ${id}`);
-    return volume;
+    return this.#life.volume(id);
   }
 
-  /**
-   * Files and records first, the MDM's word last: a volume exists from that moment on, and what an interrupted creation
-   * leaves is swept away at the next start. Throws no_capacity, no_quorum, in_doubt, unavailable.
-   */
-  async createVolume(request: NewVolume): Promise<VolumeRecord> {
-    this.checkCurrent();
-    checkIops(request.iops);
-    const sizeBytes = roundUpToGranularity(request.sizeBytes, this.#options.config.granularityBytes);
-    return this.#promises.during({ sizeBytes, thick: request.thick === true }, () =>
-      this.#createVolume(request, sizeBytes),
-    );
+  /** See {@link VolumeLife}. */
+  createVolume(request: NewVolume): Promise<VolumeRecord> {
+    return this.#life.create(request);
   }
 
-  async #createVolume(request: NewVolume, sizeBytes: number): Promise<VolumeRecord> {
-    const { stateDir } = this.#options;
-    const devices = this.#liveDevices();
-    if (new Set(devices.map(({ sds }) => sds.faultSet)).size < 3) {
-      throw new SimError(
-        "unavailable",
-        `volume ${request.name}: fewer than three fault units of pool ${this.state.pool.name} are up, so that new data could not be kept twice: start the SDSs that are down`,
-      );
-    }
-    const number = ++this.#lastId;
-    const id = idOf(this.state.systemId, number);
-    const checksum = this.state.pool.checksum === true;
-    const firstGroup = (number * 37) % this.state.pool.groups.length;
-    try {
-      createRecords(stateDir, id, new Layout({ sizeBytes, firstGroup }, this.state.pool.groups.flat()));
-      for (const { device } of devices) createVolumeFile(device, id, sizeBytes, { checksum });
-      for (const { device } of devices) syncDirectory(device.path);
-      const volume: VolumeRecord = {
-        id,
-        name: request.name,
-        poolId: this.state.pool.id,
-        sizeBytes,
-        createdAt: new Date().toISOString(),
-        fsType: request.fsType,
-        iops: request.iops,
-        ...(request.thick === true ? { thick: true } : {}),
-        firstGroup,
-        mappedTo: null,
-      };
-      await this.#mdm.commit({ type: "volume-created", volume });
-      return volume;
-    } catch (error) {
-      if (!isInDoubt(error)) this.#removeFiles(id);
-      throw error;
-    }
-  }
-
-  /** Throws in_use while it is mapped, no_quorum. */
   removeVolume(id: Id): Promise<void> {
-    return this.#alone([id], () => this.#removeVolume(id));
+    return this.#life.remove(id);
   }
 
-  /**
-   * Snapshots of these volumes, mapped or not, at one instant; each is a volume that can be mapped and written.
-   *
-   * @param quiesced is called once, with the step during which nothing may be written
-   */
-  async snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<VolumeRecord[]> {
-    const bytes = requests.reduce((sum, { volumeId }) => sum + this.volume(volumeId).sizeBytes, 0);
-    return this.#promises.during({ sizeBytes: bytes, thick: false }, () =>
-      this.#alone(
-        requests.map(({ volumeId }) => volumeId),
-        () => this.#snapshots.create(requests, quiesced),
-      ),
-    );
+  snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<VolumeRecord[]> {
+    return this.#life.snapshot(requests, quiesced);
   }
 
-  /** Gives a volume that is not mapped the content of another one of its family. Throws in_use, invalid_argument. */
   overwrite(targetId: Id, sourceId: Id, quiesced: Quiesced): Promise<void> {
-    return this.#alone([targetId, sourceId], async () => {
-      this.#checkUnmapped(targetId, "overwritten");
-      await this.#snapshots.overwrite(targetId, sourceId, quiesced);
-    });
+    return this.#life.overwrite(targetId, sourceId, quiesced);
   }
 
-  /**
-   * Makes a volume larger; its device grows with it if it has one. The size is rounded up. Throws invalid_argument for a
-   * smaller size, no_capacity, unavailable, no_quorum.
-   */
   resize(id: Id, bytes: number): Promise<VolumeRecord> {
-    return this.#alone([id], () => this.#resize(id, bytes));
+    return this.#life.resize(id, bytes);
   }
 
   /** See {@link Mappings}. */
@@ -343,88 +263,41 @@ export class Cluster implements ClusterApi {
     if (this.isCurrent) await this.#mappings.loseHost(host);
   }
 
-  async stopSds(name: string): Promise<void> {
-    this.checkCurrent();
-    const sds = findSds(this.state, name);
-    if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
-    if (sds.state !== "stopped") await this.#mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
-    await this.#pushSessions();
+  /** See {@link Nodes}. */
+  stopSds(name: string): Promise<void> {
+    return this.#nodes.stopSds(name);
   }
 
-  /** A node or device has lost a fault: a device that failed by it is well again. */
-  async #revive(target: string): Promise<void> {
-    const [sdsName, deviceName] = target.split("/");
-    const sds = this.state.sds.find(({ name }) => name === sdsName);
-    const failed = sds?.devices.filter(({ name, state }) => state === "failed" && (deviceName ?? name) === name) ?? [];
-    if (!this.isCurrent || sds === undefined || sds.state !== "up" || failed.length === 0) return;
-    for (const device of failed) this.#checkLabel(sds, device);
-    for (const { id } of failed) await this.#mdm.commit({ type: "device-state", id, state: "up", reason: "" });
-    await this.#mapChanged();
+  startSds(name: string): Promise<void> {
+    return this.#nodes.startSds(name);
   }
 
-  async startSds(name: string): Promise<void> {
-    this.checkCurrent();
-    const sds = findSds(this.state, name);
-    for (const device of sds.devices) this.#checkLabel(sds, device);
-    for (const device of sds.devices) {
-      if (device.state !== "up")
-        await this.#mdm.commit({ type: "device-state", id: device.id, state: "up", reason: "" });
-    }
-    if (sds.state !== "up") await this.#mdm.commit({ type: "sds-state", name, state: "up", since: now() });
-    if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
-    await this.#mapChanged();
+  maintainSds(name: string): Promise<void> {
+    return this.#nodes.maintainSds(name);
   }
 
-  async maintainSds(name: string): Promise<void> {
-    this.checkCurrent();
-    const sds = findSds(this.state, name);
-    if (sds.maintenance === true && sds.state !== "up") return;
-    const { health, reasons } = await this.status();
-    if (health !== "ok") {
-      throw new SimError(
-        "unavailable",
-        `${name} cannot go into maintenance while the health is ${health} (${reasons.join("; ")}): wait for the rebuild, or mend that first`,
-      );
-    }
-    await this.#mdm.commit({ type: "sds-maintenance", name, on: true });
-    await this.#mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
-    await this.#pushSessions();
+  addSds(request: SdsRequest): Promise<void> {
+    return this.#nodes.addSds(request);
   }
 
-  async addSds(request: SdsRequest): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.addSds(request);
-    await this.#mapChanged();
+  removeSds(name: string): Promise<void> {
+    return this.#nodes.removeSds(name);
   }
 
-  async removeSds(name: string): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.removeSds(name);
-    await this.#mapChanged();
+  abortRemoval(name: string): Promise<void> {
+    return this.#nodes.abortRemoval(name);
   }
 
-  async abortRemoval(name: string): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.abortRemoval(name);
-    await this.#mapChanged();
+  addDevice(sds: string, request: DeviceRequest): Promise<void> {
+    return this.#nodes.addDevice(sds, request);
   }
 
-  async addDevice(sds: string, request: DeviceRequest): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.addDevice(sds, request);
-    await this.#mapChanged();
+  resizeDevice(sds: string, device: string, bytes: number): Promise<void> {
+    return this.#nodes.resizeDevice(sds, device, bytes);
   }
 
-  async resizeDevice(sds: string, device: string, bytes: number): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.resizeDevice(sds, device, bytes);
-    await this.#mapChanged();
-  }
-
-  async removeDevice(sds: string, device: string): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.removeDevice(sds, device);
-    await this.#mapChanged();
+  removeDevice(sds: string, device: string): Promise<void> {
+    return this.#nodes.removeDevice(sds, device);
   }
 
   /** Events after the one with this id; waits for the first one, at most so long. */
@@ -437,28 +310,16 @@ export class Cluster implements ClusterApi {
   }
 
   async layout(volumeName: string, { chunks }: { chunks: boolean }): Promise<VolumeLayout> {
-    return volumeLayout(this.#sources(), this.#named(volumeName), chunks);
+    return volumeLayout(this.#sources(), this.#life.named(volumeName), chunks);
   }
 
-  async limit(volumeName: string, { iops, bytesPerSecond }: LimitRequest): Promise<void> {
-    const { id } = this.#named(volumeName);
-    if (iops !== undefined) checkIops(iops);
-    if (bytesPerSecond !== undefined && bytesPerSecond % CHUNK_BYTES !== 0) {
-      throw new SimError(
-        "invalid_argument",
-        `a limit of ${bytesPerSecond} bytes a second is not a multiple of 1 MiB: give whole MB, or 0 for none`,
-      );
-    }
-    const to = { ...(iops === undefined ? {} : { iops }), ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) };
-    await this.#alone([id], async () => {
-      await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to }], lastId: 0 });
-      if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(this.volume(id)));
-    });
+  limit(volumeName: string, limits: LimitRequest): Promise<void> {
+    return this.#life.limit(volumeName, limits);
   }
 
   async scan(volumeName: string): Promise<ScanResult> {
     this.checkCurrent();
-    const volume = this.#named(volumeName);
+    const volume = this.#life.named(volumeName);
     const result = await this.#scanner.scan(volume);
     this.#repairer.look(volume.id);
     if (result.fixed > 0)
@@ -468,91 +329,6 @@ export class Cluster implements ClusterApi {
         `a scan of volume ${volumeName} put ${result.fixed} blocks right`,
       );
     return result;
-  }
-
-  #named(volumeName: string): VolumeRecord {
-    const volume = [...this.state.volumes.values()].find(({ name }) => name === volumeName);
-    if (volume !== undefined) return volume;
-    throw new SimError("not_found", `no volume is called "${volumeName}": \`rexray-sim volume ls\` lists them`);
-  }
-
-  async #removeVolume(id: Id): Promise<void> {
-    const volume = this.#checkUnmapped(id, "removed");
-    await this.#mdm.commit({ type: "volume-removed", id });
-    this.#repairer.forget(id);
-    await this.#snapshots.sweep(layersOf(volume), volume);
-    if (volume.lower !== undefined) await this.#mapChanged();
-  }
-
-  async #resize(id: Id, bytes: number): Promise<VolumeRecord> {
-    const { granularityBytes } = this.#options.config;
-    const volume = this.volume(id);
-    const sizeBytes = roundUpToGranularity(bytes, granularityBytes);
-    if (sizeBytes < volume.sizeBytes) {
-      throw new SimError(
-        "invalid_argument",
-        `volume ${volume.name} cannot become smaller: it has ${volume.sizeBytes} bytes, and volumes only grow`,
-      );
-    }
-    const isAttached = (await this.#sdc.device(id)) !== undefined;
-    if (sizeBytes > volume.sizeBytes) {
-      const more = { sizeBytes: sizeBytes - volume.sizeBytes, thick: volume.thick === true };
-      await this.#promises.during(more, async () => {
-        // The records first: a volume must not have chunks of which they say nothing.
-        const larger = { ...volume, sizeBytes };
-        if (isAttached) await this.#sdc.reload(this.#session(larger));
-        else {
-          await this.#sdc.detach(id);
-          const layout = new Layout(larger, this.state.pool.groups.flat());
-          growRecords(this.#options.stateDir, ownLayer(volume), layout);
-        }
-        await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
-      });
-    }
-    if (isAttached) {
-      // Whoever told the engine something meanwhile told it the former size, by which a new engine would serve it: from the
-      // MDM's word on nobody does. The device comes last, so that it never has more than is served.
-      await this.#sdc.reload(this.#session(this.volume(id)));
-      await this.#sdc.grow(id, sizeBytes);
-    }
-    return this.volume(id);
-  }
-
-  /** For a snapshot: the volume's engine goes over to its new layer. */
-  async #follow(volume: VolumeRecord): Promise<void> {
-    if ((await this.#sdc.device(volume.id)) === undefined) {
-      await this.#sdc.detach(volume.id);
-      return;
-    }
-    const { layerId } = await this.#sdc.reload(this.#session(volume));
-    if (layerId !== ownLayer(volume).id)
-      throw new SimError(
-        "unavailable",
-        `the engine of volume ${volume.name} did not go over to the new layer: try again`,
-      );
-  }
-
-  async #absorbed(layerId: Id, lower: readonly Id[]): Promise<void> {
-    // A snapshot that is made while this waits shares the layers too.
-    const ids = () =>
-      allLayers(this.state.volumes.values())
-        .get(layerId)
-        ?.volumes.map(({ id }) => id) ?? [];
-    await this.#locks.all(ids, () => this.#snapshots.absorbed(layerId, lower));
-  }
-
-  async #alone<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
-    this.checkCurrent();
-    return this.#locks.alone(ids, task);
-  }
-
-  #checkUnmapped(id: Id, what: string): VolumeRecord {
-    const volume = this.volume(id);
-    if (volume.mappedTo === null) return volume;
-    throw new SimError(
-      "in_use",
-      `volume ${volume.name} cannot be ${what}: it is mapped to ${volume.mappedTo}; unmount it there first`,
-    );
   }
 
   #sources(): ReportSources {
@@ -567,78 +343,14 @@ export class Cluster implements ClusterApi {
     };
   }
 
-  #session(volume: VolumeRecord): Session {
-    const layers = allLayers(familyOf(this.state.volumes.values(), volume));
-    const own = layers.get(ownLayer(volume).id);
-    if (own === undefined) throw new Error(`volume ${volume.id} is not in its own family`);
-    return sessionOf(this.state, this.#options.stateDir, { ...own, sizeBytes: volume.sizeBytes }, this.faults.book);
-  }
-
   async #mapChanged(): Promise<void> {
-    await this.#pushSessions();
+    await this.#tell();
     this.#repairer.lookAtAll();
   }
 
-  /** Tells every attached volume's engine how things stand. One that does not answer learns it when it is run again. */
-  async #pushSessions(): Promise<void> {
+  async #tell(): Promise<void> {
     this.#watch.look();
-    if (!this.isCurrent) return;
-    await Promise.all(
-      this.#sdc.known().map(async (id) => {
-        if (this.#turns.isRepaired(id) || (await this.#sdc.device(id)) === undefined) return;
-        // As it is now: nothing may be waited for between the look at the state and the writing of the session.
-        const volume = this.state.volumes.get(id);
-        if (volume === undefined) return;
-        await this.#sdc
-          .reload(this.#session(volume))
-          .catch((error) => this.#options.log(`volume ${volume.name}: ${error}`));
-      }),
-    );
-  }
-
-  async #deviceFailed(name: string, reason: string): Promise<void> {
-    const found = this.state.sds
-      .flatMap((sds) => sds.devices.map((device) => ({ sds, device })))
-      .find(({ sds, device }) => `${sds.name}/${device.name}` === name);
-    if (found === undefined || found.device.state !== "up" || found.sds.state !== "up") return;
-    this.#options.log(`device ${name} failed: ${reason}; mend it, then \`rexray-sim sds start ${found.sds.name}\``);
-    await this.#mdm.commit({ type: "device-state", id: found.device.id, state: "failed", reason });
-    await this.#pushSessions();
-  }
-
-  #checkLabel(sds: Sds, device: Device): void {
-    checkLabel(device.path, { systemId: this.state.systemId, sdsName: sds.name, deviceId: device.id });
-  }
-
-  /** At start: a device without its label is out; one that is well again comes back. */
-  async #checkDevices(): Promise<void> {
-    for (const sds of this.state.sds) {
-      for (const device of sds.devices) {
-        let reason = "";
-        try {
-          this.#checkLabel(sds, device);
-        } catch (error) {
-          reason = error instanceof Error ? error.message : String(error);
-        }
-        const state = reason === "" ? "up" : "failed";
-        if (device.state === state) continue;
-        if (reason !== "") this.#options.log(`device ${sds.name}/${device.name}: ${reason}`);
-        await this.#mdm
-          .commit({ type: "device-state", id: device.id, state, reason })
-          .catch((error) => this.#options.log(`device ${sds.name}/${device.name}: ${error}`));
-      }
-    }
-  }
-
-  #liveDevices(): { sds: Sds; device: Device }[] {
-    return this.state.sds
-      .filter((sds) => sds.state === "up")
-      .flatMap((sds) => sds.devices.filter((device) => device.state === "up").map((device) => ({ sds, device })));
-  }
-
-  #removeFiles(id: Id): void {
-    for (const sds of this.state.sds) for (const device of sds.devices) removeVolumeFile(device, id);
-    removeRecords(this.#options.stateDir, id);
+    await this.#engines.tellAll();
   }
 }
 
@@ -655,16 +367,3 @@ async function followChecksum(mdm: Mdm, { config, log }: ClusterOptions): Promis
 
 /** How often a quorum is looked for while there is none. */
 const QUORUM_MS = 1000;
-
-/** spec/scaleio.md 1.6. */
-const LOWEST_IOPS = 11;
-
-function checkIops(iops: number): void {
-  if (iops === 0 || iops >= LOWEST_IOPS) return;
-  throw new SimError(
-    "invalid_argument",
-    `a limit of ${iops} IOPS is too low: give ${LOWEST_IOPS} or more, or 0 for none`,
-  );
-}
-
-const now = () => new Date().toISOString();
