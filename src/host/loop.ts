@@ -20,9 +20,11 @@ export async function attachLoop(file: string): Promise<string> {
   }
 }
 
-/** Lets go of the device. The kernel does so only once nobody uses it any more (data-path.md, "What leaks"): see {@link loopOf}. */
+/** Lets go of the device, if it is one still. The kernel does so only once nobody uses it any more (data-path.md, "What leaks"): see {@link loopOf}. */
 export async function detachLoop(device: string): Promise<void> {
-  await run("losetup", ["--detach", device]);
+  await run("losetup", ["--detach", device]).catch((error) => {
+    if (!(error instanceof SimError && /no such device/i.test(error.message))) throw error;
+  });
 }
 
 /** Has the device take the size that its file has now. */

@@ -1,9 +1,9 @@
 import { open, rename, unlink } from "node:fs/promises";
 import path from "node:path";
-import { ensureDir } from "fs-extra/esm";
 import { errnoOf } from "./errors.ts";
+import { makeDirectory } from "./make-directory.ts";
 
-/** Makes creations, renames and removals in a directory survive power loss. */
+/** As sync-directory.ts, beside what else goes on. */
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, "r");
   try {
@@ -18,7 +18,7 @@ let writes = 0;
 /** Replaces a file in one step that survives power loss: written aside, synced, renamed. The directory is made if need be. */
 export async function replaceFile(file: string, content: string): Promise<void> {
   const directory = path.dirname(file);
-  await ensureDir(directory, 0o700);
+  makeDirectory(directory);
   // Of two at once the last one to be renamed holds; neither may write into the other's.
   const aside = path.join(directory, `.${path.basename(file)}.${process.pid}.${++writes}.new`);
   const handle = await open(aside, "w", 0o600);

@@ -1,54 +1,34 @@
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { isDeepStrictEqual } from "node:util";
-import { asSimError, SimError } from "../lib/errors.ts";
-import { KeyedMutex } from "../lib/mutex.ts";
-import { livePlaces } from "./capacity-report.ts";
+import { asSimError } from "../lib/errors.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { DeviceHealth } from "./device-health.ts";
+import { Engines } from "./engines.ts";
 import { Faults } from "./faults/faults.ts";
-import { stopOf } from "./faults/sds-stop.ts";
-import { found, idOf } from "./founding.ts";
+import { followChecksum, found } from "./founding.ts";
 import { KeepAlive } from "./keep-alive.ts";
-import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
 import { leftovers } from "./leftovers.ts";
-import { isInDoubt, Mdm } from "./mdm/mdm.ts";
-import { findDevice, findSds, Membership } from "./membership.ts";
-import {
-  CHUNK_BYTES,
-  type ClusterStatus,
-  type Device,
-  type Id,
-  type Sds,
-  type SystemEvent,
-  type SystemState,
-  type VolumeLayout,
-  type VolumeRecord,
-} from "./model.ts";
+import { Mappings } from "./mappings.ts";
+import { Mdm } from "./mdm/mdm.ts";
+import { Membership } from "./membership.ts";
+import type { ClusterStatus, Id, SystemEvent, SystemState, VolumeLayout, VolumeRecord } from "./model.ts";
 import { Mover } from "./mover.ts";
-import { type CapacityRequest, checkCapacity, inUseBytes, isCritical, roundUpToGranularity } from "./pool/capacity.ts";
+import { Nodes } from "./nodes.ts";
+import { inUseBytes, isCritical } from "./pool/capacity.ts";
+import { Promises } from "./promises.ts";
+import { RepairTurns } from "./repair-turns.ts";
 import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
 import { Scanner, type ScanResult } from "./scanner.ts";
-import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
-import { Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
 import { thisHost } from "./sdc/sdc-host.ts";
-import type { Session } from "./sdc/session.ts";
-import { createVolumeFile, removeVolumeFile, syncDirectory, usedBytes } from "./sds/volume-files.ts";
 import { sessionOf } from "./sessions.ts";
-import { type Quiesced, type SnapshotRequest, Snapshots } from "./snapshots.ts";
+import type { Quiesced, SnapshotRequest } from "./snapshots.ts";
+import { type NewVolume, VolumeLife } from "./volume-life.ts";
+import { VolumeLocks } from "./volume-locks.ts";
 import { EventLog } from "./watch/event-log.ts";
 import { Watch } from "./watch/watch.ts";
-
-export interface NewVolume {
-  readonly name: string;
-  readonly sizeBytes: number;
-  readonly fsType: string;
-  readonly iops: number;
-  readonly thick?: boolean;
-}
 
 /**
  * The simulated ScaleIO system of one dev box: MDM, SDSs and this host's SDC behind one door. Decisions are made here and
@@ -60,20 +40,18 @@ export class Cluster implements ClusterApi {
   readonly #sdc: Sdc;
   readonly #repairer: Repairer;
   readonly #mover: Mover;
-  readonly #membership: Membership;
-  readonly #snapshots: Snapshots;
+  readonly #engines: Engines;
   readonly #health: DeviceHealth;
   readonly #keepAlive: KeepAlive;
+  readonly #nodes: Nodes;
+  readonly #life: VolumeLife;
   readonly faults: Faults;
   readonly #events: EventLog;
   readonly #watch: Watch;
   readonly #scanner: Scanner;
-  /** One at a time takes a volume up, down or apart. */
-  readonly #locks = new KeyedMutex();
-  /** Hosts that get no volume until they are back. */
-  readonly #lostHosts = new Set<string>();
-  /** Capacity that is promised but not yet recorded. */
-  readonly #promised = new Set<CapacityRequest>();
+  readonly #turns = new RepairTurns();
+  readonly #locks = new VolumeLocks(this.#turns);
+  readonly #mappings: Mappings;
   /** Numbers handed out but not yet recorded. */
   #lastId = 0;
   readonly #stop = new AbortController();
@@ -90,7 +68,7 @@ export class Cluster implements ClusterApi {
       stateDir: options.stateDir,
       state: () => this.state,
       hosts: options.hosts,
-      changed: () => this.#pushSessions(),
+      changed: () => this.#tell(),
       revive: async (target, removed) => {
         if (this.isCurrent) await this.#health.revive(target, removed);
       },
@@ -119,9 +97,10 @@ export class Cluster implements ClusterApi {
       stateDir: options.stateDir,
       sdc: this.#sdc,
       mdm,
+      turns: this.#turns,
       deviceFailed: (failure, mapVersion) => this.#health.failed(failure, mapVersion),
       badBlocks: (id, status, attached) => this.#health.lied(id, status, attached),
-      absorbed: (layerId, lower) => this.#absorbed(layerId, lower),
+      absorbed: (layerId, lower) => this.#life.absorbed(layerId, lower),
       move: () => this.#mover.round(),
       log: options.log,
     });
@@ -133,21 +112,40 @@ export class Cluster implements ClusterApi {
       session: (layer) => sessionOf(this.state, stateDir, layer, this.faults.book),
       bytesPerSecond: options.config.scannerBytesPerSecond,
     });
-    this.#membership = new Membership({
-      stateDir,
+    const nextNumber = () => ++this.#lastId;
+    const [tell, changed] = [() => this.#tell(), () => this.#mapChanged()];
+    const thinBytes = () => this.#watch.thinBytes();
+    const membership = new Membership({
+      ...{ stateDir, mdm, nextNumber, log },
+      inUseBytes: async () => inUseBytes(this.state, await thinBytes()),
+    });
+    this.#engines = new Engines({
+      ...{ stateDir, mdm, log, sdc: this.#sdc, turns: this.#turns },
+      faults: () => this.faults.book,
+    });
+    this.#nodes = new Nodes({
+      ...{ mdm, membership, tell, changed, health: this.#health },
+      faults: () => this.faults.list(),
+      status: () => this.status(),
+    });
+    const promises = new Promises({
+      state: () => this.state,
+      thinBytes,
+      granularityBytes: options.config.granularityBytes,
+    });
+    this.#mappings = new Mappings({
       mdm,
-      nextNumber: () => ++this.#lastId,
-      inUseBytes: async () => inUseBytes(this.state, await this.#watch.thinBytes()),
+      sdc: this.#sdc,
+      locks: this.#locks,
+      session: (volume) => this.#engines.session(volume),
+      released: (id) => this.#repairer.look(id),
+      preempted: (host, name) => options.preempted?.(host, name),
       log,
     });
-    this.#snapshots = new Snapshots({
-      stateDir,
-      mdm,
-      nextNumber: () => ++this.#lastId,
-      liveDevices: () => this.#liveDevices().map(({ device }) => device),
-      follow: (volume) => this.#follow(volume),
-      changed: () => this.#mapChanged(),
-      removeLayer: (id) => this.#repairer.without(`layer-${id}`, async () => this.#removeFiles(id)),
+    this.#life = new VolumeLife({
+      ...{ stateDir, mdm, promises, nextNumber, changed, granularityBytes: options.config.granularityBytes },
+      ...{ sdc: this.#sdc, engines: this.#engines, locks: this.#locks, turns: this.#turns },
+      ...{ repairer: this.#repairer, health: this.#health },
     });
     this.#mover = new Mover({
       stateDir,
@@ -155,10 +153,10 @@ export class Cluster implements ClusterApi {
       rebuildGraceMs: options.config.rebuildGraceMs,
       sdc: this.#sdc,
       repairer: this.#repairer,
-      mayRebalance: async () => !isCritical(this.state, await this.#watch.thinBytes()),
-      changed: () => this.#mapChanged(),
+      mayRebalance: async () => !isCritical(this.state, await thinBytes()),
+      changed,
       emptied: async (devices) => {
-        await this.#membership.finishRemovals(devices);
+        await membership.finishRemovals(devices);
         await this.#mapChanged();
       },
     });
@@ -185,12 +183,12 @@ export class Cluster implements ClusterApi {
 
   /** From now on the world is made to be as the MDM says. */
   async #begin(): Promise<void> {
-    await followChecksum(this.#mdm, this.#options);
+    await followChecksum(this.#mdm, this.#options.config.checksum, this.#options.log);
     this.#lastId = this.state.lastId;
     await this.#health.check();
     // Engines first: none may go by a session that names what is removed then.
     await this.faults.apply().catch((error) => this.#options.log(`faults: ${error}`));
-    for (const id of leftovers(this.state, this.#options)) this.#removeFiles(id);
+    for (const id of leftovers(this.state, this.#options)) this.#life.removeFiles(id);
     this.#repairer.start();
     this.#scanner.start();
     this.#keepAlive.start();
@@ -248,223 +246,92 @@ export class Cluster implements ClusterApi {
   }
 
   volume(id: Id): VolumeRecord {
-    const volume = this.state.volumes.get(id);
-    if (volume === undefined) throw new SimError("not_found", `no volume has the id ${id}`);
-    return volume;
+    return this.#life.volume(id);
   }
 
-  /**
-   * Files and records first, the MDM's word last: a volume exists from that moment on, and what an interrupted creation
-   * leaves is swept away at the next start. Throws no_capacity, no_quorum, in_doubt, unavailable.
-   */
-  async createVolume(request: NewVolume): Promise<VolumeRecord> {
-    this.checkCurrent();
-    checkIops(request.iops);
-    const sizeBytes = roundUpToGranularity(request.sizeBytes, this.#options.config.granularityBytes);
-    const kind = request.thick === true ? { thick: sizeBytes } : { thin: sizeBytes };
-    const promise = { ...kind, volumeBytes: sizeBytes, newVolumes: 1 };
-    return this.#promising(promise, () => this.#createVolume({ ...request, sizeBytes }));
+  /** See {@link VolumeLife}. */
+  createVolume(request: NewVolume): Promise<VolumeRecord> {
+    return this.#life.create(request);
   }
 
-  async #createVolume({ sizeBytes, ...request }: NewVolume): Promise<VolumeRecord> {
-    const { stateDir } = this.#options;
-    const devices = this.#liveDevices();
-    if (new Set(devices.map(({ sds }) => sds.faultSet)).size < 3) {
-      throw new SimError(
-        "unavailable",
-        `volume ${request.name}: fewer than three fault units of pool ${this.state.pool.name} are up, so that new data could not be kept twice: start the SDSs that are down`,
-      );
-    }
-    const number = ++this.#lastId;
-    const id = idOf(this.state.systemId, number);
-    const checksum = this.state.pool.checksum === true;
-    const firstGroup = (number * 37) % this.state.pool.groups.length;
-    try {
-      const { groups, mapVersion } = this.state.pool;
-      const layout = new Layout({ sizeBytes, firstGroup }, groups.flat());
-      createRecords(stateDir, { id, layout, mapVersion, hasFile: livePlaces(this.state) });
-      for (const { device } of devices) createVolumeFile(device, id, sizeBytes, { checksum });
-      for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)])
-        syncDirectory(directory);
-      const volume: VolumeRecord = {
-        id,
-        name: request.name,
-        poolId: this.state.pool.id,
-        sizeBytes,
-        createdAt: new Date().toISOString(),
-        fsType: request.fsType,
-        iops: request.iops,
-        ...(request.thick === true ? { thick: true } : {}),
-        firstGroup,
-        mappedTo: null,
-      };
-      await this.#mdm.commit({ type: "volume-created", volume });
-      return volume;
-    } catch (error) {
-      if (!isInDoubt(error)) this.#removeFiles(id);
-      throw error;
-    }
-  }
-
-  /** Throws in_use while it is mapped, no_quorum. */
   removeVolume(id: Id): Promise<void> {
-    return this.#alone([id], () => this.#removeVolume(id));
+    return this.#life.remove(id);
   }
 
-  /**
-   * Snapshots of these volumes, mapped or not, at one instant; each is a volume that can be mapped and written.
-   *
-   * @param quiesced is called once, with the step during which nothing may be written
-   */
-  async snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<VolumeRecord[]> {
-    const sources = requests.map(({ volumeId }) => this.volume(volumeId));
-    const thin = sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    // What a thick volume has written becomes the snapshot's, and all of its size is set aside anew.
-    const thick = [...new Set(sources)].reduce(
-      (sum, source) => sum + (source.thick === true ? this.#written(source) : 0),
-      0,
-    );
-    return this.#promising({ thin, thick, newVolumes: requests.length }, () =>
-      this.#alone(
-        sources.map(({ id }) => id),
-        () => this.#snapshots.create(requests, quiesced),
-      ),
-    );
+  snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<VolumeRecord[]> {
+    return this.#life.snapshot(requests, quiesced);
   }
 
-  /** Gives a volume that is not mapped the content of another one of its family. Throws in_use, invalid_argument. */
   overwrite(targetId: Id, sourceId: Id, quiesced: Quiesced): Promise<void> {
-    return this.#alone([targetId, sourceId], async () => {
-      this.#checkUnmapped(targetId, "overwritten");
-      await this.#snapshots.overwrite(targetId, sourceId, quiesced);
-    });
+    return this.#life.overwrite(targetId, sourceId, quiesced);
   }
 
-  /**
-   * Makes a volume larger; its device grows with it if it has one. The size is rounded up. Throws invalid_argument for a
-   * smaller size, no_capacity, unavailable, no_quorum.
-   */
   resize(id: Id, bytes: number): Promise<VolumeRecord> {
-    return this.#alone([id], () => this.#resize(id, bytes));
+    return this.#life.resize(id, bytes);
   }
 
-  /**
-   * Maps the volume to a host and makes it a block device. All hosts are simulated on this machine. Pre-emption fences the host
-   * that has the volume: it cannot write any more when this returns. Throws in_use, no_quorum, state_corrupt, host_failed.
-   */
-  attach(id: Id, host: string, { preempt }: { preempt: boolean }): Promise<Attached> {
-    return this.#alone([id], async () => {
-      this.#checkHost(host);
-      const attached = await this.#attach(id, host, preempt);
-      if (!this.#lostHosts.has(host)) return attached;
-      // It was lost meanwhile, and could not be fenced from what it did not have.
-      await this.#sdc.fence(id);
-      return this.#checkHost(host) as never;
-    });
+  /** See {@link Mappings}. */
+  async attach(id: Id, host: string, options: { preempt: boolean }): Promise<Attached> {
+    this.checkCurrent();
+    return this.#mappings.attach(id, host, options);
   }
 
-  /** The block device of a volume that is mapped to this host. */
-  async device(id: Id, host: string): Promise<string | undefined> {
-    return this.state.volumes.get(id)?.mappedTo === host ? this.#sdc.device(id) : undefined;
+  device(id: Id, host: string): Promise<string | undefined> {
+    return this.#mappings.device(id, host);
   }
 
-  detach(id: Id, host: string): Promise<{ released: boolean }> {
-    return this.#alone([id], () => this.#detach(id, host));
+  async detach(id: Id, host: string): Promise<{ released: boolean }> {
+    this.checkCurrent();
+    return this.#mappings.detach(id, host);
   }
 
-  /** A host is lost: what it has mapped stays mapped to it and is not served any more; it gets nothing else. */
-  async loseHost(host: string): Promise<void> {
-    this.#lostHosts.add(host);
-    // Nobody else is let in meanwhile; who is later fences it.
-    if (!this.isCurrent) return;
-    for (const { id, mappedTo } of [...this.state.volumes.values()])
-      if (mappedTo === host) await this.#alone([id], () => this.#sdc.fence(id));
+  loseHost(host: string): Promise<void> {
+    return this.#mappings.loseHost(host);
   }
 
   hostIsBack(host: string): void {
-    this.#lostHosts.delete(host);
+    this.#mappings.hostIsBack(host);
   }
 
-  async stopSds(name: string): Promise<void> {
-    this.checkCurrent();
-    const sds = findSds(this.state, name);
-    if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
-    if (sds.state !== "stopped") await this.#mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
-    await this.#pushSessions();
+  /** See {@link Nodes}. */
+  stopSds(name: string): Promise<void> {
+    return this.#nodes.stopSds(name);
   }
 
-  async startSds(name: string): Promise<void> {
-    this.checkCurrent();
-    const sds = findSds(this.state, name);
-    const fault = stopOf(this.faults.list(), name);
-    if (fault !== undefined)
-      throw new SimError(
-        "unavailable",
-        `${name} cannot be started: fault ${fault.name} keeps it stopped; \`rexray-sim fault rm ${fault.name}\` brings it back`,
-      );
-    await this.#health.clear(sds, sds.devices);
-    if (sds.state !== "up") await this.#mdm.commit({ type: "sds-state", name, state: "up", since: now() });
-    if (sds.maintenance === true) await this.#mdm.commit({ type: "sds-maintenance", name, on: false });
-    await this.#mapChanged();
+  startSds(name: string): Promise<void> {
+    return this.#nodes.startSds(name);
   }
 
-  async maintainSds(name: string): Promise<void> {
-    this.checkCurrent();
-    const sds = findSds(this.state, name);
-    if (sds.maintenance === true && sds.state !== "up") return;
-    const { health, reasons } = await this.status();
-    if (health !== "ok") {
-      throw new SimError(
-        "unavailable",
-        `${name} cannot go into maintenance while the health is ${health} (${reasons.join("; ")}): wait for the rebuild, or mend that first`,
-      );
-    }
-    await this.#mdm.commit({ type: "sds-maintenance", name, on: true });
-    await this.#mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
-    await this.#pushSessions();
+  maintainSds(name: string): Promise<void> {
+    return this.#nodes.maintainSds(name);
   }
 
-  async addSds(request: SdsRequest): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.addSds(request);
-    await this.#mapChanged();
+  addSds(request: SdsRequest): Promise<void> {
+    return this.#nodes.addSds(request);
   }
 
-  async removeSds(name: string): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.removeSds(name);
-    await this.#mapChanged();
+  removeSds(name: string): Promise<void> {
+    return this.#nodes.removeSds(name);
   }
 
-  async abortRemoval(name: string): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.abortRemoval(name);
-    await this.#mapChanged();
+  abortRemoval(name: string): Promise<void> {
+    return this.#nodes.abortRemoval(name);
   }
 
-  async addDevice(sds: string, request: DeviceRequest): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.addDevice(sds, request);
-    await this.#mapChanged();
+  addDevice(sds: string, request: DeviceRequest): Promise<void> {
+    return this.#nodes.addDevice(sds, request);
   }
 
-  async resizeDevice(sds: string, device: string, bytes: number): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.resizeDevice(sds, device, bytes);
-    await this.#mapChanged();
+  resizeDevice(sds: string, device: string, bytes: number): Promise<void> {
+    return this.#nodes.resizeDevice(sds, device, bytes);
   }
 
-  async removeDevice(sds: string, device: string): Promise<void> {
-    this.checkCurrent();
-    await this.#membership.removeDevice(sds, device);
-    await this.#mapChanged();
+  removeDevice(sds: string, device: string): Promise<void> {
+    return this.#nodes.removeDevice(sds, device);
   }
 
-  async clearDevice(sdsName: string, deviceName: string): Promise<void> {
-    this.checkCurrent();
-    const sds = findSds(this.state, sdsName);
-    await this.#health.clear(sds, [findDevice(sds, deviceName)]);
-    await this.#mapChanged();
+  clearDevice(sds: string, device: string): Promise<void> {
+    return this.#nodes.clearDevice(sds, device);
   }
 
   /** Events after the one with this id; waits for the first one, at most so long. */
@@ -477,28 +344,16 @@ export class Cluster implements ClusterApi {
   }
 
   async layout(volumeName: string, { chunks }: { chunks: boolean }): Promise<VolumeLayout> {
-    return volumeLayout(this.#sources(), this.#named(volumeName), chunks);
+    return volumeLayout(this.#sources(), this.#life.named(volumeName), chunks);
   }
 
-  async limit(volumeName: string, { iops, bytesPerSecond }: LimitRequest): Promise<void> {
-    const { id } = this.#named(volumeName);
-    if (iops !== undefined) checkIops(iops);
-    if (bytesPerSecond !== undefined && bytesPerSecond % CHUNK_BYTES !== 0) {
-      throw new SimError(
-        "invalid_argument",
-        `a limit of ${bytesPerSecond} bytes a second is not a multiple of 1 MiB: give whole MB, or 0 for none`,
-      );
-    }
-    const to = { ...(iops === undefined ? {} : { iops }), ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) };
-    await this.#alone([id], async () => {
-      await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to }], lastId: 0 });
-      if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(this.volume(id)));
-    });
+  limit(volumeName: string, limits: LimitRequest): Promise<void> {
+    return this.#life.limit(volumeName, limits);
   }
 
   async scan(volumeName: string): Promise<ScanResult> {
     this.checkCurrent();
-    const volume = this.#named(volumeName);
+    const volume = this.#life.named(volumeName);
     const result = await this.#scanner.scan(volume);
     this.#repairer.look(volume.id);
     if (result.fixed > 0)
@@ -507,164 +362,6 @@ export class Cluster implements ClusterApi {
         "warning",
         `a scan of volume ${volumeName} put ${result.fixed} blocks right`,
       );
-    return result;
-  }
-
-  #named(volumeName: string): VolumeRecord {
-    const volume = [...this.state.volumes.values()].find(({ name }) => name === volumeName);
-    if (volume !== undefined) return volume;
-    throw new SimError("not_found", `no volume is called "${volumeName}": \`rexray-sim volume ls\` lists them`);
-  }
-
-  async #removeVolume(id: Id): Promise<void> {
-    const volume = this.#checkUnmapped(id, "removed");
-    await this.#mdm.commit({ type: "volume-removed", id });
-    this.#repairer.forget(id);
-    await this.#health.forget(id);
-    await this.#snapshots.sweep(layersOf(volume), volume);
-    if (volume.lower !== undefined) await this.#mapChanged();
-  }
-
-  async #resize(id: Id, bytes: number): Promise<VolumeRecord> {
-    const { granularityBytes } = this.#options.config;
-    const volume = this.volume(id);
-    const sizeBytes = roundUpToGranularity(bytes, granularityBytes);
-    if (sizeBytes < volume.sizeBytes) {
-      throw new SimError(
-        "invalid_argument",
-        `volume ${volume.name} cannot become smaller: it has ${volume.sizeBytes} bytes, and volumes only grow`,
-      );
-    }
-    const more = sizeBytes - volume.sizeBytes;
-    const promise = { ...(volume.thick === true ? { thick: more } : { thin: more }), volumeBytes: sizeBytes };
-    await this.#promising(promise, () => this.#grow(volume, sizeBytes));
-    return this.volume(id);
-  }
-
-  async #grow(volume: VolumeRecord, sizeBytes: number): Promise<void> {
-    const { id } = volume;
-    const isAttached = (await this.#sdc.device(id)) !== undefined;
-    if (sizeBytes > volume.sizeBytes) {
-      // The records first: a volume must not have chunks of which they say nothing.
-      const larger = { ...volume, sizeBytes };
-      if (isAttached) await this.#sdc.reload(this.#session(larger));
-      else {
-        await this.#sdc.detach(id);
-        const layout = new Layout(larger, this.state.pool.groups.flat());
-        growRecords(this.#options.stateDir, ownLayer(volume), { layout, hasFile: livePlaces(this.state) });
-      }
-      await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
-    }
-    if (!isAttached) return;
-    // Whoever told the engine something meanwhile told it the former size, by which a new engine would serve it: from the
-    // MDM's word on nobody does. The device comes last, so that it never has more than is served.
-    await this.#sdc.reload(this.#session(this.volume(id)));
-    await this.#sdc.grow(id, sizeBytes);
-  }
-
-  /** For a snapshot: the volume's engine goes over to its new layer. */
-  async #follow(volume: VolumeRecord): Promise<void> {
-    if ((await this.#sdc.device(volume.id)) === undefined) {
-      await this.#sdc.detach(volume.id);
-      return;
-    }
-    const { layerId } = await this.#sdc.reload(this.#session(volume));
-    if (layerId !== ownLayer(volume).id)
-      throw new SimError(
-        "unavailable",
-        `the engine of volume ${volume.name} did not go over to the new layer: try again`,
-      );
-  }
-
-  async #absorbed(layerId: Id, lower: readonly Id[]): Promise<void> {
-    const layer = allLayers(this.state.volumes.values()).get(layerId);
-    const ids = layer?.volumes.map(({ id }) => id) ?? [];
-    await this.#locked(ids, () => this.#snapshots.absorbed(layerId, lower));
-  }
-
-  /** Nobody else takes these volumes up, down or apart meanwhile, nor repairs them. */
-  async #alone<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
-    this.checkCurrent();
-    const held = ids.reduceRight<() => Promise<T>>((inner, id) => () => this.#repairer.without(id, inner), task);
-    return this.#locked(ids, held);
-  }
-
-  /** In order of the ids, so that two calls never wait for each other. */
-  #locked<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
-    const inOrder = [...new Set(ids)].sort();
-    return inOrder.reduceRight<() => Promise<T>>((inner, id) => () => this.#locks.run(id, inner), task)();
-  }
-
-  /** Does what takes so much capacity, if it is there; nobody else is promised it meanwhile. Throws no_capacity. */
-  async #promising<T>(request: CapacityRequest, task: () => Promise<T>): Promise<T> {
-    const thinBytes = await this.#watch.thinBytes();
-    checkCapacity(this.state, thinBytes, this.#options.config.granularityBytes, request, this.#promised);
-    this.#promised.add(request);
-    try {
-      return await task();
-    } finally {
-      this.#promised.delete(request);
-    }
-  }
-
-  /** Net bytes that a volume has really written since its last snapshot. */
-  #written(volume: VolumeRecord): number {
-    const { id } = ownLayer(volume);
-    return this.state.sds.flatMap(({ devices }) => devices).reduce((sum, device) => sum + usedBytes(device, id), 0) / 2;
-  }
-
-  #checkHost(host: string): void {
-    if (!this.#lostHosts.has(host)) return;
-    throw new SimError("unavailable", `host ${host} is lost: \`rexray-sim agent start ${host}\` brings it back`);
-  }
-
-  #checkUnmapped(id: Id, what: string): VolumeRecord {
-    const volume = this.volume(id);
-    if (volume.mappedTo === null) return volume;
-    throw new SimError(
-      "in_use",
-      `volume ${volume.name} cannot be ${what}: it is mapped to ${volume.mappedTo}; unmount it there first`,
-    );
-  }
-
-  async #attach(id: Id, host: string, preempt: boolean): Promise<Attached> {
-    const volume = this.volume(id);
-    const { mappedTo } = volume;
-    if (mappedTo !== null && mappedTo !== host && !preempt) {
-      throw new SimError(
-        "in_use",
-        `volume ${volume.name} is mapped to host ${mappedTo}: unmount it there, or allow pre-emption`,
-      );
-    }
-    if (mappedTo !== null && mappedTo !== host) await this.#sdc.fence(id);
-    if (mappedTo !== host) await this.#mdm.commit({ type: "volume-mapped", id, to: host });
-    if (mappedTo !== null && mappedTo !== host) this.#options.preempted?.(mappedTo, volume.name);
-    try {
-      const session = this.#session(this.volume(id));
-      const attached = await this.#sdc.attach(session);
-      // A node may have gone or come while the engine started, when it could not be told.
-      // and a snapshot may have been removed.
-      const now = this.#session(this.volume(id));
-      const same =
-        now.mapVersion === session.mapVersion &&
-        now.absorb === session.absorb &&
-        isDeepStrictEqual(faultsIn(now), faultsIn(session));
-      if (!same) await this.#sdc.reload(now);
-      return attached;
-    } catch (error) {
-      await this.#detach(id, host).catch((late) => this.#options.log(`volume ${volume.name}: ${late}`));
-      throw error;
-    }
-  }
-
-  async #detach(id: Id, host: string): Promise<{ released: boolean }> {
-    const mappedTo = this.state.volumes.get(id)?.mappedTo ?? null;
-    // Somebody else has it now: there is nothing of this host's left to take away.
-    if (mappedTo !== null && mappedTo !== host) return { released: true };
-    const result = await this.#sdc.detach(id);
-    if (!result.released) return result;
-    this.#repairer.look(id);
-    if (mappedTo === host) await this.#mdm.commit({ type: "volume-mapped", id, to: null });
     return result;
   }
 
@@ -682,72 +379,16 @@ export class Cluster implements ClusterApi {
     };
   }
 
-  #session(volume: VolumeRecord): Session {
-    const layers = allLayers(familyOf(this.state.volumes.values(), volume));
-    const own = layers.get(ownLayer(volume).id);
-    if (own === undefined) throw new Error(`volume ${volume.id} is not in its own family`);
-    return sessionOf(this.state, this.#options.stateDir, { ...own, sizeBytes: volume.sizeBytes }, this.faults.book);
-  }
-
   async #mapChanged(): Promise<void> {
-    await this.#pushSessions();
+    await this.#tell();
     this.#repairer.lookAtAll();
   }
 
-  /** Tells every attached volume's engine how things stand. One that does not answer learns it when it is run again. */
-  async #pushSessions(): Promise<void> {
+  async #tell(): Promise<void> {
     this.#watch.look();
-    if (!this.isCurrent) return;
-    await Promise.all(
-      this.#sdc.known().map(async (id) => {
-        if (this.#repairer.repairing(id) || (await this.#sdc.device(id)) === undefined) return;
-        // As it is now: nothing may be waited for between the look at the state and the writing of the session.
-        const volume = this.state.volumes.get(id);
-        if (volume === undefined) return;
-        await this.#sdc
-          .reload(this.#session(volume))
-          .catch((error) => this.#options.log(`volume ${volume.name}: ${error}`));
-      }),
-    );
+    await this.#engines.tellAll();
   }
-
-  #liveDevices(): { sds: Sds; device: Device }[] {
-    return this.state.sds
-      .filter((sds) => sds.state === "up")
-      .flatMap((sds) => sds.devices.filter((device) => device.state === "up").map((device) => ({ sds, device })));
-  }
-
-  #removeFiles(id: Id): void {
-    for (const sds of this.state.sds) for (const device of sds.devices) removeVolumeFile(device, id);
-    removeRecords(this.#options.stateDir, id);
-  }
-}
-
-/** Volumes are made with checksums or without: a pool changes that only while it has none. */
-async function followChecksum(mdm: Mdm, { config, log }: ClusterOptions): Promise<void> {
-  const { pool, volumes } = mdm.state;
-  if ((pool.checksum === true) === config.checksum) return;
-  if (volumes.size === 0) await mdm.commit({ type: "pool-checksum", on: config.checksum });
-  else
-    log(
-      `simulator.checksum is ${config.checksum} and pool ${pool.name} stays as it was made: remove its volumes to change that`,
-    );
 }
 
 /** How often a quorum is looked for while there is none. */
 const QUORUM_MS = 1000;
-
-/** spec/scaleio.md 1.6. */
-const LOWEST_IOPS = 11;
-
-function checkIops(iops: number): void {
-  if (iops === 0 || iops >= LOWEST_IOPS) return;
-  throw new SimError(
-    "invalid_argument",
-    `a limit of ${iops} IOPS is too low: give ${LOWEST_IOPS} or more, or 0 for none`,
-  );
-}
-
-const faultsIn = ({ devices, disconnected }: Session) => [disconnected, devices.map(({ faults }) => faults)];
-
-const now = () => new Date().toISOString();

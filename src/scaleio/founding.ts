@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import fs from "node:fs";
+import { makeDirectory } from "../lib/make-directory.ts";
 import type { ClusterConfig } from "./cluster-options.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { CHUNK_BYTES, type Id, type Sds } from "./model.ts";
@@ -33,7 +33,7 @@ export async function found(mdm: Mdm, config: ClusterConfig): Promise<void> {
   }));
   const flat = sds.flatMap((node) => node.devices.map((device) => ({ node, device })));
   for (const { node, device } of flat) {
-    fs.mkdirSync(device.path, { recursive: true, mode: 0o700 });
+    makeDirectory(device.path);
     createLabel(device.path, { systemId, sdsName: node.name, deviceId: device.id });
   }
   const units = flat.map(({ node, device }) => ({ capacityBytes: device.capacityBytes, faultUnit: node.faultSet }));
@@ -53,4 +53,12 @@ export async function found(mdm: Mdm, config: ClusterConfig): Promise<void> {
     },
     sds,
   });
+}
+
+/** Volumes are made with checksums or without: a pool changes that only while it has none. */
+export async function followChecksum(mdm: Mdm, on: boolean, log: (message: string) => void): Promise<void> {
+  const { pool, volumes } = mdm.state;
+  if ((pool.checksum === true) === on) return;
+  if (volumes.size === 0) await mdm.commit({ type: "pool-checksum", on });
+  else log(`simulator.checksum is ${on} and pool ${pool.name} stays as it was made: remove its volumes to change that`);
 }

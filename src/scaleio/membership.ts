@@ -1,7 +1,7 @@
-import fs from "node:fs";
 import path from "node:path";
 import { errnoOf, SimError } from "../lib/errors.ts";
 import { inContainer } from "../lib/machine-paths.ts";
+import { makeDirectory } from "../lib/make-directory.ts";
 import type { DeviceRequest, SdsRequest } from "./cluster-api.ts";
 import { idOf } from "./founding.ts";
 import type { Mdm } from "./mdm/mdm.ts";
@@ -131,7 +131,7 @@ export class Membership {
     const capacityBytes = wholeChunks(capacity);
     const id = this.#id();
     try {
-      fs.mkdirSync(place, { recursive: true, mode: 0o700 });
+      makeDirectory(place);
     } catch (error) {
       throw new SimError(
         "invalid_argument",
@@ -179,6 +179,12 @@ export class Membership {
     }
   }
 }
+
+/** Devices that can take new files. */
+export const liveDevices = ({ sds }: SystemState): { sds: Sds; device: Device }[] =>
+  sds
+    .filter(({ state }) => state === "up")
+    .flatMap((node) => node.devices.filter(({ state }) => state === "up").map((device) => ({ sds: node, device })));
 
 /** Throws not_found, and says which there are. */
 export function findSds(state: SystemState, name: string): Sds {

@@ -7,6 +7,7 @@ import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { CHUNK_BYTES, type Id } from "./model.ts";
 import { type Pace, Throttle, type ThrottlePolicy } from "./pool/throttle.ts";
+import type { RepairTurns } from "./repair-turns.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import type { EngineStatus, Session } from "./sdc/session.ts";
 import { sessionOf, unitOf } from "./sessions.ts";
@@ -20,6 +21,7 @@ export interface RepairerOptions {
   readonly stateDir: string;
   readonly sdc: Sdc;
   readonly mdm: Mdm;
+  readonly turns: RepairTurns;
   readonly faults: Pick<FaultBook, "on" | "faults">;
   /** For chunks with a single good copy, and for those that have two. */
   readonly policies: { readonly rebuild: ThrottlePolicy; readonly rebalance: ThrottlePolicy };
@@ -61,9 +63,6 @@ export class Repairer {
   readonly #stuck = new Map<string, string>();
   readonly #throttles = new Map<Id, { throttle: Throttle; at: number; requests: number; bytes: number }>();
   readonly #complaints = new Map<string, string>();
-  /** Units that somebody is attaching, detaching or removing, and how many are at it. */
-  readonly #held = new Map<string, number>();
-  #running: { unit: string; abort: AbortController; done: Promise<void> } | undefined;
   readonly #scans: ScanOrder[] = [];
   #loop: Promise<void> | undefined;
 
@@ -78,7 +77,7 @@ export class Repairer {
 
   async stop(): Promise<void> {
     this.#stop.abort();
-    this.#running?.abort.abort();
+    this.#options.turns.stop();
     await this.#loop;
   }
 
@@ -103,29 +102,6 @@ export class Repairer {
   /** Version of the newest map by which a unit without an engine has given up its retired copies; 0 when none is known. */
   clearedBy(unit: string): number {
     return this.#cleared.get(unit) ?? 0;
-  }
-
-  repairing(unit: string): boolean {
-    return this.#running?.unit === unit;
-  }
-
-  /**
-   * Keeps the repairer off a unit while it is attached, detached or removed: two engines must never have one layer open.
-   * Runs the task when a repair that was under way has ended.
-   */
-  async without<T>(unit: string, task: () => Promise<T>): Promise<T> {
-    this.#held.set(unit, (this.#held.get(unit) ?? 0) + 1);
-    try {
-      if (this.#running?.unit === unit) {
-        this.#running.abort.abort();
-        await this.#running.done;
-      }
-      return await task();
-    } finally {
-      const holders = (this.#held.get(unit) ?? 1) - 1;
-      if (holders > 0) this.#held.set(unit, holders);
-      else this.#held.delete(unit);
-    }
   }
 
   /**
@@ -163,15 +139,16 @@ export class Repairer {
 
   /** One step for every attached volume that needs it. True when some copy was made good. */
   async #attachedRound(): Promise<boolean> {
+    const { sdc, turns } = this.#options;
     let worked = false;
-    for (const id of this.#options.sdc.known()) {
-      if (this.#stop.signal.aborted || this.repairing(id) || this.#held.has(id)) continue;
+    for (const id of sdc.known()) {
+      if (this.#stop.signal.aborted || turns.isRepaired(id) || turns.isHeld(id)) continue;
       try {
         if (await this.#step(id)) worked = true;
         this.#complaints.delete(id);
       } catch (error) {
         // An engine that is being taken away answers no order.
-        if (!this.#held.has(id)) this.#complain(id, error);
+        if (!turns.isHeld(id)) this.#complain(id, error);
       }
     }
     return worked;
@@ -235,7 +212,7 @@ export class Repairer {
   }
 
   async #unmountedRound(): Promise<void> {
-    const { stateDir } = this.#options;
+    const { stateDir, turns } = this.#options;
     const slices = new Slices({ background: true });
     for (const unit of this.#queue) {
       await slices.next();
@@ -246,17 +223,18 @@ export class Repairer {
         this.#conditions.delete(unit);
         continue;
       }
-      if (this.#held.has(unit) || !this.#queue.delete(unit)) continue;
+      if (turns.isHeld(unit) || !this.#queue.delete(unit)) continue;
       const session = this.#session(layer);
       const condition = assess(stateDir, layer, session);
       this.#note(unit, condition);
-      if (condition.problem === "" && layer.absorb > 0 && condition.absorbing === 0) await this.#absorbed(layer);
-      if (condition.problem !== "" || toDo(condition) === 0) continue;
-      // No wait after this look at who holds it: from here on, whoever wants it waits for us.
-      if (this.#held.has(unit)) {
+      if (condition.problem === "" && layer.absorb > 0 && condition.absorbing === 0) {
+        await this.#absorbed(layer);
+        // Somebody may have attached it meanwhile.
         this.#queue.add(unit);
         return;
       }
+      if (condition.problem !== "" || toDo(condition) === 0) continue;
+      // Nothing was waited for since the look at who holds it: from here on, whoever wants it waits for us.
       const status = await this.#repair(session).catch((error) => {
         this.#options.log(`repair of ${unit}: ${error instanceof Error ? error.message : String(error)}`);
         return undefined;
@@ -279,7 +257,7 @@ export class Repairer {
     const { unit, first, chunks, resolve, reject } = order;
     try {
       const layer = this.#layer(unit);
-      const free = layer !== undefined && !(await this.#isAttached(layer)) && !this.#held.has(unit);
+      const free = layer !== undefined && !(await this.#isAttached(layer)) && !this.#options.turns.isHeld(unit);
       const status = free ? await this.#repair({ ...this.#session(layer), scan: { first, chunks } }) : undefined;
       if (layer !== undefined && status !== undefined) await this.#heed(layer, status);
       resolve(status);
@@ -323,20 +301,9 @@ export class Repairer {
   }
 
   /** Undefined: it was broken off. Throws what the engine throws. */
-  async #repair(session: Session): Promise<EngineStatus | undefined> {
-    const abort = new AbortController();
-    const repair = this.#options.sdc.repair(session, abort.signal);
-    const done = repair.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#running = { unit: session.volumeId, abort, done };
-    try {
-      const status = await repair;
-      return abort.signal.aborted ? undefined : status;
-    } finally {
-      this.#running = undefined;
-    }
+  #repair(session: Session): Promise<EngineStatus | undefined> {
+    const { sdc, turns } = this.#options;
+    return turns.run(session.volumeId, (signal) => sdc.repair(session, signal));
   }
 
   #note(unit: string, condition: Condition): void {

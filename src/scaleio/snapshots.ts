@@ -1,5 +1,5 @@
-import path from "node:path";
 import { SimError } from "../lib/errors.ts";
+import { syncDirectory } from "../lib/sync-directory.ts";
 import { livePlaces } from "./capacity-report.ts";
 import { idOf } from "./founding.ts";
 import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
@@ -15,7 +15,7 @@ import {
 } from "./model.ts";
 import { createRecords, readBooks } from "./sdc/books.ts";
 import { Layout } from "./sdc/layout.ts";
-import { createVolumeFile, syncDirectory } from "./sds/volume-files.ts";
+import { createVolumeFile } from "./sds/volume-files.ts";
 
 /** A volume and all its snapshots (spec/scaleio.md 1.2). */
 const LARGEST_FAMILY = 32;
@@ -217,8 +217,7 @@ export class Snapshots {
         });
         for (const device of devices) createVolumeFile(device, layer.id, layer.sizeBytes, { checksum });
       }
-      for (const directory of [path.join(stateDir, "sdc"), ...devices.map((device) => device.path)])
-        syncDirectory(directory);
+      for (const device of devices) syncDirectory(device.path);
       await commit();
     } catch (error) {
       if (!isInDoubt(error)) for (const { layer } of layers) await removeLayer(layer.id);

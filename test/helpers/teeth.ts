@@ -6,6 +6,8 @@ import { tempDir } from "./temp-dir.ts";
 
 /** Seeds within which a simulation has to notice that what it simulates is broken. */
 const MOST_SEEDS = Number(process.env["TEETH_SEEDS"] ?? 1000);
+/** Seeds with which it must not find anything in what is not. */
+const CONTROL_SEEDS = 5;
 
 /** A replacement that breaks an invariant. */
 export interface Mutation {
@@ -17,9 +19,7 @@ export interface Mutation {
 }
 
 /** One seeded life of a length, or of these steps; throws when something is wrong with it. */
-interface Life<Steps> {
-  run(steps: Steps): void | Promise<void>;
-}
+type Simulation<Steps> = new (seed: number) => { run(steps: Steps): void | Promise<void> };
 
 /** A simulation, and what it must not let pass. */
 export interface Bite<Steps> {
@@ -38,55 +38,61 @@ export interface Bite<Steps> {
 export async function testTeeth<Steps>(t: Test, { simulation, sources, steps, mutations }: Bite<Steps>): Promise<void> {
   const dir = tempDir("teeth");
   t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));
-  for (const [index, mutation] of mutations.entries()) {
-    const Broken = await broken<Steps>(
-      simulation,
-      path.join(sources, mutation.file),
-      mutation,
-      path.join(dir, `${index}.mjs`),
-    );
-    let found = "";
-    for (let seed = 1; seed <= MOST_SEEDS && found === ""; seed++) {
-      try {
-        await new Broken(seed).run(steps);
-      } catch (error) {
-        found = `seed ${seed}, ${error instanceof Error ? error.message : error}`;
-      }
-    }
-    t.ok(found, `${mutation.invariant}: found out by ${found || "nothing"}`);
+  const Whole = await bundled<Steps>(simulation, path.join(dir, "whole.mjs"), () => undefined);
+  t.equal(await foundOut(Whole, steps, CONTROL_SEEDS), "", "nothing, while nothing is broken");
+  for (const [index, { invariant, file, of, by }] of mutations.entries()) {
+    const source = path.join(sources, file);
+    let used = false;
+    const Broken = await bundled<Steps>(simulation, path.join(dir, `${index}.mjs`), (loaded) => {
+      if (loaded !== source) return undefined;
+      const text = fs.readFileSync(source, "utf8");
+      if (!text.includes(of)) throw new Error(`${file} has no longer: ${of}`);
+      used = true;
+      return text.replace(of, () => by);
+    });
+    if (!used) throw new Error(`${simulation} does not use ${source}`);
+    const found = await foundOut(Broken, steps, MOST_SEEDS);
+    t.ok(found, `${invariant}: found out by ${found || "nothing"}`);
   }
 }
 
-async function broken<Steps>(
+/** The first seed that finds something, and what; "": none does. */
+async function foundOut<Steps>(Life: Simulation<Steps>, steps: Steps, seeds: number): Promise<string> {
+  for (let seed = 1; seed <= seeds; seed++) {
+    try {
+      await new Life(seed).run(steps);
+    } catch (error) {
+      return `seed ${seed}, ${error instanceof Error ? error.message : error}`;
+    }
+  }
+  return "";
+}
+
+/** @param replaced the text to take instead of a source file's own */
+async function bundled<Steps>(
   simulation: string,
-  source: string,
-  { of, by }: Pick<Mutation, "of" | "by">,
   out: string,
-): Promise<new (seed: number) => Life<Steps>> {
-  let found = false;
+  replaced: (file: string) => string | undefined,
+): Promise<Simulation<Steps>> {
   await build({
     entryPoints: [simulation],
     outfile: out,
     bundle: true,
     platform: "node",
     format: "esm",
+    logLevel: "silent",
     // For what the packages in the bundle require.
     banner: { js: `import { createRequire } from "node:module"; const require = createRequire(import.meta.url);` },
-    logLevel: "silent",
     plugins: [
       {
         name: "break",
         setup: ({ onLoad }) =>
           onLoad({ filter: /\.ts$/ }, ({ path: file }) => {
-            if (file !== source) return undefined;
-            const text = fs.readFileSync(file, "utf8");
-            if (!text.includes(of)) throw new Error(`${path.basename(file)} has no longer: ${of}`);
-            found = true;
-            return { contents: text.replace(of, () => by), loader: "ts" };
+            const contents = replaced(file);
+            return contents === undefined ? undefined : { contents, loader: "ts" };
           }),
       },
     ],
   });
-  if (!found) throw new Error(`${simulation} does not use ${source}`);
-  return ((await import(out)) as { Simulation: new (seed: number) => Life<Steps> }).Simulation;
+  return ((await import(out)) as { Simulation: Simulation<Steps> }).Simulation;
 }

@@ -72,5 +72,145 @@ const MDM: Bite<number> = {
   ],
 };
 
-for (const [what, bite] of Object.entries({ "the MDM": MDM }))
+const MAPPINGS: Bite<number> = {
+  simulation: path.join(import.meta.dirname, "mappings/simulation.ts"),
+  sources: SCALEIO,
+  steps: 30,
+  mutations: [
+    {
+      invariant: "6 nobody is let in before the former host is fenced",
+      file: "mappings.ts",
+      of: "if (mappedTo !== null && mappedTo !== host) await sdc.fence(id);",
+      by: "",
+    },
+    {
+      invariant: "6 nor said to have the volume",
+      file: "mappings.ts",
+      of: 'if (mappedTo !== null && mappedTo !== host) await sdc.fence(id);\n    if (mappedTo !== host) await mdm.commit({ type: "volume-mapped", id, to: host });',
+      by: 'if (mappedTo !== host) await mdm.commit({ type: "volume-mapped", id, to: host });\n    if (mappedTo !== null && mappedTo !== host) await sdc.fence(id);',
+    },
+    {
+      invariant: "6 fencing waits until nothing is left",
+      file: "sdc/sdc.ts",
+      of: "if (!(await this.#endAll(dir)))",
+      by: "if ((await this.#endAll(dir)) === undefined)",
+    },
+    {
+      invariant: "6 also of what was started meanwhile",
+      file: "sdc/sdc.ts",
+      of: "empty = pids.length === 0 ? empty + 1 : 0;",
+      by: "empty = 2; for (const pid of pids) while (this.#host.worksIn(pid, dir)) await this.#host.pause(1);",
+    },
+    {
+      invariant: "6 and of whoever a look at the processes has missed",
+      file: "sdc/sdc.ts",
+      of: "empty < 2;",
+      by: "empty < 1;",
+    },
+    {
+      invariant: "6 two calls on one volume wait for each other",
+      file: "volume-locks.ts",
+      of: "inOrder.reduceRight<() => Promise<T>>((inner, id) => () => this.#locks.run(id, inner), task)()",
+      by: "inOrder.length > 0 ? task() : task()",
+    },
+    {
+      invariant: "6 a host that is lost gets no volume",
+      file: "mappings.ts",
+      of: "if (!this.#lostHosts.has(host)) return attached;",
+      by: "if (host !== undefined) return attached;",
+    },
+    {
+      invariant: "6 a repair that was broken off has ended before somebody else opens the layer",
+      file: "repair-turns.ts",
+      of: "await this.#running.done;",
+      by: "",
+    },
+    {
+      invariant: "6 a repair of a former daemon too",
+      file: "sdc/sdc.ts",
+      of: ": await this.#endAll(dir)))",
+      by: ": true))",
+    },
+    {
+      invariant: "6 what a former attachment left ends before the volume is repaired",
+      file: "sdc/sdc.ts",
+      of: "if (!(await this.detach(session.volumeId)).released) return undefined;",
+      by: "fs.rmSync(files.dir, { recursive: true, force: true });",
+    },
+  ],
+};
+
+const PROMISES: Bite<number> = {
+  simulation: path.join(import.meta.dirname, "pool/promises-simulation.ts"),
+  sources: SCALEIO,
+  steps: 40,
+  mutations: [
+    {
+      invariant: "8 no more is promised than the policy allows",
+      file: "pool/capacity.ts",
+      of: "if (thin > thinLeft) {",
+      by: "if (thin > Number.MAX_VALUE) {",
+    },
+    {
+      invariant: "8 nor by calls that go on at once",
+      file: "promises.ts",
+      of: "this.#pending.add(request);",
+      by: "",
+    },
+    {
+      invariant: "8 no more is set aside than there is",
+      file: "pool/capacity.ts",
+      of: "if (thick > thickLeft) {",
+      by: "if (thick > Number.MAX_VALUE) {",
+    },
+    {
+      invariant: "8 what is being set aside is in use for thin volumes too",
+      file: "pool/capacity.ts",
+      of: "const thinLeft = Math.max(0, thinAvailableBytes(state, taken,",
+      by: "const thinLeft = Math.max(0, thinAvailableBytes(state, thinBytes,",
+    },
+    {
+      invariant: "8 nothing new is promised by a pool that is nearly full",
+      file: "pool/capacity.ts",
+      of: "if (thin > 0 && isCritical(state, taken)) {",
+      by: "if (thin < 0) {",
+    },
+  ],
+};
+
+const SPACE: Bite<number> = {
+  simulation: path.join(import.meta.dirname, "sdc/space-simulation.ts"),
+  sources: path.join(SCALEIO, "sdc"),
+  steps: 60,
+  mutations: [
+    {
+      invariant: "8 discard gives space back",
+      file: "copies.ts",
+      of: "(this.#filesOf[device] as Files).punch(fd, offset, length);",
+      by: "(this.#filesOf[device] as Files).write(fd, Buffer.alloc(length), 0, length, offset);",
+    },
+    {
+      invariant: "8 thin volumes take what was written, also where copies are made good",
+      file: "whole-chunks.ts",
+      of: "if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) continue;",
+      by: "",
+    },
+    {
+      invariant: "8 a full device is reported as failed",
+      file: "copies.ts",
+      of: 'this.#fail(device, "write", error);',
+      by: "",
+    },
+    {
+      invariant: "8 and costs no data",
+      file: "copies.ts",
+      of: 'this.#fail(device, "write", error);\n      return false;',
+      by: 'this.#fail(device, "write", error);\n      return true;',
+    },
+  ],
+};
+
+const BITES = { "the MDM": MDM, mappings: MAPPINGS, promises: PROMISES, space: SPACE };
+
+for (const [what, bite] of Object.entries(BITES))
   t.test(`${what}: what is broken is found out`, { timeout: 600_000 }, (t) => testTeeth(t, bite));

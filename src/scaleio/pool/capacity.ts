@@ -74,6 +74,8 @@ export function checkCapacity(
     besides.thick += other.thick ?? 0;
     besides.newVolumes += other.newVolumes ?? 0;
   }
+  // What is being set aside is in use, for thin volumes too.
+  const taken = thinBytes + 2 * besides.thick;
   if (volumeBytes > LARGEST_VOLUME_BYTES)
     throw new SimError("invalid_argument", `a volume of ${gb(volumeBytes)} is too large: the limit is 1 PB`);
   if (state.volumes.size + besides.newVolumes + newVolumes > MOST_VOLUMES) {
@@ -83,21 +85,21 @@ export function checkCapacity(
     );
   }
   const { name } = state.pool;
-  if (thin > 0 && isCritical(state, thinBytes)) {
-    const full = `${gb(inUseBytes(state, thinBytes))} of ${gb(usableBytes(state))}`;
+  if (thin > 0 && isCritical(state, taken)) {
+    const full = `${gb(inUseBytes(state, taken))} of ${gb(usableBytes(state))}`;
     throw new SimError(
       "no_capacity",
       `pool ${name} is more than ${CRITICAL * 100} % full (${full}), so it takes no new thin volume and no snapshot, and none grows: add devices or remove data`,
     );
   }
-  const thinLeft = thinAvailableBytes(state, thinBytes, granularity) - besides.thin;
+  const thinLeft = Math.max(0, thinAvailableBytes(state, taken, granularity) - besides.thin);
   if (thin > thinLeft) {
     throw new SimError(
       "no_capacity",
       `pool ${name} cannot promise ${gb(thin)}: ${gb(thinLeft)} are left of its thin limit; ask for less, remove volumes, or configure larger devices`,
     );
   }
-  const thickLeft = availableBytes(state, thinBytes, granularity) - besides.thick;
+  const thickLeft = availableBytes(state, taken, granularity);
   if (thick > thickLeft) {
     throw new SimError(
       "no_capacity",

@@ -1,5 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
+import { makeDirectory } from "../../lib/make-directory.ts";
+import { syncDirectory } from "../../lib/sync-directory.ts";
 import type { Layer } from "../layers.ts";
 import { CHUNK_BYTES, type Id } from "../model.ts";
 import { nodeFiles } from "./files.ts";
@@ -22,14 +24,14 @@ export interface NewLayer {
   readonly inherited?: number;
 }
 
-/** Makes the records of a new layer, which is zeros. What an unfinished creation left under this id is replaced. */
+/** Makes the records of a new layer, which is zeros; they are durable when it returns. What an unfinished creation left under this id is replaced. */
 export function createRecords(
   stateDir: string,
   { id: volumeId, layout, mapVersion, hasFile, inherited = 0 }: NewLayer,
 ): void {
   const dir = recordDir(stateDir, volumeId);
   fs.rmSync(dir, { recursive: true, force: true });
-  fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
+  makeDirectory(dir);
   createLedger(nodeFiles, dir, volumeId, layout.chunks, mapVersion);
   Intent.create(nodeFiles, dir);
   const ledger = new Ledger(nodeFiles, dir, volumeId, layout.chunks);
@@ -42,6 +44,7 @@ export function createRecords(
   // A map whose copies have moved is not what an empty ledger says.
   if (!usual) ledger.persist(0, layout.chunks - 1);
   ledger.close();
+  syncDirectory(dir);
 }
 
 export function removeRecords(stateDir: string, volumeId: Id): void {

@@ -268,6 +268,8 @@ export class Copies {
         this.#files.close(this.#files.open(sumFile(this.#file(device)), { create: true }));
         this.#sums[device] = new Sums(this.#files, this.#file(device));
       }
+      // A copy that is declared good must not go with its name.
+      this.#files.syncDirectory(path.dirname(this.#file(device)));
       this.#fds[device] = fd;
       this.#dirty[device] = DIRTY;
       this.#modes[device] = HEALTHY;

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
+import { syncDirectory } from "../../lib/sync-directory.ts";
 
 /**
  * The file layer beneath the storage logic: synchronous, positional, whole transfers only. Injected, so that the same
@@ -25,6 +26,8 @@ export interface Files {
   allocated(fd: number): number;
   close(fd: number): void;
   exists(path: string): boolean;
+  /** Makes the names of files that were made in a directory survive power loss. */
+  syncDirectory(path: string): void;
 }
 
 const O = fs.constants;
@@ -90,4 +93,5 @@ export const nodeFiles: Files = {
   allocated: (fd) => fs.fstatSync(fd).blocks * 512,
   close: (fd) => fs.closeSync(fd),
   exists: (path) => fs.existsSync(path),
+  syncDirectory,
 };

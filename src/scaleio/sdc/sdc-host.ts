@@ -26,7 +26,7 @@ export interface SdcHost {
   loopOf(file: string): string | undefined;
   /** Whether the loop device's file has no name any more but that of a mount's root. */
   isOrphan(device: string): boolean;
-  /** Once nobody uses it any more. */
+  /** It goes once nobody uses it any more. Nothing when it has gone already. */
   detachLoop(device: string): Promise<void>;
   growLoop(device: string, file: string, bytes: number): Promise<void>;
   /** Milliseconds. */

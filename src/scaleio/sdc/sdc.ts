@@ -122,15 +122,15 @@ export class Sdc {
   async fence(volumeId: string): Promise<void> {
     const { dir, volume } = this.#files(volumeId);
     if (!fs.existsSync(dir)) return;
-    const loop = this.#host.loopOf(volume);
     if (!(await this.#endAll(dir)))
       throw new SimError(
         "host_failed",
         `the engine of volume ${volumeId} does not end: kill the processes that work in ${dir}`,
       );
-    while (this.#host.isMounted(volume)) await this.#host.unmount(volume);
+    const loop = this.#host.loopOf(volume);
     // It goes for good when the last one closes it.
     if (loop !== undefined) await this.#host.detachLoop(loop);
+    while (this.#host.isMounted(volume)) await this.#host.unmount(volume);
     fs.rmSync(dir, { recursive: true, force: true });
   }
 

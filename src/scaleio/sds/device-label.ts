@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { errnoOf, SimError } from "../../lib/errors.ts";
+import { syncDirectory } from "../../lib/sync-directory.ts";
 import type { Id } from "../model.ts";
-import { syncDirectory } from "./volume-files.ts";
 
 const FORMAT = 1;
 const LABEL = "device.json";

@@ -54,13 +54,3 @@ export function volumeIdsOn(device: Pick<Device, "path">): Id[] {
     return [];
   }
 }
-
-/** Makes directory entries survive power loss. */
-export function syncDirectory(directory: string): void {
-  const fd = fs.openSync(directory, "r");
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
-}

@@ -1,11 +1,10 @@
 import t from "tap";
 import { Mdm } from "../../../src/scaleio/mdm/mdm.ts";
+import { testLives } from "../../helpers/lives.ts";
 import { randomOf } from "../../helpers/random.ts";
 import { type Illness, SimulatedMembers } from "./simulated-members.ts";
 import { create, founded, Simulation, volume } from "./simulation.ts";
 
-/** Seconds of seeded lives. */
-const SECONDS = Number(process.env["SIMULATION_SECONDS"] ?? 5);
 const MEMBERS = ["/mdm/1", "/mdm/2", "/mdm/3"];
 const names = (mdm: Mdm) => [...mdm.state.volumes.values()].map(({ name }) => name).join();
 
@@ -165,25 +164,8 @@ t.test("a change with disks in every combination of illnesses, killed at every s
   t.pass(`${changes} changes`);
 });
 
-t.test(
-  "seeded lives of members that are lost, rot, are full, come back, several at once",
-  { timeout: 0 },
-  async (t) => {
-    const end = Date.now() + SECONDS * 1000;
-    const first = Number(process.env["SIMULATION_SEED"] ?? 1);
-    let seed = first;
-    for (; Date.now() < end; seed++) {
-      try {
-        await new Simulation(seed).run(60);
-      } catch (error) {
-        t.fail(`seed ${seed}: ${error instanceof Error ? error.stack : error}`, {
-          replay: `SIMULATION_SEED=${seed} SIMULATION_SECONDS=0.001 node --import=tsx test/scaleio/mdm/members.test.ts`,
-        });
-        return;
-      }
-    }
-    t.pass(`${seed - first} lives`);
-  },
+t.test("seeded lives of members that are lost, rot, are full, come back, several at once", { timeout: 0 }, (t) =>
+  testLives(t, Simulation, 60),
 );
 
 t.test("after the loss of the newest member nothing acknowledged is missing", async (t) => {

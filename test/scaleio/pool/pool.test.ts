@@ -13,6 +13,8 @@ import {
 } from "../../../src/scaleio/pool/capacity.ts";
 import { groupCountFor, placeGroups } from "../../../src/scaleio/pool/placement.ts";
 import { mirrorableBytes } from "../../../src/scaleio/pool/shares.ts";
+import { testLives } from "../../helpers/lives.ts";
+import { Simulation } from "./promises-simulation.ts";
 
 const GIB = 1024 ** 3;
 const KIB = 1024;
@@ -123,3 +125,7 @@ t.test("capacity: a device that is leaving is promised to nobody", (t) => {
   t.equal(availableBytes(state(leaving), 0, GIB), 135 * GIB);
   t.end();
 });
+
+t.test("lives of a pool whose volumes come, grow and go at once: no more is promised than the policy allows", (t) =>
+  testLives(t, Simulation, 40),
+);

@@ -29,6 +29,7 @@ class World {
       for (let device = 0; device < 3; device++)
         for (const suffix of ["", ".sum"])
           this.disk.close(this.disk.open(`/sds/${device}/${id}.vol${suffix}`, { create: true }));
+      for (const directory of [`/rec/${id}`, "/sds/0", "/sds/1", "/sds/2"]) this.disk.syncDirectory(directory);
     }
   }
 

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { type Files, whole } from "../../../../src/scaleio/sdc/files.ts";
 import type { Random } from "../../../helpers/random.ts";
 import { PAGE, SparseBytes } from "./sparse-bytes.ts";
@@ -34,7 +35,7 @@ const errno = (code: string, path: string) => Object.assign(new Error(`${code}: 
 
 /**
  * A file layer in memory that can be made to fail: kills the caller before a chosen operation, loses power (unsynced
- * 512-byte pages are kept, dropped or kept in an older version, each by chance), does a part of what is asked, answers EIO and
+ * 512-byte pages are kept, dropped or kept in an older version, each by chance; so are files whose directory was not synced), does a part of what is asked, answers EIO and
  * ENOSPC for chosen paths. A sync that fails is one as Linux has it: what it was about may be on the platter, gone, or in
  * memory only, and the next sync knows nothing of it.
  */
@@ -56,6 +57,8 @@ export class SimulatedDisk implements Files {
   readonly refusedWrites = new Set<string>();
   /** Beginnings of paths that take writes and then cannot make them durable. */
   readonly brokenSyncs = new Set<string>();
+  /** Files whose directory has not been synced since they were made. */
+  readonly #unnamed = new Set<string>();
   /** Prefixes of paths that are labelled device directories. */
   readonly labels = new Set<string>();
   /** The MiB of each file in which something has changed; whoever looks clears it. */
@@ -79,6 +82,7 @@ export class SimulatedDisk implements Files {
       if (!create) throw errno("ENOENT", path);
       const [seen, onPlatter] = [new SparseBytes(), new SparseBytes()];
       this.#files.set(path, { size: 0, seen, durable: onPlatter, pending: [], stray: new Set() });
+      this.#unnamed.add(path);
     }
     this.#open.set(this.#nextFd, { path, durable });
     return this.#nextFd++;
@@ -150,6 +154,11 @@ export class SimulatedDisk implements Files {
     return this.#files.has(path) || this.labels.has(path);
   }
 
+  syncDirectory(directory: string): void {
+    this.#step();
+    for (const path of this.#unnamed) if (dirname(path) === directory) this.#unnamed.delete(path);
+  }
+
   /** Everything below works again. */
   repair(prefix: string): void {
     for (const broken of [this.brokenReads, this.brokenWrites, this.refusedWrites, this.brokenSyncs])
@@ -170,6 +179,7 @@ export class SimulatedDisk implements Files {
 
   remove(path: string): void {
     this.#files.delete(path);
+    this.#unnamed.delete(path);
   }
 
   /** What a reader would see, whatever is broken; undefined: there is no such file. */
@@ -212,6 +222,12 @@ export class SimulatedDisk implements Files {
   /** The machine lost power. */
   powerLoss(): void {
     this.crash();
+    for (const path of this.#unnamed) {
+      if (this.#random() < 0.5) continue;
+      this.#note(path, 0, this.#files.get(path)?.size ?? 0);
+      this.#files.delete(path);
+    }
+    this.#unnamed.clear();
     for (const [path, file] of this.#files) {
       const touched = new Set(file.stray);
       for (const { position, length, data } of file.pending) {

@@ -1,3 +1,4 @@
+import path from "node:path";
 import { allLayers, type Layer, ownLayer } from "../../../../src/scaleio/layers.ts";
 import type { LayerRef, VolumeRecord } from "../../../../src/scaleio/model.ts";
 import { Intent } from "../../../../src/scaleio/sdc/intent.ts";
@@ -32,11 +33,13 @@ export class SimulatedLayers {
     ledger.persist(0, sizeBytes / MIB - 1);
     ledger.close();
     Intent.create(this.disk, `/rec/${id}`);
+    this.disk.syncDirectory(`/rec/${id}`);
     for (const device of this.pool.present) {
       if (!isUp(device)) continue;
       const file = this.pool.file(device, id);
       this.disk.close(this.disk.open(file, { create: true }));
       if (this.checksum) this.disk.close(this.disk.open(`${file}.sum`, { create: true }));
+      this.disk.syncDirectory(path.dirname(file));
     }
   }
 

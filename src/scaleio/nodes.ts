@@ -1,0 +1,115 @@
+import { SimError } from "../lib/errors.ts";
+import type { FaultSpec } from "../lib/fault.ts";
+import type { DeviceRequest, SdsRequest } from "./cluster-api.ts";
+import type { DeviceHealth } from "./device-health.ts";
+import { stopOf } from "./faults/sds-stop.ts";
+import type { Mdm } from "./mdm/mdm.ts";
+import { findDevice, findSds, type Membership } from "./membership.ts";
+import type { ClusterStatus } from "./model.ts";
+
+export interface NodesOptions {
+  readonly mdm: Pick<Mdm, "state" | "checkCurrent" | "commit">;
+  readonly health: Pick<DeviceHealth, "clear">;
+  readonly membership: Membership;
+  /** Those that are there now. */
+  readonly faults: () => readonly FaultSpec[];
+  readonly status: () => Promise<ClusterStatus>;
+  /** Engines are to be told. */
+  readonly tell: () => Promise<void>;
+  /** Engines are to be told, and there may be something to repair. */
+  readonly changed: () => Promise<void>;
+}
+
+/** What users order of nodes and devices (cluster-api.ts). */
+export class Nodes {
+  readonly #options: NodesOptions;
+
+  constructor(options: NodesOptions) {
+    this.#options = options;
+  }
+
+  async stopSds(name: string): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    const sds = findSds(this.#options.mdm.state, name);
+    if (sds.maintenance === true) await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
+    if (sds.state !== "stopped")
+      await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
+    await this.#options.tell();
+  }
+
+  async startSds(name: string): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    const sds = findSds(this.#options.mdm.state, name);
+    const fault = stopOf(this.#options.faults(), name);
+    if (fault !== undefined)
+      throw new SimError(
+        "unavailable",
+        `${name} cannot be started: fault ${fault.name} keeps it stopped; \`rexray-sim fault rm ${fault.name}\` brings it back`,
+      );
+    await this.#options.health.clear(sds, sds.devices);
+    if (sds.state !== "up") await this.#options.mdm.commit({ type: "sds-state", name, state: "up", since: now() });
+    if (sds.maintenance === true) await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
+    await this.#options.changed();
+  }
+
+  async maintainSds(name: string): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    const sds = findSds(this.#options.mdm.state, name);
+    if (sds.maintenance === true && sds.state !== "up") return;
+    const { health, reasons } = await this.#options.status();
+    if (health !== "ok") {
+      throw new SimError(
+        "unavailable",
+        `${name} cannot go into maintenance while the health is ${health} (${reasons.join("; ")}): wait for the rebuild, or mend that first`,
+      );
+    }
+    await this.#options.mdm.commit({ type: "sds-maintenance", name, on: true });
+    await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
+    await this.#options.tell();
+  }
+
+  async addSds(request: SdsRequest): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    await this.#options.membership.addSds(request);
+    await this.#options.changed();
+  }
+
+  async removeSds(name: string): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    await this.#options.membership.removeSds(name);
+    await this.#options.changed();
+  }
+
+  async abortRemoval(name: string): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    await this.#options.membership.abortRemoval(name);
+    await this.#options.changed();
+  }
+
+  async addDevice(sds: string, request: DeviceRequest): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    await this.#options.membership.addDevice(sds, request);
+    await this.#options.changed();
+  }
+
+  async resizeDevice(sds: string, device: string, bytes: number): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    await this.#options.membership.resizeDevice(sds, device, bytes);
+    await this.#options.changed();
+  }
+
+  async removeDevice(sds: string, device: string): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    await this.#options.membership.removeDevice(sds, device);
+    await this.#options.changed();
+  }
+
+  async clearDevice(sdsName: string, deviceName: string): Promise<void> {
+    this.#options.mdm.checkCurrent();
+    const sds = findSds(this.#options.mdm.state, sdsName);
+    await this.#options.health.clear(sds, [findDevice(sds, deviceName)]);
+    await this.#options.changed();
+  }
+}
+
+const now = () => new Date().toISOString();
