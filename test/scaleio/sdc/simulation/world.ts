@@ -209,7 +209,7 @@ export class World {
     this.trace(`  a sync of ${path} failed, ${length / SECTOR} sectors from ${position / SECTOR}`);
     for (let chunk = Math.floor(position / MIB); chunk * MIB < position + length; chunk++) {
       const group = this.pool.groups[chunk];
-      const good = SLOTS.filter(
+      const good: readonly string[] = SLOTS.filter(
         (slot) => (group?.[slot] ?? -1) >= 0 && ((states[chunk] ?? ALL_SLOTS) & BIT[slot]) === 0,
       )
         .map((slot) => this.pool.directory(group?.[slot] as number))
