@@ -3,7 +3,7 @@ import { allLayers, type Layer } from "./layers.ts";
 import type { CapacityStates, Id, Sds, SystemState } from "./model.ts";
 import { type CapacityLayer, capacityStates } from "./pool/capacity-states.ts";
 import { layerStates } from "./sdc/books.ts";
-import { BIT, INHERITED, Layout, SLOTS } from "./sdc/layout.ts";
+import { ALL_SLOTS, BIT, flatGroups, INHERITED, Layout, SLOTS } from "./sdc/layout.ts";
 import { usedBytes } from "./sds/volume-files.ts";
 
 /** A place of the map with what is there; undefined where a device was removed. */
@@ -30,7 +30,7 @@ export async function poolCapacity(
 ): Promise<{ states: CapacityStates; used: readonly number[] }> {
   const places = placesOf(state);
   const used = places.map(() => 0);
-  const groups = state.pool.groups.flat();
+  const groups = flatGroups(state.pool.groups);
   const layerOf = (layer: Layer): CapacityLayer => {
     const bytes = places.map((place) => (place === undefined ? 0 : usedBytes(place.device, layer.id)));
     for (const [place, amount] of bytes.entries()) used[place] = (used[place] as number) + amount;
@@ -52,8 +52,8 @@ export async function poolCapacity(
   return { states: capacityStates(reaches, rows, state.pool.sparePercent), used };
 }
 
-/** For every chunk that the layer holds: the places with a good copy. */
-function copiesOf(stateDir: string, layer: Layer, layout: Layout): number[][] | undefined {
+/** Where the chunks that the layer holds have good copies. */
+function copiesOf(stateDir: string, layer: Layer, layout: Layout): CapacityLayer["copies"] {
   let states: Uint8Array;
   try {
     states = layerStates(stateDir, layer);
@@ -61,11 +61,18 @@ function copiesOf(stateDir: string, layer: Layer, layout: Layout): number[][] | 
     // The health says why.
     return undefined;
   }
-  const copies: number[][] = [];
+  const found = new Map<number, { readonly places: readonly number[]; chunks: number }>();
   for (let chunk = 0; chunk < layout.chunks; chunk++) {
     const state = states[chunk] as number;
     if ((state & INHERITED) !== 0) continue;
-    copies.push(SLOTS.filter((slot) => (state & BIT[slot]) === 0).map((slot) => layout.device(chunk, slot)));
+    // Chunks of a group in the same state are alike, and there are few groups beside chunks.
+    const key = layout.group(chunk) * 8 + (state & ALL_SLOTS);
+    const alike = found.get(key);
+    if (alike !== undefined) alike.chunks++;
+    else {
+      const good = SLOTS.filter((slot) => (state & BIT[slot]) === 0);
+      found.set(key, { places: good.map((slot) => layout.device(chunk, slot)), chunks: 1 });
+    }
   }
-  return copies;
+  return [...found.values()];
 }

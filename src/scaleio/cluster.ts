@@ -26,7 +26,7 @@ import { Repairer } from "./repairer.ts";
 import { clusterStatus, type ReportSources, volumeLayout } from "./report.ts";
 import { Scanner, type ScanResult } from "./scanner.ts";
 import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
-import { Layout } from "./sdc/layout.ts";
+import { flatGroups, Layout } from "./sdc/layout.ts";
 import { type Attached, Sdc } from "./sdc/sdc.ts";
 import type { Session } from "./sdc/session.ts";
 import { checkLabel } from "./sds/device-label.ts";
@@ -202,7 +202,7 @@ export class Cluster implements ClusterApi {
     const checksum = this.state.pool.checksum === true;
     const firstGroup = (number * 37) % this.state.pool.groups.length;
     try {
-      createRecords(stateDir, id, new Layout({ sizeBytes, firstGroup }, this.state.pool.groups.flat()));
+      createRecords(stateDir, id, new Layout({ sizeBytes, firstGroup }, flatGroups(this.state.pool.groups)));
       for (const { device } of devices) createVolumeFile(device, id, sizeBytes, { checksum });
       for (const directory of [path.join(stateDir, "sdc"), ...devices.map(({ device }) => device.path)])
         syncDirectory(directory);
@@ -446,7 +446,7 @@ export class Cluster implements ClusterApi {
     if ((await this.#sdc.device(id)) !== undefined) await this.#sdc.reload(this.#session(larger));
     else {
       await this.#sdc.detach(id);
-      const layout = new Layout(larger, this.state.pool.groups.flat());
+      const layout = new Layout(larger, flatGroups(this.state.pool.groups));
       growRecords(this.#options.stateDir, ownLayer(volume), layout);
     }
     await this.#mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
@@ -578,6 +578,7 @@ export class Cluster implements ClusterApi {
   /** Tells every attached volume's engine how things stand. One that does not answer learns it when it is run again. */
   async #pushSessions(): Promise<void> {
     this.#watch.look();
+    this.#repairer.changed();
     const attached = this.#sdc.known().flatMap((id) => this.state.volumes.get(id) ?? []);
     await Promise.all(
       attached.map(async (volume) => {

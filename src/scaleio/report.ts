@@ -20,7 +20,7 @@ import { availableBytes, isCritical, thinAvailableBytes } from "./pool/capacity.
 import { surplus } from "./pool/rebalance.ts";
 import type { Repairer } from "./repairer.ts";
 import { effectiveStates } from "./sdc/books.ts";
-import { BIT, Layout, SLOTS } from "./sdc/layout.ts";
+import { BIT, flatGroups, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import { usedBytes, volumeFile } from "./sds/volume-files.ts";
 import { unitOf } from "./sessions.ts";
@@ -162,7 +162,7 @@ export async function volumeLayout(
   const { state } = sources.mdm;
   const places = placesOf(state);
   const { status } = await volumeStatus(sources, volume, places);
-  const layout = new Layout(volume, state.pool.groups.flat());
+  const layout = new Layout(volume, flatGroups(state.pool.groups));
   const states = effectiveStates(sources.stateDir, layersOf(volume), layout);
   const layers = layersOf(volume);
   const rowAt = places.map(
@@ -228,12 +228,13 @@ async function volumeStatus(
   // Only a volume that is not plainly good is worth the walk over its chunks.
   const layered = (volume.lower?.length ?? 0) > 0;
   if (condition.problem === "" && (condition.staleCopies > 0 || layered || !places.filter(isThere).every(isUp))) {
-    const layout = new Layout(volume, sources.mdm.state.pool.groups.flat());
+    const layout = new Layout(volume, flatGroups(sources.mdm.state.pool.groups));
     const states = effectiveStates(stateDir, layersOf(volume), layout);
+    const up = Uint8Array.from(places, (place) => (isUp(place) ? 1 : 0));
     for (let chunk = 0; chunk < layout.chunks; chunk++) {
-      const good = SLOTS.filter(
-        (slot) => ((states[chunk] ?? 0) & BIT[slot]) === 0 && isUp(places[layout.device(chunk, slot)]),
-      ).length;
+      const state = states[chunk] ?? 0;
+      let good = 0;
+      for (const slot of SLOTS) if ((state & BIT[slot]) === 0 && up[layout.device(chunk, slot)] === 1) good++;
       if (good < 2) degraded++;
       if (good === 0) failed++;
     }

@@ -8,8 +8,12 @@ import { type BlockFile, FuseLoop, type ServedFile } from "./fuse-loop.ts";
 import type { Negotiated } from "./fuse-protocol.ts";
 import { Limiter } from "./limiter.ts";
 import { Recorder } from "./recorder.ts";
+import type { RepairOrder } from "./repair-process.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
 
+/** By number: asking process.stdin for it would make reading return at once. */
+const STDIN = 0;
+const STDOUT = 1;
 /** The descriptor of /dev/fuse that the supervisor hands down. */
 const FUSE_FD = 3;
 
@@ -36,7 +40,6 @@ export class Engine {
   readonly #parent = process.ppid;
   #opened: Opened | undefined;
   #negotiated = readJson<Negotiated>(this.#files.negotiated);
-  #loop: FuseLoop | undefined;
   #ack = 0;
   #ticks = 0;
   #failedDevices = 0;
@@ -56,7 +59,6 @@ export class Engine {
       failed: (what, error) =>
         console.error(`${new Date().toISOString()} ${what}: ${error instanceof Error ? error.message : error}`),
     });
-    this.#loop = loop;
     // At once, if it can be: the daemon is to see who serves the volume now.
     this.#open();
     if (this.#negotiated !== undefined) {
@@ -69,16 +71,37 @@ export class Engine {
     return EXIT_UNMOUNTED;
   }
 
-  /** With no mount: makes the copies of the volume good as far as the devices allow. Throws what BlockStore throws. */
+  /**
+   * With no mount: opens one layer after the other and makes its copies good, as it is told on standard input (repair-process.ts).
+   * Throws what BlockStore throws; a layer that cannot be opened has its reason in its run directory.
+   */
   repair(): number {
-    this.#open();
-    if (this.#opened === undefined) throw new Error(`${this.#files.session} is missing`);
-    const { store, session } = this.#opened;
-    if (session.scan !== undefined) store.scan(session.scan.first, session.scan.chunks);
-    while (store.work(64) > 0);
-    this.#report();
-    store.close();
+    const root = process.cwd();
+    for (const line of linesOf(STDIN)) {
+      const order = JSON.parse(line) as RepairOrder;
+      if ("open" in order) {
+        process.chdir(order.open);
+        this.#openToRepair();
+      } else if ("close" in order) {
+        this.#opened?.store.close();
+        this.#opened = undefined;
+        process.chdir(root);
+      } else if ("work" in order) this.#opened?.store.work(order.work);
+      else this.#opened?.store.scan(order.scan.first, order.scan.chunks);
+      this.#report();
+      fs.writeSync(STDOUT, "\n");
+    }
+    this.#opened?.store.close();
     return EXIT_UNMOUNTED;
+  }
+
+  #openToRepair(): void {
+    try {
+      this.#open();
+    } catch (error) {
+      console.error(error);
+      this.refused = false;
+    }
   }
 
   #open(): ServedFile | undefined {
@@ -140,11 +163,20 @@ export class Engine {
       ack: this.#ack,
       mapVersion: session.mapVersion,
       resend: this.#negotiated?.resend ?? false,
-      requests: this.#loop?.requests ?? 0,
-      bytes: this.#loop?.bytes ?? 0,
       ...store.status(),
     };
     replaceJson(this.#files.status, status);
+  }
+}
+
+/** The lines that come in, each as soon as it is complete. Blocks. */
+function* linesOf(fd: number): Generator<string> {
+  const buffer = Buffer.alloc(4096);
+  let text = "";
+  for (let n = fs.readSync(fd, buffer); n > 0; n = fs.readSync(fd, buffer)) {
+    const lines = (text + buffer.toString("utf8", 0, n)).split("\n");
+    text = lines.pop() ?? "";
+    yield* lines;
   }
 }
 

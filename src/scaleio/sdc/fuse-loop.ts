@@ -58,9 +58,6 @@ export class FuseLoop {
   readonly #reply = Buffer.alloc(OUT_HEADER + MAX_IO_BYTES);
 
   #file: ServedFile | undefined;
-  /** Reads and writes so far, and their bytes. */
-  requests = 0;
-  bytes = 0;
 
   constructor(
     readonly fd: number,
@@ -146,7 +143,6 @@ export class FuseLoop {
     switch (opcode) {
       case Opcode.READ: {
         const length = Math.min(request.readUInt32LE(IN_HEADER + 16), Math.max(0, sizeBytes - offset));
-        this.#count(length);
         limiter?.admit(length);
         if (length > 0) blocks.read(reply, OUT_HEADER, offset, length);
         return length;
@@ -154,7 +150,6 @@ export class FuseLoop {
       case Opcode.WRITE: {
         const length = request.readUInt32LE(IN_HEADER + 16);
         if (offset + length > sizeBytes) return -Errno.EINVAL;
-        this.#count(length);
         limiter?.admit(length);
         if (length > 0) blocks.write(request, WRITE_DATA, offset, length);
         return answerWrite(reply, length);
@@ -166,11 +161,6 @@ export class FuseLoop {
         return 0;
       }
     }
-  }
-
-  #count(length: number): void {
-    this.requests++;
-    this.bytes += length;
   }
 
   #answer(result: number): void {
