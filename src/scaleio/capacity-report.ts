@@ -1,9 +1,9 @@
-import { Slices } from "../lib/slices.ts";
+import type { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { CapacityStates, Id, Sds, SystemState } from "./model.ts";
 import { type CapacityLayer, capacityStates } from "./pool/capacity-states.ts";
-import { layerStates } from "./sdc/books.ts";
-import { ALL_SLOTS, BIT, flatGroups, INHERITED, Layout, SLOTS } from "./sdc/layout.ts";
+import { layerStates, tally } from "./sdc/books.ts";
+import { BIT, flatGroups, INHERITED, Layout, SLOTS } from "./sdc/layout.ts";
 import { usedBytes } from "./sds/volume-files.ts";
 
 /** A place of the map with what is there; undefined where a device was removed. */
@@ -26,6 +26,7 @@ export const isUp = (place: Place): boolean => place?.sds.state === "up" && plac
 export async function poolCapacity(
   state: SystemState,
   stateDir: string,
+  slices: Slices,
   whole: (layerId: Id) => boolean,
 ): Promise<{ states: CapacityStates; used: readonly number[] }> {
   const places = placesOf(state);
@@ -39,7 +40,6 @@ export async function poolCapacity(
     return { sizeBytes, thick: layer.owner?.thick === true, used: bytes, copies };
   };
   const rows: CapacityLayer[] = [];
-  const slices = new Slices();
   for (const layer of allLayers(state.volumes.values()).values()) {
     rows.push(layerOf(layer));
     await slices.next();
@@ -61,18 +61,10 @@ function copiesOf(stateDir: string, layer: Layer, layout: Layout): CapacityLayer
     // The health says why.
     return undefined;
   }
-  const found = new Map<number, { readonly places: readonly number[]; chunks: number }>();
-  for (let chunk = 0; chunk < layout.chunks; chunk++) {
-    const state = states[chunk] as number;
-    if ((state & INHERITED) !== 0) continue;
-    // Chunks of a group in the same state are alike, and there are few groups beside chunks.
-    const key = layout.group(chunk) * 8 + (state & ALL_SLOTS);
-    const alike = found.get(key);
-    if (alike !== undefined) alike.chunks++;
-    else {
+  return tally(layout, states)
+    .filter(({ state }) => (state & INHERITED) === 0)
+    .map(({ group, state, chunks }) => {
       const good = SLOTS.filter((slot) => (state & BIT[slot]) === 0);
-      found.set(key, { places: good.map((slot) => layout.device(chunk, slot)), chunks: 1 });
-    }
-  }
-  return [...found.values()];
+      return { places: good.map((slot) => layout.deviceOf(group, slot)), chunks };
+    });
 }

@@ -73,7 +73,7 @@ export class Cluster implements ClusterApi {
     this.#sdc = new Sdc(options.runDir, options.binDir);
     this.#lastId = mdm.state.lastId;
     this.#events = new EventLog(options.stateDir);
-    this.#watch = new Watch(() => this.status(), this.#events, options.log);
+    this.#watch = new Watch(() => clusterStatus(this.#sources(), { background: true }), this.#events, options.log);
     this.faults = new Faults({
       tell: (name, text) => this.#events.emit(name, "warning", text),
       stateDir: options.stateDir,
@@ -372,7 +372,7 @@ export class Cluster implements ClusterApi {
   }
 
   status(): Promise<ClusterStatus> {
-    return clusterStatus(this.#sources());
+    return clusterStatus(this.#sources(), { background: false });
   }
 
   async layout(volumeName: string, { chunks }: { chunks: boolean }): Promise<VolumeLayout> {

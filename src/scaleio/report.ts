@@ -19,7 +19,7 @@ import { plannerDevices } from "./mover.ts";
 import { availableBytes, isCritical, thinAvailableBytes } from "./pool/capacity.ts";
 import { surplus } from "./pool/rebalance.ts";
 import type { Repairer } from "./repairer.ts";
-import { effectiveStates } from "./sdc/books.ts";
+import { effectiveStates, tally } from "./sdc/books.ts";
 import { BIT, flatGroups, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import { usedBytes, volumeFile } from "./sds/volume-files.ts";
@@ -40,14 +40,17 @@ export interface ReportSources {
 
 const isThere = (place: Place) => place !== undefined;
 
-/** `rexray-sim status`, as far as the cluster knows. */
-export async function clusterStatus(sources: ReportSources): Promise<ClusterStatus> {
+/** `rexray-sim status`, as far as the cluster knows. `background`: nobody waits for it. */
+export async function clusterStatus(
+  sources: ReportSources,
+  options: { readonly background: boolean },
+): Promise<ClusterStatus> {
   const { mdm } = sources;
   const { state } = mdm;
   const places = placesOf(state);
   const devices = places.filter(isThere);
   const volumes: Awaited<ReturnType<typeof volumeStatus>>[] = [];
-  const slices = new Slices();
+  const slices = new Slices(options);
   for (const volume of [...state.volumes.values()]) {
     volumes.push(await volumeStatus(sources, volume, places));
     await slices.next();
@@ -56,7 +59,7 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   for (const layer of allLayers(state.volumes.values()).values())
     if (layer.owner === undefined) conditions.set(layer.id, sources.repairer.condition(unitOf(layer), undefined));
   const allUp = devices.every(isUp);
-  const { states, used } = await poolCapacity(state, sources.stateDir, (id) => {
+  const { states, used } = await poolCapacity(state, sources.stateDir, slices, (id) => {
     const condition = conditions.get(id);
     return allUp && condition?.staleCopies === 0 && condition.problem === "";
   });
@@ -230,13 +233,12 @@ async function volumeStatus(
   if (condition.problem === "" && (condition.staleCopies > 0 || layered || !places.filter(isThere).every(isUp))) {
     const layout = new Layout(volume, flatGroups(sources.mdm.state.pool.groups));
     const states = effectiveStates(stateDir, layersOf(volume), layout);
-    const up = Uint8Array.from(places, (place) => (isUp(place) ? 1 : 0));
-    for (let chunk = 0; chunk < layout.chunks; chunk++) {
-      const state = states[chunk] ?? 0;
-      let good = 0;
-      for (const slot of SLOTS) if ((state & BIT[slot]) === 0 && up[layout.device(chunk, slot)] === 1) good++;
-      if (good < 2) degraded++;
-      if (good === 0) failed++;
+    for (const { group, state, chunks } of tally(layout, states)) {
+      const good = SLOTS.filter(
+        (slot) => (state & BIT[slot]) === 0 && isUp(places[layout.deviceOf(group, slot)]),
+      ).length;
+      if (good < 2) degraded += chunks;
+      if (good === 0) failed += chunks;
     }
   }
   const health: Health = condition.problem !== "" || failed > 0 ? "failed" : degraded > 0 ? "degraded" : "ok";

@@ -67,13 +67,23 @@ export class Layout {
     this.#first = volume.firstGroup;
   }
 
+  /** How many groups the pool has. */
+  get groups(): number {
+    return this.#count;
+  }
+
   group(chunk: number): number {
     return (this.#first + chunk) % this.#count;
   }
 
+  /** Index of the device of a group's slot; -1: none. */
+  deviceOf(group: number, slot: Slot): number {
+    return this.#groups[group * 4 + slot] as number;
+  }
+
   /** Index of the device that holds this copy of the chunk, at byte chunk * CHUNK_BYTES of the volume's file there; -1: none. */
   device(chunk: number, slot: Slot): number {
-    return this.#groups[this.group(chunk) * 4 + slot] as number;
+    return this.deviceOf(this.group(chunk), slot);
   }
 
   /** Mask of the slots whose copies are not to be kept: new data goes there only if there is no other place. */
