@@ -103,9 +103,9 @@ export class Simulation {
         if (daemon.lost.has(host)) throw new Error(`host ${host} is lost, and gets the volume`);
         this.#letIn(host, device);
       } else if (dice < 0.75) await daemon.mappings.detach(ID, host);
-      else if (dice < 0.8) {
+      else if (dice < 0.83) {
         // A mapping takes a moment only; it is to be lost in that.
-        await daemon.host.pause(this.#random() * 60);
+        await daemon.host.pause(this.#random() * 30);
         daemon.lost.add(host);
         this.#host.later(this.#random() * 1000, () => {
           daemon.lost.delete(host);
