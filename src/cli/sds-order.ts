@@ -8,6 +8,8 @@ import { SDS_ORDERS, type SdsOrder } from "./sds-orders.ts";
 
 /** How often the status is asked for while waiting (ms). */
 const POLL = 200;
+/** How many of the reasons are told. */
+const MOST_REASONS = 5;
 /** How often there is something new to read (ms). */
 const SAY_EVERY = 1000;
 
@@ -46,8 +48,11 @@ export async function waitFor(
   const most = new Map<string, number>();
   let said = { text: "", at: Number.NEGATIVE_INFINITY };
   for (;;) {
+    const began = performance.now();
     const status = await client.status();
-    const health = [`health ${status.health}`, ...status.reasons].join("; ");
+    const { reasons } = status;
+    const others = reasons.length > MOST_REASONS ? [`and ${reasons.length - MOST_REASONS} more`] : [];
+    const health = [`health ${status.health}`, ...reasons.slice(0, MOST_REASONS), ...others].join("; ");
     const text = [health, ...progressLines(status, most)].map((line) => `${line}\n`).join("");
     const ended = over(status);
     if (text !== said.text && (ended || performance.now() - said.at >= SAY_EVERY)) {
@@ -55,6 +60,7 @@ export async function waitFor(
       said = { text, at: performance.now() };
     }
     if (ended) return;
-    await pause(POLL);
+    // A large cluster has enough to do without being asked all the time.
+    await pause(Math.max(POLL, 5 * (performance.now() - began)));
   }
 }

@@ -51,6 +51,26 @@ export function loops(): { readonly device: string; readonly file: string }[] {
   });
 }
 
+/** Reads and writes of all loop devices with files below this directory, and their bytes, since each was attached. */
+export function loopTraffic(directory: string): { readonly requests: number; readonly bytes: number } {
+  const sum = { requests: 0, bytes: 0 };
+  for (const { device, file } of loops()) {
+    if (!file.startsWith(`${directory}/`)) continue;
+    try {
+      // Documentation/block/stat.rst: reads, merged, sectors, ms, writes, merged, sectors, ms.
+      const stat = readFileSync(`/sys/block/${device.slice("/dev/".length)}/stat`, "utf8")
+        .trim()
+        .split(/\s+/)
+        .map(Number);
+      sum.requests += (stat[0] ?? 0) + (stat[4] ?? 0);
+      sum.bytes += 512 * ((stat[2] ?? 0) + (stat[6] ?? 0));
+    } catch {
+      // Taken away meanwhile.
+    }
+  }
+  return sum;
+}
+
 /** "major:minor" of a loop device, as mountinfo writes it. */
 export async function deviceNumber(device: string): Promise<string> {
   return (await readFile(`/sys/block/${device.slice("/dev/".length)}/dev`, "utf8")).trim();

@@ -1,9 +1,9 @@
-import { Slices } from "../lib/slices.ts";
+import type { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { CapacityStates, Id, Sds, SystemState } from "./model.ts";
 import { type CapacityLayer, capacityStates } from "./pool/capacity-states.ts";
-import { layerStates } from "./sdc/books.ts";
-import { BIT, INHERITED, Layout, SLOTS } from "./sdc/layout.ts";
+import { layerStates, tally } from "./sdc/books.ts";
+import { BIT, flatGroups, INHERITED, Layout, SLOTS } from "./sdc/layout.ts";
 import { usedBytes } from "./sds/volume-files.ts";
 
 /** A place of the map with what is there; undefined where a device was removed. */
@@ -26,11 +26,12 @@ export const isUp = (place: Place): boolean => place?.sds.state === "up" && plac
 export async function poolCapacity(
   state: SystemState,
   stateDir: string,
+  slices: Slices,
   whole: (layerId: Id) => boolean,
 ): Promise<{ states: CapacityStates; used: readonly number[] }> {
   const places = placesOf(state);
   const used = places.map(() => 0);
-  const groups = state.pool.groups.flat();
+  const groups = flatGroups(state.pool.groups);
   const layerOf = (layer: Layer): CapacityLayer => {
     const bytes = places.map((place) => (place === undefined ? 0 : usedBytes(place.device, layer.id)));
     for (const [place, amount] of bytes.entries()) used[place] = (used[place] as number) + amount;
@@ -39,7 +40,6 @@ export async function poolCapacity(
     return { sizeBytes, thick: layer.owner?.thick === true, used: bytes, copies };
   };
   const rows: CapacityLayer[] = [];
-  const slices = new Slices();
   for (const layer of allLayers(state.volumes.values()).values()) {
     rows.push(layerOf(layer));
     await slices.next();
@@ -52,8 +52,8 @@ export async function poolCapacity(
   return { states: capacityStates(reaches, rows, state.pool.sparePercent), used };
 }
 
-/** For every chunk that the layer holds: the places with a good copy. */
-function copiesOf(stateDir: string, layer: Layer, layout: Layout): number[][] | undefined {
+/** Where the chunks that the layer holds have good copies. */
+function copiesOf(stateDir: string, layer: Layer, layout: Layout): CapacityLayer["copies"] {
   let states: Uint8Array;
   try {
     states = layerStates(stateDir, layer);
@@ -61,13 +61,12 @@ function copiesOf(stateDir: string, layer: Layer, layout: Layout): number[][] | 
     // The health says why.
     return undefined;
   }
-  const copies: number[][] = [];
-  for (let chunk = 0; chunk < layout.chunks; chunk++) {
-    const state = states[chunk] as number;
-    if ((state & INHERITED) !== 0) continue;
-    copies.push(SLOTS.filter((slot) => (state & BIT[slot]) === 0).map((slot) => layout.device(chunk, slot)));
-  }
-  return copies;
+  return tally(layout, states)
+    .filter(({ state }) => (state & INHERITED) === 0)
+    .map(({ group, state, chunks }) => {
+      const good = SLOTS.filter((slot) => (state & BIT[slot]) === 0);
+      return { places: good.map((slot) => layout.deviceOf(group, slot)), chunks };
+    });
 }
 
 /** Whether the device at a place of the map can take new files. */

@@ -62,7 +62,7 @@ export class Cluster implements ClusterApi {
     this.#mdm = mdm;
     this.#sdc = new Sdc(options.runDir, thisHost(options.binDir));
     this.#events = new EventLog(options.stateDir);
-    this.#watch = new Watch(() => this.status(), this.#events, options.log);
+    this.#watch = new Watch(() => clusterStatus(this.#sources(), { background: true }), this.#events, options.log);
     this.faults = new Faults({
       tell: (name, text) => this.#events.emit(name, "warning", text),
       stateDir: options.stateDir,
@@ -340,7 +340,7 @@ export class Cluster implements ClusterApi {
   }
 
   status(): Promise<ClusterStatus> {
-    return clusterStatus(this.#sources());
+    return clusterStatus(this.#sources(), { background: false });
   }
 
   async layout(volumeName: string, { chunks }: { chunks: boolean }): Promise<VolumeLayout> {
@@ -386,6 +386,7 @@ export class Cluster implements ClusterApi {
 
   async #tell(): Promise<void> {
     this.#watch.look();
+    this.#repairer.changed();
     await this.#engines.tellAll();
   }
 }

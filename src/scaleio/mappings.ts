@@ -42,7 +42,7 @@ export class Mappings {
       if (!this.#lostHosts.has(host)) return attached;
       // It was lost meanwhile, and could not be fenced from what it did not have.
       await this.#options.sdc.fence(id);
-      return this.#checkHost(host) as never;
+      throw isLost(host);
     });
   }
 
@@ -71,8 +71,7 @@ export class Mappings {
   }
 
   #checkHost(host: string): void {
-    if (!this.#lostHosts.has(host)) return;
-    throw new SimError("unavailable", `host ${host} is lost: \`rexray-sim agent start ${host}\` brings it back`);
+    if (this.#lostHosts.has(host)) throw isLost(host);
   }
 
   async #attach(id: Id, host: string, preempt: boolean): Promise<Attached> {
@@ -124,3 +123,6 @@ export class Mappings {
 /** What of a session can change while an engine starts. */
 const signOf = ({ mapVersion, absorb, lower, disconnected, devices }: Session) =>
   JSON.stringify([mapVersion, absorb, lower.map(({ id }) => id), disconnected, devices.map(({ faults }) => faults)]);
+
+const isLost = (host: string) =>
+  new SimError("unavailable", `host ${host} is lost: \`rexray-sim agent start ${host}\` brings it back`);

@@ -7,12 +7,15 @@ import type { PlannerDevice } from "./pool/plan.ts";
 import { type GroupFacts, planMoves } from "./pool/planner.ts";
 import type { Repairer } from "./repairer.ts";
 import { readBooks } from "./sdc/books.ts";
-import { BIT, COUNT, Layout, SLOTS } from "./sdc/layout.ts";
+import { BIT, COUNT, flatGroups, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import { unitOf } from "./sessions.ts";
 
 /** A layer without an engine that could not give up its copies is not tried again at once: that costs a process. */
 const ASK_AGAIN_MS = 5_000;
+
+/** Asking all layers may take this part of the time. */
+const SHARE = 20;
 
 export interface MoverOptions {
   readonly stateDir: string;
@@ -20,7 +23,7 @@ export interface MoverOptions {
   /** How long a node that may come back is waited for before its copies are made anew elsewhere (ms). */
   readonly rebuildGraceMs: number;
   readonly sdc: Sdc;
-  readonly repairer: Pick<Repairer, "clearedBy" | "look">;
+  readonly repairer: Pick<Repairer, "busy" | "clearedBy" | "soundBy" | "look">;
   /** Whether there is room for the third copies that balance takes for a while (spec/scaleio.md 1.4). */
   readonly mayRebalance: () => Promise<boolean>;
   /** The map has changed: engines and repairer are to be told. */
@@ -40,6 +43,8 @@ export interface MoverOptions {
  */
 export class Mover {
   readonly #options: MoverOptions;
+  /** When the layers may be asked again, if there are others to be looked after first. */
+  #surveyAfter = 0;
   /** The map for which there was nothing to do. */
   #idleAt = 0;
   /** When the first node that is waited for has been waited for long enough. */
@@ -58,6 +63,8 @@ export class Mover {
     const moving = pool.groups.some((group) => group[3] !== 0 || SLOTS.every((slot) => group[slot] >= 0));
     const now = Date.now();
     if (!moving && this.#idleAt === pool.mapVersion && now < this.#graceEnds) return false;
+    // While layers wait to be looked after there is seldom news, and asking all of them costs time.
+    if (moving && this.#options.repairer.busy && performance.now() < this.#surveyAfter) return false;
     const ends = graceEnds(mdm.state, this.#options.rebuildGraceMs);
     const waited = new Map([...ends].filter(([, end]) => end > now));
     this.#graceEnds = Math.min(...waited.values());
@@ -81,14 +88,16 @@ export class Mover {
   }
 
   async #survey(state: SystemState): Promise<GroupFacts> {
+    const began = performance.now();
     const { stateDir } = this.#options;
     const { groups, mapVersion } = state.pool;
     const facts = noFacts(groups.length);
-    const flat = groups.flat();
+    const flat = flatGroups(groups);
     const retiring = groups.some((group) => group[3] !== 0);
     const running = new Set(this.#options.sdc.known());
-    const slices = new Slices();
+    const slices = new Slices({ background: true });
     for (const layer of allLayers(state.volumes.values()).values()) {
+      if (this.#isSound(layer, running, mapVersion)) continue;
       const layout = new Layout(layer, flat);
       const cleared = !retiring || this.#cleared(layer, running, mapVersion);
       let states: Uint8Array | undefined;
@@ -110,7 +119,18 @@ export class Mover {
       }
       await slices.next();
     }
+    const now = performance.now();
+    this.#surveyAfter = now + SHARE * (now - began);
     return facts;
+  }
+
+  /**
+   * Whether it is known without a look at its ledger that all copies of a layer are good and none is retired. What an engine that
+   * serves said last may be old: its ledger is asked.
+   */
+  #isSound(layer: Layer, running: ReadonlySet<Id>, mapVersion: number): boolean {
+    const isServed = layer.owner !== undefined && running.has(layer.owner.id);
+    return !isServed && this.#options.repairer.soundBy(unitOf(layer)) === mapVersion;
   }
 
   /** Whether everything retired by this map has been given up by the layer, and nobody goes by an older map. */

@@ -12,6 +12,12 @@ export class RepairTurns {
   /** How many are at a unit. */
   readonly #held = new Map<string, number>();
   #running: Running | undefined;
+  #taken: (unit: string) => void = () => undefined;
+
+  /** Sets who is told when somebody takes a unit: from then on it is not what a repair has left. */
+  onTaken(taken: (unit: string) => void): void {
+    this.#taken = taken;
+  }
 
   isHeld(unit: string): boolean {
     return this.#held.has(unit);
@@ -29,6 +35,7 @@ export class RepairTurns {
   /** Runs the task when a repair of the unit that was under way has ended; none begins before the task ends. */
   async without<T>(unit: string, task: () => Promise<T>): Promise<T> {
     this.#held.set(unit, (this.#held.get(unit) ?? 0) + 1);
+    this.#taken(unit);
     try {
       if (this.#running?.unit === unit) {
         this.#running.abort.abort();
@@ -57,6 +64,9 @@ export class RepairTurns {
     try {
       const answer = await result;
       return abort.signal.aborted ? undefined : answer;
+    } catch (error) {
+      if (abort.signal.aborted) return undefined;
+      throw error;
     } finally {
       this.#running = undefined;
     }

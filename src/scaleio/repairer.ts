@@ -1,30 +1,30 @@
-import { setTimeout as pause } from "node:timers/promises";
 import { Slices } from "../lib/slices.ts";
 import { assess, type Condition, GOOD, toDo } from "./condition.ts";
 import type { FaultBook } from "./faults/fault-book.ts";
 import { disconnectOf, limitMsOf } from "./faults/sdc-disconnect.ts";
 import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
-import { CHUNK_BYTES, type Id } from "./model.ts";
-import { type Pace, Throttle, type ThrottlePolicy } from "./pool/throttle.ts";
+import type { Id } from "./model.ts";
+import { Pacer, type PacerOptions } from "./pacer.ts";
 import type { RepairTurns } from "./repair-turns.ts";
-import type { Sdc } from "./sdc/sdc.ts";
+import type { RepairEngine, Sdc } from "./sdc/sdc.ts";
 import type { EngineStatus, Session } from "./sdc/session.ts";
 import { sessionOf, unitOf } from "./sessions.ts";
 
 /** How often it looks around when nothing has been said. */
 const ROUND_MS = 500;
-/** Rounds between two attempts to bring a failed MDM member back. */
-const MDM_ROUNDS = 10;
+/** How long it goes on with layers that are not attached before others have their turn (ms). */
+const TURN_MS = 2000;
+/** Rounds between two attempts to bring a failed MDM member back, or to look after a layer whose engine failed. */
+const RETRY_ROUNDS = 10;
 
 export interface RepairerOptions {
   readonly stateDir: string;
-  readonly sdc: Sdc;
-  readonly mdm: Mdm;
+  readonly sdc: Pick<Sdc, "known" | "status" | "device" | "work" | "repair" | "traffic">;
+  readonly mdm: Pick<Mdm, "state" | "repair">;
   readonly turns: RepairTurns;
   readonly faults: Pick<FaultBook, "on" | "faults">;
-  /** For chunks with a single good copy, and for those that have two. */
-  readonly policies: { readonly rebuild: ThrottlePolicy; readonly rebalance: ThrottlePolicy };
+  readonly policies: PacerOptions["policies"];
   /** An engine found out that a device does not work. `mapVersion` is that of the engine. */
   readonly deviceFailed: (failure: EngineStatus["failedDevices"][number], mapVersion: number) => Promise<void>;
   /** Blocks were found that did not hold what had been written. `attached`: the engine goes on, and will be asked again. */
@@ -57,28 +57,56 @@ export class Repairer {
   readonly #conditions = new Map<string, Condition>();
   /** Units without an engine whose retired copies have all been given up, and the map that said which those are. */
   readonly #cleared = new Map<string, number>();
+  /** And those of which every copy that this map wants is good. */
+  readonly #sound = new Map<string, number>();
   /** Units without an engine, to be looked at. */
   readonly #queue = new Set<string>();
+  /** Units whose repair failed. */
+  readonly #failed = new Set<string>();
   /** Attached volumes whose last step changed nothing, with the condition it left: what remains needs a device that is down. */
   readonly #stuck = new Map<string, string>();
-  readonly #throttles = new Map<Id, { throttle: Throttle; at: number; requests: number; bytes: number }>();
   readonly #complaints = new Map<string, string>();
+  /** Since the repair that is under way began, something has changed that engines go by. */
+  #changed = false;
   readonly #scans: ScanOrder[] = [];
-  #loop: Promise<void> | undefined;
+  readonly #pacer: Pacer;
+  readonly #naps = new Set<() => void>();
+  #rounds = 0;
+  #loops: Promise<unknown> = Promise.resolve();
 
   constructor(options: RepairerOptions) {
+    const { policies, sdc, mdm } = options;
     this.#options = options;
+    this.#pacer = new Pacer({
+      policies,
+      traffic: () => sdc.traffic(),
+      devices: () => mdm.state.pool.deviceIds.filter((id) => id !== "").length,
+      signal: this.#stop.signal,
+    });
+    options.turns.onTaken((unit) => this.#sound.delete(unit));
   }
 
   start(): void {
     this.lookAtAll();
-    this.#loop = this.#run();
+    this.#loops = Promise.all([this.#loop(() => this.#attachedRound()), this.#loop(() => this.#unattachedRound())]);
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#options.turns.stop();
-    await this.#loop;
+    this.#wake();
+    await this.#loops;
+    for (const { resolve } of this.#scans.splice(0)) resolve(undefined);
+  }
+
+  /** Something has changed that engines go by, besides the map. */
+  changed(): void {
+    this.#changed = true;
+  }
+
+  /** Whether layers wait to be looked at. */
+  get busy(): boolean {
+    return this.#queue.size > 0;
   }
 
   /** Something may have changed for this unit. */
@@ -95,13 +123,20 @@ export class Repairer {
     this.#queue.delete(unit);
     this.#conditions.delete(unit);
     this.#cleared.delete(unit);
+    this.#sound.delete(unit);
+    this.#failed.delete(unit);
+    this.#complaints.delete(unit);
     this.#stuck.delete(unit);
-    this.#throttles.delete(unit);
   }
 
   /** Version of the newest map by which a unit without an engine has given up its retired copies; 0 when none is known. */
   clearedBy(unit: string): number {
     return this.#cleared.get(unit) ?? 0;
+  }
+
+  /** As {@link clearedBy}: of a unit of which besides every copy is good, and which nobody has opened since. */
+  soundBy(unit: string): number {
+    return this.#sound.get(unit) ?? 0;
   }
 
   /**
@@ -120,38 +155,56 @@ export class Repairer {
     return { staleCopies, unsyncedChunks, garbage, absorbing, problem: "" };
   }
 
-  async #run(): Promise<void> {
-    for (let round = 1; !this.#stop.signal.aborted; round++) {
+  /** Again and again, until it is stopped; at once when there was something to do, or somebody has woken it. */
+  async #loop(round: () => Promise<boolean>): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      let worked = false;
       try {
-        let worked = await this.#attachedRound();
-        await this.#unmountedRound();
-        if (await this.#scanRound()) worked = true;
-        if (await this.#options.move()) worked = true;
-        if (round % MDM_ROUNDS === 0) await this.#options.mdm.repair();
-        if (worked) continue;
+        worked = await round();
       } catch (error) {
         this.#options.log(`repair: ${error instanceof Error ? error.message : String(error)}`);
       }
-      await pause(ROUND_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      if (!worked) await this.#nap();
     }
-    for (const { resolve } of this.#scans.splice(0)) resolve(undefined);
+  }
+
+  #nap(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#naps.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, ROUND_MS);
+      this.#naps.add(wake);
+      if (this.#stop.signal.aborted) wake();
+    });
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#naps]) wake();
   }
 
   /** One step for every attached volume that needs it. True when some copy was made good. */
   async #attachedRound(): Promise<boolean> {
-    const { sdc, turns } = this.#options;
-    let worked = false;
-    for (const id of sdc.known()) {
-      if (this.#stop.signal.aborted || turns.isRepaired(id) || turns.isHeld(id)) continue;
-      try {
-        if (await this.#step(id)) worked = true;
-        this.#complaints.delete(id);
-      } catch (error) {
-        // An engine that is being taken away answers no order.
-        if (!turns.isHeld(id)) this.#complain(id, error);
-      }
+    const worked = await Promise.all(this.#options.sdc.known().map((id) => this.#attachedStep(id)));
+    // Whoever moves copies may have waited for that.
+    if (worked.includes(true)) this.#wake();
+    return worked.includes(true);
+  }
+
+  async #attachedStep(id: Id): Promise<boolean> {
+    const { turns } = this.#options;
+    if (this.#stop.signal.aborted || turns.isRepaired(id) || turns.isHeld(id)) return false;
+    try {
+      const worked = await this.#step(id);
+      this.#complaints.delete(id);
+      return worked;
+    } catch (error) {
+      // An engine that is being taken away answers no order.
+      if (!turns.isHeld(id)) this.#complain(id, error);
+      return false;
     }
-    return worked;
   }
 
   async #step(id: Id): Promise<boolean> {
@@ -166,30 +219,22 @@ export class Repairer {
     // An engine looks at how long requests have waited when it is asked something.
     if (disconnect !== undefined && limitMsOf(disconnect) > 0) await sdc.work(id, 0);
     if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
-    const began = Date.now();
-    const pace = this.#pace(id, status, began);
-    const after = await sdc.work(id, pace.chunks);
-    const rest = pace.rest(Date.now() - began, Math.max(0, status.staleCopies - after.staleCopies) * CHUNK_BYTES);
-    await pause(rest, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    const after = await this.#pacer.step(status, (chunks) => sdc.work(id, chunks));
     if (fingerprint(after) !== fingerprint(status)) return true;
     this.#stuck.set(id, fingerprint(after));
     return false;
   }
 
-  /** By what applications have done since the last step. */
-  #pace(id: Id, { degradedChunks, requests, bytes }: EngineStatus, now: number): Pace {
-    const { policies, mdm } = this.#options;
-    const last = this.#throttles.get(id) ?? { throttle: new Throttle(), at: 0, requests: 0, bytes: 0 };
-    // A new engine counts from nothing.
-    const since = requests < last.requests ? { requests: 0, bytes: 0 } : last;
-    this.#throttles.set(id, { throttle: last.throttle, at: now, requests, bytes });
-    const devices = mdm.state.pool.deviceIds.filter((device) => device !== "").length;
-    const perDeviceSecond = (Math.max(1, now - last.at) / 1000) * devices;
-    const load = {
-      iops: (requests - since.requests) / perDeviceSecond,
-      kbps: (bytes - since.bytes) / 1024 / perDeviceSecond,
-    };
-    return last.throttle.pace(degradedChunks > 0 ? policies.rebuild : policies.rebalance, load, devices, now);
+  async #unattachedRound(): Promise<boolean> {
+    const repaired = await this.#repairRound();
+    const scanned = await this.#scanRound();
+    const moved = await this.#options.move();
+    if (++this.#rounds % RETRY_ROUNDS === 0) {
+      await this.#options.mdm.repair();
+      for (const unit of this.#failed) this.#queue.add(unit);
+      this.#failed.clear();
+    }
+    return repaired || scanned || moved;
   }
 
   /** What an engine has found out about devices and about what they hold. */
@@ -211,41 +256,72 @@ export class Repairer {
     this.#complaints.set(id, words);
   }
 
-  async #unmountedRound(): Promise<void> {
-    const { stateDir, turns } = this.#options;
+  /** Looks after the layers in the queue for a while. True when there was something to do for one. */
+  async #repairRound(): Promise<boolean> {
     const slices = new Slices({ background: true });
+    const end = Date.now() + TURN_MS;
+    let worked = false;
     for (const unit of this.#queue) {
       await slices.next();
-      if (this.#stop.signal.aborted) return;
+      if (this.#stop.signal.aborted || this.#scans.length > 0 || Date.now() > end) return worked;
       const layer = this.#layer(unit);
       if (layer === undefined || (await this.#isAttached(layer))) {
         this.#queue.delete(unit);
         this.#conditions.delete(unit);
         continue;
       }
-      if (turns.isHeld(unit) || !this.#queue.delete(unit)) continue;
-      const session = this.#session(layer);
-      const condition = assess(stateDir, layer, session);
-      this.#note(unit, condition);
-      if (condition.problem === "" && layer.absorb > 0 && condition.absorbing === 0) {
-        await this.#absorbed(layer);
-        // Somebody may have attached it meanwhile.
-        this.#queue.add(unit);
-        return;
-      }
-      if (condition.problem !== "" || toDo(condition) === 0) continue;
-      // Nothing was waited for since the look at who holds it: from here on, whoever wants it waits for us.
-      const status = await this.#repair(session).catch((error) => {
-        this.#options.log(`repair of ${unit}: ${error instanceof Error ? error.message : String(error)}`);
-        return undefined;
-      });
-      if (status !== undefined) await this.#heed(layer, status);
-      if (this.#layer(unit) === undefined) return;
-      if (status?.garbage === 0) this.#cleared.set(unit, session.mapVersion);
-      const garbage = status?.garbage ?? condition.garbage;
-      this.#note(unit, { ...assess(stateDir, layer, session), garbage });
-      if (status !== undefined && status.absorbed.length > 0) await this.#absorbed(layer);
-      // Volumes that are attached must not wait for a long queue of others.
+      if (this.#options.turns.isHeld(unit) || !this.#queue.delete(unit)) continue;
+      if (await this.#lookAfter(unit)) worked = true;
+    }
+    return worked;
+  }
+
+  /** True when there was something to do. Nobody holds the unit, and nothing has been waited for since that was looked at. */
+  async #lookAfter(unit: string): Promise<boolean> {
+    const layer = this.#layer(unit);
+    if (layer === undefined) return false;
+    const session = this.#session(layer);
+    const condition = assess(this.#options.stateDir, layer, session);
+    this.#note(unit, session.mapVersion, condition);
+    if (condition.problem === "" && layer.absorb > 0 && condition.absorbing === 0) {
+      await this.#absorbed(layer);
+      // Somebody may have attached it meanwhile.
+      this.#queue.add(unit);
+      return false;
+    }
+    if (condition.problem !== "" || toDo(condition) === 0) return false;
+    let status: EngineStatus | undefined;
+    try {
+      // From here on, whoever wants it waits for us.
+      status = await this.#repair(session, (engine) => this.#makeGood(session, engine));
+    } catch (error) {
+      this.#complain(unit, error);
+      this.#failed.add(unit);
+      return false;
+    }
+    this.#complaints.delete(unit);
+    if (status === undefined) return true;
+    // At once: whoever has it from now on changes it.
+    if (!this.#options.turns.isHeld(unit)) {
+      const { garbage } = status;
+      this.#note(unit, session.mapVersion, { ...assess(this.#options.stateDir, layer, session), garbage });
+    }
+    await this.#heed(layer, status);
+    if (this.#layer(unit) !== undefined && status.absorbed.length > 0) await this.#absorbed(layer);
+    return true;
+  }
+
+  /** As far as the devices allow, unless that takes long or things change: then it is its turn again later. */
+  async #makeGood(session: Session, engine: RepairEngine): Promise<void> {
+    const end = Date.now() + TURN_MS;
+    let { status } = engine;
+    while (toDo(status) > 0) {
+      const before = fingerprint(status);
+      status = await this.#pacer.step(status, (chunks) => engine.work(chunks));
+      if (fingerprint(status) === before) return;
+      const changed = this.#changed || session.mapVersion !== this.#options.mdm.state.pool.mapVersion;
+      if (toDo(status) === 0 || (!changed && Date.now() < end)) continue;
+      this.#queue.add(session.volumeId);
       return;
     }
   }
@@ -258,7 +334,9 @@ export class Repairer {
     try {
       const layer = this.#layer(unit);
       const free = layer !== undefined && !(await this.#isAttached(layer)) && !this.#options.turns.isHeld(unit);
-      const status = free ? await this.#repair({ ...this.#session(layer), scan: { first, chunks } }) : undefined;
+      const status = free
+        ? await this.#repair(this.#session(layer), (engine) => engine.scan(first, chunks))
+        : undefined;
       if (layer !== undefined && status !== undefined) await this.#heed(layer, status);
       resolve(status);
       if (free) this.look(unit);
@@ -300,15 +378,23 @@ export class Repairer {
     return { ...session, giveUp };
   }
 
-  /** Undefined: it was broken off. Throws what the engine throws. */
-  #repair(session: Session): Promise<EngineStatus | undefined> {
+  /** Has an engine open the layer for the time of the task. Undefined: it was broken off. Throws what the engine throws. */
+  #repair(session: Session, task: (engine: RepairEngine) => Promise<unknown>): Promise<EngineStatus | undefined> {
     const { sdc, turns } = this.#options;
-    return turns.run(session.volumeId, (signal) => sdc.repair(session, signal));
+    this.#changed = false;
+    this.#sound.delete(session.volumeId);
+    return turns.run(session.volumeId, (signal) => sdc.repair(session, signal, task));
   }
 
-  #note(unit: string, condition: Condition): void {
-    if (condition.problem === "" && toDo(condition) === 0) this.#conditions.delete(unit);
+  #note(unit: string, mapVersion: number, condition: Condition): void {
+    const { staleCopies, unsyncedChunks, garbage, problem } = condition;
+    if (problem === "" && toDo(condition) === 0) this.#conditions.delete(unit);
     else this.#conditions.set(unit, condition);
+    this.#sound.delete(unit);
+    if (problem !== "" || garbage > 0) return;
+    this.#cleared.set(unit, mapVersion);
+    // What has to be compared yet may turn out to be stale.
+    if (staleCopies + unsyncedChunks === 0) this.#sound.set(unit, mapVersion);
   }
 }
 

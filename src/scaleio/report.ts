@@ -23,8 +23,8 @@ import { plannerDevices } from "./mover.ts";
 import { availableBytes, isCritical, thinAvailableBytes } from "./pool/capacity.ts";
 import { surplus } from "./pool/rebalance.ts";
 import type { Repairer } from "./repairer.ts";
-import { effectiveStates } from "./sdc/books.ts";
-import { BIT, Layout, SLOTS } from "./sdc/layout.ts";
+import { effectiveStates, tally } from "./sdc/books.ts";
+import { BIT, flatGroups, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import { usedBytes, volumeFile } from "./sds/volume-files.ts";
 import { unitOf } from "./sessions.ts";
@@ -45,14 +45,17 @@ export interface ReportSources {
 
 const isThere = (place: Place) => place !== undefined;
 
-/** `rexray-sim status`, as far as the cluster knows. */
-export async function clusterStatus(sources: ReportSources): Promise<ClusterStatus> {
+/** `rexray-sim status`, as far as the cluster knows. `background`: nobody waits for it. */
+export async function clusterStatus(
+  sources: ReportSources,
+  options: { readonly background: boolean },
+): Promise<ClusterStatus> {
   const { mdm } = sources;
   const { state } = mdm;
   const places = placesOf(state);
   const devices = places.filter(isThere);
   const volumes: Awaited<ReturnType<typeof volumeStatus>>[] = [];
-  const slices = new Slices();
+  const slices = new Slices(options);
   for (const volume of [...state.volumes.values()]) {
     volumes.push(await volumeStatus(sources, volume, places));
     await slices.next();
@@ -61,7 +64,7 @@ export async function clusterStatus(sources: ReportSources): Promise<ClusterStat
   for (const layer of allLayers(state.volumes.values()).values())
     if (layer.owner === undefined) conditions.set(layer.id, sources.repairer.condition(unitOf(layer), undefined));
   const allUp = devices.every(isUp);
-  const { states, used } = await poolCapacity(state, sources.stateDir, (id) => {
+  const { states, used } = await poolCapacity(state, sources.stateDir, slices, (id) => {
     const condition = conditions.get(id);
     return allUp && condition?.staleCopies === 0 && condition.problem === "";
   });
@@ -170,7 +173,7 @@ export async function volumeLayout(
   const { state } = sources.mdm;
   const places = placesOf(state);
   const { status } = await volumeStatus(sources, volume, places);
-  const layout = new Layout(volume, state.pool.groups.flat());
+  const layout = new Layout(volume, flatGroups(state.pool.groups));
   const states = effectiveStates(sources.stateDir, layersOf(volume), layout);
   const layers = layersOf(volume);
   const rowAt = places.map(
@@ -236,14 +239,14 @@ async function volumeStatus(
   // Only a volume that is not plainly good is worth the walk over its chunks.
   const layered = (volume.lower?.length ?? 0) > 0;
   if (condition.problem === "" && (condition.staleCopies > 0 || layered || !places.filter(isThere).every(isUp))) {
-    const layout = new Layout(volume, sources.mdm.state.pool.groups.flat());
+    const layout = new Layout(volume, flatGroups(sources.mdm.state.pool.groups));
     const states = effectiveStates(stateDir, layersOf(volume), layout);
-    for (let chunk = 0; chunk < layout.chunks; chunk++) {
+    for (const { group, state, chunks } of tally(layout, states)) {
       const good = SLOTS.filter(
-        (slot) => ((states[chunk] ?? 0) & BIT[slot]) === 0 && isUp(places[layout.device(chunk, slot)]),
+        (slot) => (state & BIT[slot]) === 0 && isUp(places[layout.deviceOf(group, slot)]),
       ).length;
-      if (good < 2) degraded++;
-      if (good === 0) failed++;
+      if (good < 2) degraded += chunks;
+      if (good === 0) failed += chunks;
     }
   }
   const health: Health = condition.problem !== "" || failed > 0 ? "failed" : degraded > 0 ? "degraded" : "ok";

@@ -3,6 +3,7 @@ import { disconnectOf, limitMsOf } from "./faults/sdc-disconnect.ts";
 import type { Layer } from "./layers.ts";
 import type { SystemState } from "./model.ts";
 import { recordDir } from "./sdc/books.ts";
+import { flatGroups } from "./sdc/layout.ts";
 import type { Session } from "./sdc/session.ts";
 import { volumeFile } from "./sds/volume-files.ts";
 
@@ -38,7 +39,7 @@ export function sessionOf(
       const name = `${node.name}/${device.name}`;
       return { name, file: files[index] as string, state, faults: faults.on(node, device) };
     }),
-    groups: pool.groups.flat(),
+    groups: flatGroups(pool.groups),
     firstGroup: layer.firstGroup,
     recordDir: recordDir(stateDir, layer.id),
     lower: layer.lower.map(({ id, sizeBytes }) => ({

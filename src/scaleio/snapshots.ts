@@ -14,7 +14,7 @@ import {
   type VolumeRecord,
 } from "./model.ts";
 import { createRecords, readBooks } from "./sdc/books.ts";
-import { Layout } from "./sdc/layout.ts";
+import { flatGroups, Layout } from "./sdc/layout.ts";
 import { createVolumeFile } from "./sds/volume-files.ts";
 
 /** A volume and all its snapshots (spec/scaleio.md 1.2). */
@@ -241,7 +241,7 @@ export class Snapshots {
   }
 
   #layout({ firstGroup }: VolumeRecord, sizeBytes: number): Layout {
-    return new Layout({ sizeBytes, firstGroup }, this.#state.pool.groups.flat());
+    return new Layout({ sizeBytes, firstGroup }, flatGroups(this.#state.pool.groups));
   }
 
   #volume(id: Id): VolumeRecord {

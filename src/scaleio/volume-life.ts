@@ -14,7 +14,7 @@ import type { Promises } from "./promises.ts";
 import type { RepairTurns } from "./repair-turns.ts";
 import type { Repairer } from "./repairer.ts";
 import { createRecords, growRecords, removeRecords } from "./sdc/books.ts";
-import { Layout } from "./sdc/layout.ts";
+import { flatGroups, Layout } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import { createVolumeFile, removeVolumeFile, usedBytes } from "./sds/volume-files.ts";
 import { type Quiesced, type SnapshotRequest, Snapshots } from "./snapshots.ts";
@@ -106,7 +106,7 @@ export class VolumeLife {
     const firstGroup = (number * 37) % this.#state.pool.groups.length;
     try {
       const { groups, mapVersion } = this.#state.pool;
-      const layout = new Layout({ sizeBytes, firstGroup }, groups.flat());
+      const layout = new Layout({ sizeBytes, firstGroup }, flatGroups(groups));
       createRecords(stateDir, { id, layout, mapVersion, hasFile: livePlaces(this.#state) });
       for (const { device } of devices) createVolumeFile(device, id, sizeBytes, { checksum });
       for (const { device } of devices) syncDirectory(device.path);
@@ -224,7 +224,7 @@ export class VolumeLife {
       if (isAttached) await sdc.reload(engines.session(larger));
       else {
         await sdc.detach(id);
-        const layout = new Layout(larger, this.#state.pool.groups.flat());
+        const layout = new Layout(larger, flatGroups(this.#state.pool.groups));
         growRecords(stateDir, ownLayer(volume), { layout, hasFile: livePlaces(this.#state) });
       }
       await mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });

@@ -126,6 +126,12 @@ const MAPPINGS: Bite<number> = {
       by: "",
     },
     {
+      invariant: "6 and so has what it had started",
+      file: "sdc/sdc.ts",
+      of: "if (await this.#endAll(files.dir)) fs.rmSync",
+      by: "fs.rmSync",
+    },
+    {
       invariant: "6 a repair of a former daemon too",
       file: "sdc/sdc.ts",
       of: ": await this.#endAll(dir)))",

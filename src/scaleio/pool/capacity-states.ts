@@ -13,8 +13,8 @@ export interface CapacityLayer {
   readonly thick: boolean;
   /** Allocated bytes, a place each. */
   readonly used: readonly number[];
-  /** For every chunk that the layer holds, the places that have a good copy; undefined: all is well. */
-  readonly copies: readonly (readonly number[])[] | undefined;
+  /** How many of the chunks that the layer holds have their good copies in these places; undefined: all is well. */
+  readonly copies: readonly { readonly places: readonly number[]; readonly chunks: number }[] | undefined;
 }
 
 /**
@@ -70,20 +70,20 @@ const NONE = { protected: 0, maintenance: 0, healthy: 0, failed: 0 };
 function divide(
   places: readonly CapacityPlace[],
   layer: CapacityLayer,
-  copies: readonly (readonly number[])[],
+  copies: NonNullable<CapacityLayer["copies"]>,
 ): typeof NONE {
   const count = places.map(() => 0);
-  for (const chunk of copies) for (const place of chunk) count[place] = (count[place] as number) + 1;
+  for (const alike of copies) for (const place of alike.places) count[place] = (count[place] as number) + alike.chunks;
   const bytesOf = (place: number) => Math.min(CHUNK_BYTES, (layer.used[place] as number) / (count[place] as number));
   const states = { ...NONE };
-  for (const chunk of copies) {
-    const up = chunk.filter((place) => places[place]?.reach === "up");
-    const resting = chunk.some((place) => places[place]?.reach === "maintenance");
-    const bytes = (up.length > 0 ? up : chunk).map(bytesOf);
-    if (up.length > 1) states.protected += sum(bytes);
-    else if (up.length === 0) states.failed += sum(bytes);
-    else if (resting) states.maintenance += 2 * sum(bytes);
-    else states.healthy += sum(bytes);
+  for (const alike of copies) {
+    const up = alike.places.filter((place) => places[place]?.reach === "up");
+    const resting = alike.places.some((place) => places[place]?.reach === "maintenance");
+    const bytes = alike.chunks * sum((up.length > 0 ? up : alike.places).map(bytesOf));
+    if (up.length > 1) states.protected += bytes;
+    else if (up.length === 0) states.failed += bytes;
+    else if (resting) states.maintenance += 2 * bytes;
+    else states.healthy += bytes;
   }
   return states;
 }

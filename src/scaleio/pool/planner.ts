@@ -116,9 +116,13 @@ class Planner {
 
   /** The slots that can be done without at this moment. */
   #retirable(number: number): Slot[] {
-    const keepable = (slot: Slot) => this.#isGood(number, slot) && this.#isHome(number, slot);
+    const standing = (slot: Slot) => this.#plan.standing(this.#plan.group(number)[slot]);
+    // Beside a lost copy one that is to leave does for the time being.
+    const keepable = (other: Slot, slot: Slot) =>
+      this.#isGood(number, other) &&
+      (standing(other) === "home" || (standing(other) === "leaving" && standing(slot) === "lost"));
     return SLOTS.filter(
-      (slot) => this.#isApart(number, slot) && SLOTS.every((other) => other === slot || keepable(other)),
+      (slot) => this.#isApart(number, slot) && SLOTS.every((other) => other === slot || keepable(other, slot)),
     );
   }
 

@@ -1,7 +1,10 @@
 /** How much a rebuild or rebalance may get in the way of applications (spec/scaleio.md 1.7), under the product's names. */
 export interface ThrottlePolicy {
   readonly policy: "unlimited" | "limitNumOfConcurrentIos" | "favorAppIos" | "dynamicBwThrottling";
-  /** Copies under way at a time. */
+  /**
+   * Copies under way at a time, for each device. An engine does one thing at a time, so it is how many engines copy at a time:
+   * then no device has more to do for them than that.
+   */
   readonly concurrentIos: number;
   /** While applications are at work: what may be copied for each device in a second (KB). */
   readonly bandwidthKbps: number;
@@ -31,7 +34,11 @@ const STEP_CHUNKS = 16;
 const FULL_SPEED_CHUNKS = 64;
 const GENTLE_CHUNKS = 2;
 
-/** Says for one volume when applications were last at work, and how fast to copy. */
+/** How many engines may copy at a time. */
+export const lanesOf = ({ policy, concurrentIos }: ThrottlePolicy): number =>
+  policy === "unlimited" ? Number.POSITIVE_INFINITY : concurrentIos;
+
+/** Says when applications were last at work, and how fast each of the engines that copy is to do it. */
 export class Throttle {
   #busyUntil = 0;
 
@@ -39,7 +46,7 @@ export class Throttle {
   pace(policy: ThrottlePolicy, load: AppLoad, devices: number, now: number): Pace {
     if (policy.policy === "unlimited") return { chunks: FULL_SPEED_CHUNKS, rest: () => 0 };
     if (this.#favoursApplications(policy, load, now)) {
-      const bytesPerMs = (policy.bandwidthKbps * 1024 * devices) / 1000;
+      const bytesPerMs = (policy.bandwidthKbps * 1024 * devices) / 1000 / policy.concurrentIos;
       return { chunks: GENTLE_CHUNKS, rest: (tookMs, bytes) => Math.max(tookMs, bytes / bytesPerMs - tookMs) };
     }
     // Each copy under way takes its turn with the applications.

@@ -125,6 +125,29 @@ export function effectiveStates(
   return states;
 }
 
+/** Chunks of one group whose copies are in the same state. */
+export interface Alike {
+  readonly group: number;
+  readonly state: number;
+  readonly chunks: number;
+}
+
+/** Counts chunks that are alike: there are few groups and states beside chunks. */
+export function tally(layout: Layout, states: Uint8Array): Alike[] {
+  const kinds = 2 * INHERITED;
+  const count = new Uint32Array(layout.groups * kinds);
+  for (let chunk = 0; chunk < layout.chunks; chunk++) {
+    const at = layout.group(chunk) * kinds + ((states[chunk] as number) & (kinds - 1));
+    count[at] = (count[at] as number) + 1;
+  }
+  const found: Alike[] = [];
+  for (let at = 0; at < count.length; at++) {
+    const chunks = count[at] as number;
+    if (chunks > 0) found.push({ group: Math.floor(at / kinds), state: at % kinds, chunks });
+  }
+  return found;
+}
+
 function countAbsorbing(stateDir: string, { lower, absorb }: Pick<Layer, "lower" | "absorb">, own: Uint8Array): number {
   const going = lower.slice(0, absorb).map((layer) => layerStates(stateDir, layer));
   let count = 0;

@@ -38,18 +38,3 @@ export async function startEngine({ supervisor }: EnginePrograms, dir: string): 
     fs.closeSync(log);
   }
 }
-
-/** Starts an engine that makes an unmounted volume's copies good; settles when it has ended, killed by the signal or not. */
-export async function runRepair({ engine }: EnginePrograms, dir: string, signal: AbortSignal): Promise<void> {
-  const log = fs.openSync(sessionFiles(dir).log, "a", 0o600);
-  const child = spawn(process.execPath, [engine, "--repair"], { stdio: ["ignore", log, log], cwd: dir });
-  fs.closeSync(log);
-  const stop = () => child.kill("SIGKILL");
-  signal.addEventListener("abort", stop, { once: true });
-  if (signal.aborted) stop();
-  try {
-    await new Promise((resolve, reject) => child.once("exit", resolve).once("error", reject));
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
-}

@@ -9,8 +9,12 @@ import type { Negotiated } from "./fuse-protocol.ts";
 import { Limiter } from "./limiter.ts";
 import { killNow, workersIn } from "./processes.ts";
 import { Recorder } from "./recorder.ts";
+import type { RepairOrder } from "./repair-process.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
 
+/** By number: asking process.stdin for it would make reading return at once. */
+const STDIN = 0;
+const STDOUT = 1;
 /** The descriptor of /dev/fuse that the supervisor hands down. */
 const FUSE_FD = 3;
 
@@ -38,7 +42,6 @@ export class Engine {
   readonly #parent = process.ppid;
   #opened: Opened | undefined;
   #negotiated = readJson<Negotiated>(this.#files.negotiated);
-  #loop: FuseLoop | undefined;
   #ack = 0;
   #ticks = 0;
   #failedDevices = 0;
@@ -59,7 +62,6 @@ export class Engine {
       failed: (what, error) =>
         console.error(`${new Date().toISOString()} ${what}: ${error instanceof Error ? error.message : error}`),
     });
-    this.#loop = loop;
     if (this.#negotiated !== undefined) endHelpers();
     // At once, if it can be: the daemon is to see who serves the volume now.
     this.#open();
@@ -73,16 +75,40 @@ export class Engine {
     return EXIT_UNMOUNTED;
   }
 
-  /** With no mount: makes the copies of the volume good as far as the devices allow. Throws what BlockStore throws. */
+  /**
+   * With no mount: opens one layer after the other and makes its copies good, as it is told on standard input (repair-process.ts).
+   * Throws what BlockStore throws; a layer that cannot be opened has its reason in its run directory.
+   */
   repair(): number {
-    this.#open();
-    if (this.#opened === undefined) throw new Error(`${this.#files.session} is missing`);
-    const { store, session } = this.#opened;
-    if (session.scan !== undefined) store.scan(session.scan.first, session.scan.chunks);
-    while (store.work(64) > 0);
-    this.#report();
-    store.close();
+    const root = process.cwd();
+    for (const line of linesOf(STDIN)) {
+      const order = JSON.parse(line) as RepairOrder;
+      if ("open" in order) {
+        process.chdir(order.open);
+        // Who comes after a daemon that has died finds us by this directory, and it may be his own by now.
+        if (process.ppid !== order.by) break;
+        this.#openToRepair();
+      } else if ("close" in order) this.#opened?.store.close();
+      else if ("work" in order) this.#opened?.store.work(order.work);
+      else this.#opened?.store.scan(order.scan.first, order.scan.chunks);
+      this.#report();
+      if ("close" in order) {
+        this.#opened = undefined;
+        process.chdir(root);
+      }
+      fs.writeSync(STDOUT, "\n");
+    }
+    this.#opened?.store.close();
     return EXIT_UNMOUNTED;
+  }
+
+  #openToRepair(): void {
+    try {
+      this.#open();
+    } catch (error) {
+      console.error(error);
+      this.refused = false;
+    }
   }
 
   #open(): ServedFile | undefined {
@@ -145,11 +171,20 @@ export class Engine {
       ack: this.#ack,
       mapVersion: session.mapVersion,
       resend: this.#negotiated?.resend ?? false,
-      requests: this.#loop?.requests ?? 0,
-      bytes: this.#loop?.bytes ?? 0,
       ...store.status(),
     };
     replaceJson(this.#files.status, status);
+  }
+}
+
+/** The lines that come in, each as soon as it is complete. Blocks. */
+function* linesOf(fd: number): Generator<string> {
+  const buffer = Buffer.alloc(4096);
+  let text = "";
+  for (let n = fs.readSync(fd, buffer); n > 0; n = fs.readSync(fd, buffer)) {
+    const lines = (text + buffer.toString("utf8", 0, n)).split("\n");
+    text = lines.pop() ?? "";
+    yield* lines;
   }
 }
 

@@ -69,9 +69,6 @@ export class FuseLoop {
   readonly #held = new HeldRequests();
 
   #file: ServedFile | undefined;
-  /** Reads and writes so far, and their bytes. */
-  requests = 0;
-  bytes = 0;
 
   constructor(
     readonly fd: number,
@@ -170,7 +167,6 @@ export class FuseLoop {
     switch (opcode) {
       case Opcode.READ: {
         const length = Math.min(request.readUInt32LE(IN_HEADER + 16), Math.max(0, sizeBytes - offset));
-        this.#count(length);
         limiter?.admit(length);
         if (length > 0) blocks.read(reply, OUT_HEADER, offset, length);
         return length;
@@ -178,7 +174,6 @@ export class FuseLoop {
       case Opcode.WRITE: {
         const length = request.readUInt32LE(IN_HEADER + 16);
         if (offset + length > sizeBytes) return -Errno.EINVAL;
-        this.#count(length);
         limiter?.admit(length);
         if (length > 0) blocks.write(request, WRITE_DATA, offset, length);
         return answerWrite(reply, length);
@@ -190,11 +185,6 @@ export class FuseLoop {
         return 0;
       }
     }
-  }
-
-  #count(length: number): void {
-    this.requests++;
-    this.bytes += length;
   }
 
   #answer(result: number): void {

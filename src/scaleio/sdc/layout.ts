@@ -1,4 +1,4 @@
-import { CHUNK_BYTES, type VolumeRecord } from "../model.ts";
+import { CHUNK_BYTES, type GroupTable, type VolumeRecord } from "../model.ts";
 
 /** The places of a chunk's copies. Two are taken; the third is for a copy that is being made elsewhere. */
 export type Slot = 0 | 1 | 2;
@@ -14,29 +14,76 @@ export const ALL_SLOTS = 7;
 /** How many slots are in a mask. */
 export const COUNT = [0, 1, 1, 2, 1, 2, 2, 3] as const;
 
+/** The pool's table as layouts use it. */
+interface Table {
+  /** Four a group: the device of each slot, -1 for none, and the mask of the slots that are being given up. */
+  readonly groups: Int16Array;
+  /** For each group the mask of the slots that are kept. */
+  readonly active: Uint8Array;
+}
+
+/** One for each map, however many layers there are. */
+const flatOf = new WeakMap<GroupTable, readonly number[]>();
+const tableOf = new WeakMap<readonly number[], Table>();
+
+/** The pool's table as a session has it: four numbers a group. */
+export function flatGroups(groups: GroupTable): readonly number[] {
+  const known = flatOf.get(groups) ?? groups.flat();
+  flatOf.set(groups, known);
+  return known;
+}
+
+function tableFor(numbers: readonly number[]): Table {
+  const known = tableOf.get(numbers);
+  if (known !== undefined) return known;
+  const groups = Int16Array.from(numbers);
+  const active = new Uint8Array(groups.length / 4);
+  for (let group = 0; group < active.length; group++) {
+    const at = group * 4;
+    let mask = 0;
+    for (let slot = 0; slot < 3; slot++) if ((groups[at + slot] as number) >= 0) mask |= 1 << slot;
+    active[group] = mask & ~(groups[at + 3] as number);
+  }
+  const table = { groups, active };
+  tableOf.set(numbers, table);
+  return table;
+}
+
 /** Where a volume's chunks lie: chunk -> group -> slots -> devices. Pure arithmetic over the map. */
 export class Layout {
   readonly chunks: number;
-  /** Four a group: the device of each slot, -1 for none, and the mask of the slots that are being given up. */
   readonly #groups: Int16Array;
+  readonly #active: Uint8Array;
   readonly #count: number;
   readonly #first: number;
 
-  /** @param groups the pool's table, flat */
+  /** @param groups the pool's table, flat; it must not change */
   constructor(volume: Pick<VolumeRecord, "sizeBytes" | "firstGroup">, groups: readonly number[]) {
+    const table = tableFor(groups);
     this.chunks = volume.sizeBytes / CHUNK_BYTES;
-    this.#groups = Int16Array.from(groups);
-    this.#count = groups.length / 4;
+    this.#groups = table.groups;
+    this.#active = table.active;
+    this.#count = table.active.length;
     this.#first = volume.firstGroup;
+  }
+
+  /** How many groups the pool has. */
+  get groups(): number {
+    return this.#count;
   }
 
   group(chunk: number): number {
     return (this.#first + chunk) % this.#count;
   }
 
+  /** Index of the device of a group's slot; -1: none. */
+  deviceOf(group: number, slot: Slot): number {
+    return this.#groups[group * 4 + slot] as number;
+  }
+
   /** Index of the device that holds this copy of the chunk, at byte chunk * CHUNK_BYTES of the volume's file there; -1: none. */
   device(chunk: number, slot: Slot): number {
-    return this.#groups[this.group(chunk) * 4 + slot] as number;
+    return this.deviceOf(this.group(chunk), slot);
   }
 
   /** Mask of the slots whose copies are not to be kept: new data goes there only if there is no other place. */
@@ -57,9 +104,6 @@ export class Layout {
 
   /** Mask of the slots whose copies are kept. */
   active(chunk: number): number {
-    const at = this.group(chunk) * 4;
-    let mask = 0;
-    for (let slot = 0; slot < 3; slot++) if ((this.#groups[at + slot] as number) >= 0) mask |= 1 << slot;
-    return mask & ~(this.#groups[at + 3] as number);
+    return this.#active[this.group(chunk)] as number;
   }
 }

@@ -78,7 +78,8 @@ export class Ledger {
       if (lost) files.resize(fd, SECTOR_BYTES * sectors);
       this.#replicas.push({ file, fd });
     }
-    for (let i = 0; i < sectors; i++) this.#load(i, dir, volumeId, chunks);
+    const contents = this.#replicas.map(({ fd }) => this.#readAll(fd, sectors));
+    for (let i = 0; i < sectors; i++) this.#load(i, contents, dir, volumeId, chunks);
   }
 
   /** Makes the states of chunks first..last durable. Succeeds while one replica takes it. */
@@ -163,14 +164,26 @@ export class Ledger {
     if (written === 0) throw failure;
   }
 
-  #load(index: number, dir: string, volumeId: string, chunks: number): void {
+  /** A replica in one read; undefined when some of it cannot be read. */
+  #readAll(fd: number, sectors: number): Buffer | undefined {
+    const content = Buffer.alloc(SECTOR_BYTES * sectors);
+    try {
+      this.#files.read(fd, content, 0, content.length, 0);
+      return content;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #load(index: number, contents: readonly (Buffer | undefined)[], dir: string, volumeId: string, chunks: number): void {
     let best = -1;
     let uneven = false;
-    for (const { fd } of this.#replicas) {
-      const sector = Buffer.alloc(SECTOR_BYTES);
+    for (const [replica, { fd }] of this.#replicas.entries()) {
+      const at = index * SECTOR_BYTES;
+      const sector = contents[replica]?.subarray(at, at + SECTOR_BYTES) ?? Buffer.alloc(SECTOR_BYTES);
       let number: number | undefined;
       try {
-        this.#files.read(fd, sector, 0, SECTOR_BYTES, index * SECTOR_BYTES);
+        if (contents[replica] === undefined) this.#files.read(fd, sector, 0, SECTOR_BYTES, at);
         // Only data sectors may be holes: a header of zeros is a lost file.
         number = numberOf(sector, MAGIC);
         if (index === 0 && number === 0) number = undefined;

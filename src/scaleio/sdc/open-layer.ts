@@ -242,12 +242,18 @@ export class OpenLayer {
     return !this.copies.checksum || this.copies.syncSums().length === 0;
   }
 
+  /** How many good copies of the chunk are on devices that work. */
+  goodCopies(chunk: number): number {
+    let good = 0;
+    for (const slot of SLOTS) if (!this.isStale(chunk, slot) && this.copies.healthy(chunk, slot)) good++;
+    return good;
+  }
+
   /** Chunks with fewer than two good copies. */
   countDegraded(): number {
     let degraded = 0;
     for (let chunk = 0; chunk < this.#states.length; chunk++) {
-      const good = 3 - (COUNT[this.state(chunk) & ALL_SLOTS] as number);
-      if (good < 2 && !this.isInherited(chunk)) degraded++;
+      if (!this.isInherited(chunk) && this.goodCopies(chunk) < 2) degraded++;
     }
     return degraded;
   }

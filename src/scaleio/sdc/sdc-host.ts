@@ -1,17 +1,28 @@
 import { stat, truncate } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { unmountFuseFile } from "../../host/fuse.ts";
-import { attachLoop, detachLoop, growLoop, loopOf, loops } from "../../host/loop.ts";
+import { attachLoop, detachLoop, growLoop, loopOf, loops, loopTraffic } from "../../host/loop.ts";
 import { mountsOf } from "../../host/mountinfo.ts";
-import { enginePrograms, runRepair, startEngine } from "./engine-process.ts";
+import { enginePrograms, startEngine } from "./engine-process.ts";
 import { killNow, workersIn, worksIn } from "./processes.ts";
+import { type RepairOrder, RepairProcess } from "./repair-process.ts";
+
+/** The engine for layers that are not attached. */
+export interface Repairs {
+  /** Returns when the order has been carried out. Throws when the process ends instead. */
+  order(order: RepairOrder): Promise<void>;
+  /** It ends in the middle of what it does. */
+  kill(): Promise<void>;
+  /** It ends when it has done what it was told. */
+  end(): Promise<void>;
+}
 
 /** The machine as the SDC sees it: processes, mounts, block devices. Injected, so that tests can simulate one that is slow and nasty. */
 export interface SdcHost {
   /** Mounts a run directory's block file and starts who serves it; answers the supervisor's id. Throws host_failed. */
   startEngine(dir: string): Promise<number | undefined>;
-  /** Runs an engine without a mount; settles when it has ended, killed by the signal or not. */
-  runRepair(dir: string, signal: AbortSignal): Promise<void>;
+  /** @param root where it works while it has no layer open */
+  repairs(root: string): Repairs;
   /** Ids of all processes that work in a run directory. */
   workersIn(dir: string): readonly number[];
   worksIn(pid: number, dir: string): boolean;
@@ -29,6 +40,8 @@ export interface SdcHost {
   /** It goes once nobody uses it any more. Nothing when it has gone already. */
   detachLoop(device: string): Promise<void>;
   growLoop(device: string, file: string, bytes: number): Promise<void>;
+  /** What applications have done so far at the devices of all run directories below this one. */
+  traffic(root: string): { readonly requests: number; readonly bytes: number };
   /** Milliseconds. */
   now(): number;
   pause(ms: number): Promise<unknown>;
@@ -39,7 +52,7 @@ export function thisHost(binDir: string): SdcHost {
   const programs = enginePrograms(binDir);
   return {
     startEngine: (dir) => startEngine(programs, dir),
-    runRepair: (dir, signal) => runRepair(programs, dir, signal),
+    repairs: (root) => new RepairProcess(programs.engine, root),
     workersIn,
     worksIn,
     kill: killNow,
@@ -56,6 +69,7 @@ export function thisHost(binDir: string): SdcHost {
       await truncate(file, bytes);
       await growLoop(device);
     },
+    traffic: loopTraffic,
     now: Date.now,
     pause: (ms) => pause(ms),
   };

@@ -2,7 +2,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { type ErrorCode, SimError } from "../../lib/errors.ts";
-import type { SdcHost } from "./sdc-host.ts";
+import { REPAIR_LOG, type RepairOrder } from "./repair-process.ts";
+import type { Repairs, SdcHost } from "./sdc-host.ts";
 import { type Control, type EngineStatus, readJson, replaceJson, type Session, sessionFiles } from "./session.ts";
 import { Spare } from "./spare.ts";
 
@@ -19,6 +20,16 @@ export interface Attached {
   readonly blank: boolean;
 }
 
+/** An engine that has a layer open which is not attached. */
+export interface RepairEngine {
+  /** When it had opened it. */
+  readonly status: EngineStatus;
+  /** Makes up to so many chunks good again. */
+  work(chunks: number): Promise<EngineStatus>;
+  /** Looks for silent corruption in some chunks. */
+  scan(first: number, chunks: number): Promise<EngineStatus>;
+}
+
 /**
  * The SDC of this host, seen from the daemon: makes volumes block devices and takes them away. It holds nothing in memory
  * that cannot be found again in the run directory, in the mount table and among the processes, so a daemon that starts
@@ -28,6 +39,7 @@ export class Sdc {
   readonly #root: string;
   readonly #host: SdcHost;
   readonly #spare: Spare;
+  readonly #repairs: Repairs;
   /** Orders in flight: an engine takes one at a time. */
   readonly #orders = new Map<string, Promise<unknown>>();
 
@@ -39,6 +51,7 @@ export class Sdc {
     // As the kernel writes it in its tables.
     this.#root = fs.realpathSync(path.join(runDir, "sdc"));
     this.#host = host;
+    this.#repairs = host.repairs(this.#root);
     this.#spare = new Spare(this.#root, host, (dir) => this.#unmount(dir));
   }
 
@@ -48,13 +61,20 @@ export class Sdc {
   }
 
   /** Attached volumes stay attached and served. */
-  close(): Promise<void> {
-    return this.#spare.close();
+  async close(): Promise<void> {
+    await this.#repairs.end();
+    await this.#spare.close();
+    fs.rmSync(path.join(this.#root, REPAIR_LOG), { force: true });
   }
 
   /** Ids of volumes that have a run directory: attached, dead or being repaired. */
   known(): string[] {
     return fs.readdirSync(this.#root).filter((name) => !name.startsWith("."));
+  }
+
+  /** What applications have done at the devices so far; less than before when a device has gone. */
+  traffic(): { readonly requests: number; readonly bytes: number } {
+    return this.#host.traffic(this.#root);
   }
 
   status(volumeId: string): EngineStatus | undefined {
@@ -158,22 +178,52 @@ export class Sdc {
   }
 
   /**
-   * Makes an unmounted volume's copies good in a process of its own, as far as the devices allow. Aborting kills it, which
-   * is harmless: it is the same crash-proof logic. Must not overlap with {@link attach} or {@link detach} of the volume.
+   * Opens a layer that is not attached in the process for that, for the time of the task; one at a time. Answers how the engine has
+   * left it; undefined when what a dead engine left is held by somebody: the next look finds it gone or served. Aborting kills the
+   * process, which is harmless: it is the same crash-proof logic; it makes the task fail. Must not overlap with {@link attach} or
+   * {@link detach} of the volume. Throws what the task and the engine throw.
    */
-  async repair(session: Session, signal: AbortSignal): Promise<EngineStatus | undefined> {
+  async repair(
+    session: Session,
+    signal: AbortSignal,
+    task: (engine: RepairEngine) => Promise<unknown>,
+  ): Promise<EngineStatus | undefined> {
     const files = this.#files(session.volumeId);
-    // What a dead engine left, held by somebody, is in the way of it all; the next look finds it gone or served.
     if (!(await this.detach(session.volumeId)).released) return undefined;
-    fs.mkdirSync(files.dir, { mode: 0o700 });
-    try {
-      replaceJson(files.session, session);
-      await this.#host.runRepair(files.dir, signal);
+    const status = () => {
       const failure = readJson<{ code: ErrorCode; message: string }>(files.failure);
       if (failure !== undefined) throw new SimError(failure.code, failure.message);
-      return this.status(session.volumeId);
-    } finally {
+      return readJson<EngineStatus>(files.status) as EngineStatus;
+    };
+    const order = async (what: RepairOrder) => {
+      signal.throwIfAborted();
+      await this.#repairs.order(what);
+      return status();
+    };
+    const kill = () => void this.#repairs.kill();
+    fs.mkdirSync(files.dir, { mode: 0o700 });
+    signal.addEventListener("abort", kill, { once: true });
+    try {
+      replaceJson(files.session, session);
+      const opened = await order({ open: files.dir, by: process.pid });
+      const work = task({
+        status: opened,
+        work: (chunks) => order({ work: chunks }),
+        scan: (first, chunks) => order({ scan: { first, chunks } }),
+      });
+      // It may be waiting for its turn.
+      await unlessAborted(work, signal);
+      // It may have found out while it closed that a device has not kept what it took.
+      const left = await order({ close: true });
       fs.rmSync(files.dir, { recursive: true, force: true });
+      return left;
+    } catch (error) {
+      // Whatever went wrong, no process has the layer open any more when the directory is gone, nor is a helper about to punch a hole.
+      await this.#repairs.kill();
+      if (await this.#endAll(files.dir)) fs.rmSync(files.dir, { recursive: true, force: true });
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", kill);
     }
   }
 
@@ -276,6 +326,14 @@ export class Sdc {
     const dir = path.join(this.#root, volumeId);
     return { dir, ...sessionFiles(dir) };
   }
+}
+
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 }
 
 async function withTimeout<T>(promise: Promise<T>, limitMs: number, message: string): Promise<T> {

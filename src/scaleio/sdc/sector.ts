@@ -6,6 +6,7 @@ import { crc32 } from "node:zlib";
  */
 export const SECTOR_BYTES = 4096;
 const HEADER_BYTES = 16;
+const HOLE = Buffer.alloc(SECTOR_BYTES);
 export const PAYLOAD_BYTES = SECTOR_BYTES - HEADER_BYTES;
 
 /** The payload part of a sector's buffer. */
@@ -22,5 +23,5 @@ export function seal(sector: Buffer, magic: number, number: number): void {
 export function numberOf(sector: Buffer, magic: number): number | undefined {
   if (sector.readUInt32LE(4) === magic && sector.readUInt32LE(0) === crc32(sector.subarray(4)))
     return sector.readDoubleLE(8);
-  return sector.every((byte) => byte === 0) ? 0 : undefined;
+  return sector.equals(HOLE) ? 0 : undefined;
 }

@@ -36,8 +36,6 @@ export interface Session {
   readonly limits: Limits;
   /** Whether every block of every copy has a checksum. */
   readonly checksum: boolean;
-  /** For a process without a mount: look at these chunks, as BlockStore.scan does. */
-  readonly scan?: { readonly first: number; readonly chunks: number };
   /** The SDC reaches no SDS: requests wait, for at most so long (ms; 0: for ever). The engine's own work goes on. */
   readonly disconnected?: { readonly limitMs: number };
   /** Whether retired copies may be given up; not while somebody reads them who has not been told. */
@@ -75,9 +73,6 @@ export interface EngineStatus {
   readonly unsyncedChunks: number;
   /** Chunks with fewer than two good copies. */
   readonly degradedChunks: number;
-  /** Reads and writes that were served, and their bytes. */
-  readonly requests: number;
-  readonly bytes: number;
   /** Copies in retired slots that have not been given up yet. */
   readonly garbage: number;
   /** Chunks that still have to be copied from layers that are to go. */

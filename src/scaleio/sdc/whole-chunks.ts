@@ -1,13 +1,15 @@
 import { SimError } from "../../lib/errors.ts";
 import { CHUNK_BYTES } from "../model.ts";
 import type { Copies } from "./copies.ts";
-import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "./layout.ts";
+import { ALL_SLOTS, BIT, INHERITED, SLOTS, type Slot } from "./layout.ts";
 import { type OpenLayer, UNSYNCED } from "./open-layer.ts";
 import { BLOCK_BYTES } from "./sums.ts";
 
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Copies are compared and written over in pieces of this many bytes. */
 const PIECE_BYTES = 64 * 1024;
+/** What a chunk of which the layer holds nothing counts beside one that has to be copied: only the ledger has to be changed. */
+const BLANK = 1 / 64;
 
 /**
  * What is done with a chunk as a whole rather than with the bytes of a request: its copies are compared after an unclean stop,
@@ -45,7 +47,7 @@ export class WholeChunks {
     if (touched < budget && this.#layer.absorbing > 0) touched += this.#absorb(budget - touched);
     for (const chunk of this.#layer.session.giveUp ? this.#garbage : []) {
       if (touched >= budget) break;
-      if (this.#giveUp(chunk)) touched++;
+      if (this.#giveUp(chunk)) touched += this.#costOf(chunk);
     }
     return touched;
   }
@@ -220,7 +222,7 @@ export class WholeChunks {
       const state = this.#layer.state(chunk);
       const stale = state & this.#copies.layout.active(chunk);
       if (stale === 0 && (state & UNSYNCED) === 0) continue;
-      if (!wanted(3 - (COUNT[state & ALL_SLOTS] as number)) && (state & UNSYNCED) === 0) continue;
+      if ((state & UNSYNCED) === 0 && !wanted(this.#layer.goodCopies(chunk))) continue;
       if ((state & UNSYNCED) !== 0) {
         if (!this.settle(chunk)) continue;
         touched++;
@@ -228,10 +230,14 @@ export class WholeChunks {
       const before = rebuilt.length;
       for (const slot of SLOTS)
         if ((stale & BIT[slot]) !== 0 && this.#rebuildCopy(chunk, slot)) rebuilt.push({ chunk, slot });
-      if (rebuilt.length > before) touched++;
+      if (rebuilt.length > before) touched += this.#costOf(chunk);
     }
     if (rebuilt.length > 0) this.#declareGood(rebuilt);
     return touched;
+  }
+
+  #costOf(chunk: number): number {
+    return this.#layer.isBlank(chunk) || this.#layer.isInherited(chunk) ? BLANK : 1;
   }
 
   /** Copies a good copy of a chunk over a stale one. The bit stays until the copy has been synced. */

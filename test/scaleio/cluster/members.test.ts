@@ -136,13 +136,17 @@ t.test(
 t.test("maintenance: nothing is rebuilt elsewhere; what was missed is copied at the end", { skip }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
   const directory = await mountVolume(sim, "m", { size: "64MB" });
+  const old = write(directory, "old");
   t.equal((await sim.cli("sds", "maintenance", "sds-4")).code, 0);
+  const load = fio(directory, 4);
+  t.ok(old(), "reads are answered by the other copies");
   const intact = write(directory, "f");
   t.match((await status(sim)).reasons.join(), /sds-4 is in maintenance/);
   t.match(
     (await sim.cli("sds", "maintenance", "sds-1")).stderr,
     /sds-1 cannot go into maintenance while the health is degraded/,
   );
+  t.match(await load.ended, /err= 0/, "reads of what is written meanwhile too");
   const before = await layout(sim, "m");
   t.ok(before.chunks.some(({ stale }) => stale.includes("sds-4")));
   t.equal((await sim.cli("sds", "start", "sds-4", "--wait")).code, 0);
@@ -153,7 +157,7 @@ t.test("maintenance: nothing is rebuilt elsewhere; what was missed is copied at 
     "every copy is where it was",
   );
   await sim.cli("sds", "stop", "sds-1");
-  t.ok(intact());
+  t.ok(old() && intact());
 });
 
 t.test("a device is added to a node, resized, and removed again", { skip }, async (t) => {

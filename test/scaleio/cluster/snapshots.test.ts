@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import t, { type Test } from "tap";
+import { AdminClient } from "../../../src/admin/client.ts";
 import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { output } from "../../helpers/run.ts";
@@ -94,6 +95,47 @@ t.test(
     await unmount(sim, "two");
     await remove(sim, "two");
     t.strictSame(filesLeft(sim), [], "all space is given back");
+  },
+);
+
+t.test(
+  "31 snapshots of a volume, the most there can be: all read right, and give all space back in any order",
+  { skip, timeout: 180_000 },
+  async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    const client = new AdminClient(sim.runDir);
+    const base = await mountVolume(sim, "v0", { size: "64MB" });
+    for (let number = 1; number <= 31; number++) {
+      write(base, "number", String(number));
+      write(base, `file-${number}`, String(number).repeat(5000));
+      await client.snapshot([{ volume: "v0", name: `v${number}` }]);
+    }
+    write(base, "number", "base");
+    t.match((await sim.cli("snapshot", "create", "v0=more")).stderr, /are 32 volumes, and 32 is the limit/);
+    dropCaches();
+    // The newest shows through all the layers that there are.
+    const checkAll = (directory: string, number: number) => {
+      for (let n = 1; n <= number; n++)
+        if (read(directory, `file-${n}`) !== String(n).repeat(5000)) t.fail(`file-${n} of v${number}`);
+      t.notOk(fs.existsSync(path.join(directory, `file-${number + 1}`)), `v${number} has nothing that came later`);
+    };
+    checkAll(base, 31);
+    t.equal(read(base, "number"), "base");
+    await unmount(sim, "v0");
+    const left = Array.from({ length: 32 }, (_, number) => number);
+    const check = async (number: number) => {
+      const directory = await mountAgain(sim, `v${number}`, "test");
+      t.equal(read(directory, "number"), number === 0 ? "base" : String(number));
+      checkAll(directory, number || 31);
+      await unmount(sim, `v${number}`);
+    };
+    await check(31);
+    while (left.length > 0) {
+      const [number] = left.splice(Math.floor(random() * left.length), 1) as [number];
+      await remove(sim, `v${number}`);
+      if (left.length > 0 && left.length % 8 === 0) await check(left[Math.floor(random() * left.length)] as number);
+    }
+    await waitFor(() => filesLeft(sim).length === 0, { what: "all space to be given back", deadline: 30_000 });
   },
 );
 

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import type { RepairOrder } from "../../../src/scaleio/sdc/repair-process.ts";
 import type { SdcHost } from "../../../src/scaleio/sdc/sdc-host.ts";
 import { readJson, replaceJson, sessionFiles } from "../../../src/scaleio/sdc/session.ts";
 
@@ -11,8 +12,8 @@ interface Connection {
 interface Process {
   readonly pid: number;
   readonly kind: "supervisor" | "engine" | "repair" | "helper";
-  /** The run directory it was started in, whatever that is called now. */
-  readonly place: string;
+  /** The run directory it works in, whatever that is called now. */
+  place: string;
   readonly connection: Connection | undefined;
   parent: number;
   /** A look at all processes takes a while: one that is born meanwhile is missed. */
@@ -59,9 +60,14 @@ export class SimulatedHost {
   daemon(): SdcHost & { kill9(): void } {
     let dead = false;
     const wait = async (done: Promise<unknown>) => {
-      await done;
-      if (dead) await new Promise(() => undefined);
+      try {
+        await done;
+      } finally {
+        if (dead) await new Promise(() => undefined);
+      }
     };
+    let repair: Process | undefined;
+    let told = false;
     const slowly =
       <A extends unknown[], R>(most: number, work: (...args: A) => R) =>
       async (...args: A): Promise<R> => {
@@ -71,9 +77,22 @@ export class SimulatedHost {
     return {
       kill9: () => {
         dead = true;
+        if (repair !== undefined && !told) this.#endSoon(repair);
       },
       startEngine: slowly(5, (dir) => this.#start(dir)),
-      runRepair: (dir, signal) => wait(this.#repair(dir, signal)),
+      repairs: (root) => ({
+        order: (order) => {
+          if (repair === undefined || !this.#runs(repair))
+            repair = this.#spawn("repair", this.placeOf(root) as string, undefined, 1);
+          told = true;
+          return wait(this.#obey(repair, order, root, () => dead).finally(() => (told = false)));
+        },
+        kill: async () => {
+          if (repair !== undefined) this.kill(repair.pid);
+          while (repair !== undefined && this.#processes.has(repair.pid)) await wait(this.#pause(2));
+        },
+        end: async () => undefined,
+      }),
       workersIn: (dir) => this.#workersIn(dir),
       worksIn: (pid, dir) => this.#workersIn(dir).includes(pid),
       kill: (pid) => this.kill(pid),
@@ -97,6 +116,7 @@ export class SimulatedHost {
         this.#letGo(loop);
       }),
       growLoop: async () => undefined,
+      traffic: () => ({ requests: 0, bytes: 0 }),
       now: () => this.#now,
       pause: (ms) => wait(this.#pause(ms)),
     };
@@ -225,26 +245,46 @@ export class SimulatedHost {
     });
   }
 
-  #help(engine: Process): void {
+  #help(engine: Process, ms = this.#random() * 30): void {
     const helper = this.#spawn("helper", engine.place, undefined, engine.pid);
     helper.writes = true;
-    this.later(this.#random() * 30, () => this.#end(helper));
+    this.later(ms, () => this.#end(helper));
   }
 
-  #repair(dir: string, signal: AbortSignal): Promise<void> {
-    const place = this.placeOf(dir) as string;
-    const repair = this.#spawn("repair", place, undefined, 1);
-    repair.writes = true;
-    signal.addEventListener("abort", () => this.kill(repair.pid));
-    if (signal.aborted) this.kill(repair.pid);
-    return new Promise((resolve) => {
+  /** As Engine.repair does: with no daemon any more it ends after what it was told, and opens nothing. */
+  #obey(repair: Process, order: RepairOrder, root: string, isOrphan: () => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let done = false;
       const wait = () => {
-        if (this.#processes.has(repair.pid)) this.later(2, wait);
-        else resolve();
+        if (done) resolve();
+        else if (this.#processes.has(repair.pid)) this.later(2, wait);
+        else reject(new Error("the repair has ended"));
       };
-      this.later(20 + this.#random() * 2000, () => this.#end(repair));
       wait();
+      // It waits for its helper.
+      const helped = "work" in order && this.#random() < 0.5 ? this.#random() * 300 : 0;
+      if (helped > 0) this.#help(repair, helped);
+      this.later("work" in order ? 20 + helped + this.#random() * 1000 : this.#random() * 40, () => {
+        if (!this.#runs(repair)) return;
+        if ("open" in order) {
+          const place = this.placeOf(order.open);
+          if (place === undefined || isOrphan()) return this.#die(repair);
+          repair.place = place;
+          repair.writes = true;
+          repair.overlooked = this.#random() < 0.5;
+          replaceJson(sessionFiles(order.open).status, { pid: repair.pid });
+        } else if ("close" in order) {
+          repair.writes = false;
+          repair.place = this.placeOf(root) as string;
+        }
+        if (isOrphan()) this.#endSoon(repair);
+        done = true;
+      });
     });
+  }
+
+  #endSoon(found: Process): void {
+    this.later(this.#random() * 5, () => this.#end(found));
   }
 
   #die(found: Process): void {
@@ -277,7 +317,7 @@ export class SimulatedHost {
   #look(): void {
     for (const found of this.#processes.values()) {
       if (found.kind !== "engine" || !found.writes || found.dying || this.#isServed(found)) continue;
-      this.later(this.#random() * 5, () => this.#end(found));
+      this.#endSoon(found);
     }
   }
 

@@ -96,14 +96,16 @@ export class Simulation {
     const dice = this.#random();
     daemon.calls++;
     try {
+      // Of two calls one may come in the middle of the other.
+      if (this.#random() < 0.4) await daemon.host.pause(this.#random() ** 2 * 300);
       if (dice < 0.5) {
         const { device } = await daemon.mappings.attach(ID, host, { preempt: this.#random() < 0.7 });
         if (daemon.lost.has(host)) throw new Error(`host ${host} is lost, and gets the volume`);
         this.#letIn(host, device);
       } else if (dice < 0.75) await daemon.mappings.detach(ID, host);
-      else if (dice < 0.8) {
-        // Often in the middle of what else goes on.
-        await daemon.host.pause(this.#random() * 60);
+      else if (dice < 0.83) {
+        // A mapping takes a moment only; it is to be lost in that.
+        await daemon.host.pause(this.#random() * 30);
         daemon.lost.add(host);
         this.#host.later(this.#random() * 1000, () => {
           daemon.lost.delete(host);
@@ -124,7 +126,11 @@ export class Simulation {
   /** As the repairer does. */
   async #repair({ turns, sdc }: Daemon): Promise<void> {
     if ((await sdc.device(ID)) !== undefined || turns.isHeld(ID) || turns.isRepaired(ID)) return;
-    await turns.run(ID, (signal) => sdc.repair({ volumeId: ID } as Session, signal));
+    await turns.run(ID, (signal) =>
+      sdc.repair({ volumeId: ID } as Session, signal, async (engine) => {
+        while (this.#random() < 0.6) await engine.work(64);
+      }),
+    );
   }
 
   /** From now on only what serves this host may write. */

@@ -7,15 +7,12 @@ const GIB = 1024 * MIB;
 
 const places = (reaches: CapacityPlace["reach"][], capacityBytes = 100 * MIB) =>
   reaches.map((reach) => ({ capacityBytes, reach }));
+const alike = (...chunks: number[][]) => chunks.map((places) => ({ places, chunks: 1 }));
 const layer = (more: Partial<CapacityLayer>): CapacityLayer => ({
   sizeBytes: 3 * MIB,
   thick: false,
   used: [2 * MIB, 2 * MIB, 2 * MIB],
-  copies: [
-    [0, 1],
-    [1, 2],
-    [2, 0],
-  ],
+  copies: alike([0, 1], [1, 2], [2, 0]),
   ...more,
 });
 
@@ -63,9 +60,9 @@ t.test("a node is away, in maintenance, or two are: the states say so and add up
 });
 
 t.test("a copy that is stale counts as lost, and is no good side of anything", async (t) => {
-  const states = capacityStates(places(["up", "up", "up"]), [layer({ copies: [[0, 1], [1], [2, 0]] })], 10);
+  const states = capacityStates(places(["up", "up", "up"]), [layer({ copies: alike([0, 1], [1], [2, 0]) })], 10);
   t.match(states, { degradedHealthyBytes: MIB, degradedFailedBytes: MIB, failedBytes: 0 });
-  t.match(capacityStates(places(["up", "up", "up"]), [layer({ copies: [[], [1, 2], [2, 0]] })], 10), {
+  t.match(capacityStates(places(["up", "up", "up"]), [layer({ copies: alike([], [1, 2], [2, 0]) })], 10), {
     failedBytes: 0,
     degradedHealthyBytes: 0,
   });

@@ -288,6 +288,24 @@ t.test("how much of what a node holds is to go elsewhere in the end", async (t) 
   t.strictSame(all([...nodes(4), device("sds-4")], false), [0, 0, 0, 0, 0], "not in a pool that is too full");
 });
 
+t.test("rebuild comes before evacuation, and that before balance", async (t) => {
+  const devices = standing(standing(nodes(9), 1, "lost"), 2, "leaving");
+  const groups = place(nodes(6));
+  const facts = () => ({ stale: new Uint32Array(groups.length * 3), held: new Uint8Array(groups.length) });
+  const holds = (number: number, index: number) =>
+    active(groups[number] as Group).some((slot) => groups[number]?.[slot] === index);
+  const plan = () => planMoves(groups, devices, facts());
+  const reasons: string[] = [];
+  for (let moves = plan(); moves.length > 0; moves = plan()) {
+    const begun = moves.filter(([number, after]) => active(after).length > active(groups[number] as Group).length);
+    const why = (number: number) => (holds(number, 1) ? "lost" : holds(number, 2) ? "leaving" : "balance");
+    for (const one of new Set(begun.map(([number]) => why(number)))) if (reasons.at(-1) !== one) reasons.push(one);
+    for (const [number, after] of moves) groups[number] = after;
+  }
+  t.strictSame(reasons, ["lost", "leaving", "balance"]);
+  checkSound(t, groups, devices);
+});
+
 t.test("a node in maintenance: nothing is done", async (t) => {
   t.equal(settle(t, place(nodes(4)), standing(nodes(4), 0, "away")), 0);
 });

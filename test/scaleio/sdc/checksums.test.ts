@@ -132,3 +132,19 @@ t.test("a copy of a lower layer that another process has made good is read, and 
   for (const device of [0, 1]) world.disk.brokenReads.add(`/sds/${device}/low.vol`);
   t.ok(world.reads(reader, 1));
 });
+
+t.test(
+  "what has its other good copy on a device that is down counts as degraded: it is rebuilt, not only moved",
+  async (t) => {
+    const world = new World();
+    const store = world.open(world.session());
+    store.write(world.content, 0, 0, MIB);
+    const [moved, rebuilt] = [["up", "up", "up"] as const, ["up", "stopped", "up"] as const];
+    store.reload(world.session(moved, [0, 1, 2, 0]));
+    t.match(store.status(), { staleCopies: 1, degradedChunks: 0 });
+    store.reload(world.session(rebuilt, [0, 1, 2, 0]));
+    t.match(store.status(), { staleCopies: 1, degradedChunks: 1 });
+    store.work(1);
+    t.match(store.status(), { staleCopies: 0, degradedChunks: 0 });
+  },
+);
