@@ -261,6 +261,18 @@ t.test("an agent that dies over its stop is started again to give its volumes ba
   t.notOk(fs.existsSync(file("agent-2", "isolators")));
 });
 
+t.test("when all end each is asked to leave, and nobody is waited for in vain", async (t) => {
+  const one = await fixture(t);
+  await up(one);
+  const began = performance.now();
+  await one.agents.close({ drain: true });
+  t.ok(performance.now() - began < 5_000, "less than the limit for those that do not leave");
+  t.same(
+    one.agents.targets().flatMap((name) => living(one.pids(name))),
+    [],
+  );
+});
+
 t.test("what the framework cannot take is said once, and the rest is told", async (t) => {
   const heard: string[] = [];
   const task = (_agent: string, { info }: { info: { taskId: string } }) => {

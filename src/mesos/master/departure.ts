@@ -33,8 +33,9 @@ export async function departure(config: AgentConfig, options: DepartureOptions):
   for (let starts = 0; ; starts++) {
     while (pidOf(config) !== null && !signal.aborted) {
       try {
-        told?.(await client.drain(signal));
+        const tasks = await client.drain(signal);
         drained = true;
+        told?.(tasks);
         for (let i = 0; i < LEAVE_LOOKS && pidOf(config) !== null; i++) await pause(LOOK_MS);
       } catch (error) {
         const starting = ["ENOENT", "ECONNREFUSED"].includes(errnoOf(error) ?? "");
