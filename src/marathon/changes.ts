@@ -5,7 +5,14 @@ import { absoluteId, defineApp } from "./definition/define.ts";
 import { checkVolumeNames } from "./definition/external-volume-rules.ts";
 import { MOST_DEPLOYMENTS, TEXTS } from "./definition/texts.ts";
 import { MarathonError, refuse, Violations } from "./definition/violations.ts";
-import { type AppChange, type Deployment, hasCycle, isSame, planDeployment } from "./scheduler/deployment.ts";
+import {
+  type AppChange,
+  type Deployment,
+  groupsWithout,
+  hasCycle,
+  isSame,
+  planDeployment,
+} from "./scheduler/deployment.ts";
 import type { Deployments } from "./scheduler/deployments.ts";
 import type { Events } from "./scheduler/events.ts";
 import type { Instance } from "./scheduler/instance.ts";
@@ -91,7 +98,7 @@ export class Changes {
       this.#checkTree(changes, groups);
       const locking = deployments.locking(changes);
       const real = changes.filter(({ before, after, restart }) => restart === true || !isSame(before, after));
-      const deployment = planDeployment(real, version, groups);
+      const deployment = planDeployment(real, version, groups, store.groups);
       if (locking.length > 0 && !force) this.#refuseLocked(deployment, locking);
       await store.begin({ begun: deployment.steps.length > 0 ? [deployment] : [], replaced: locking, groups });
       for (const one of locking) deployments.announceFailure(one, "The deployment was cancelled by another one");
@@ -128,6 +135,7 @@ export class Changes {
     if (!force)
       return this.make(() => Object.entries(deployment.before).map(([app, after]) => ({ id: app, after })), {
         force: true,
+        groups: (now) => groupsWithout(deployment, now),
       });
     await this.#writes.run("", () => this.#options.store.begin({ replaced: [deployment] }));
     this.#options.deployments.announceFailure(deployment, "The deployment was cancelled");

@@ -10,7 +10,7 @@ import { waitFor } from "../helpers/wait.ts";
 
 // The master's side of agents, with processes that only answer: how they are watched, ordered about and lost.
 
-/** An agent without tasks. It counts its processes, and the polls that wait at it. */
+/** An agent without tasks. It counts its processes, and the polls that wait at it; volumes it gives back when it is to leave. */
 const AGENT = `
 const fs = require("fs"), http = require("http"), path = require("path");
 const { socket, workDir, name } = JSON.parse(fs.readFileSync(process.argv[2], "utf8"));
@@ -35,6 +35,7 @@ http.createServer((request, response) => {
     const look = setInterval(() => {
       if (fs.existsSync(hold)) return;
       clearInterval(look);
+      fs.rmSync(path.join(workDir, "isolators"), { recursive: true, force: true });
       response.once("close", () => process.exit(0));
       response.end('{"seq":1,"tasks":[]}');
     }, 10);
@@ -226,6 +227,50 @@ t.test("a stop takes as long as its tasks do; a start waits for it, a kill does 
   t.ok(heard.lastIndexOf("stopped agent-1") < heard.lastIndexOf("known agent-1"));
   t.same(states(), { "agent-1": "running", "agent-2": "lost" });
   t.notOk(heard.includes("stopped agent-2"));
+});
+
+t.test("an agent that dies over its stop is started again to give its volumes back", async (t) => {
+  const one = await fixture(t, { count: 2 });
+  await up(one);
+  const { agents, file, pids, said, states } = one;
+  const dying = async (agent: string) => {
+    fs.mkdirSync(file(agent, "isolators/docker/volume/c"), { recursive: true });
+    fs.writeFileSync(file(agent, "hold"), "");
+    const stop = agents.stop(agent);
+    await waitFor(() => states()[agent] === "stopped", { what: "the stop to begin" });
+    kill(pids(agent).at(-1) as number, "SIGKILL");
+    return stop;
+  };
+  const first = dying("agent-1");
+  await waitFor(() => pids("agent-1").length === 2, { what: "another process" });
+  t.ok(fs.existsSync(file("agent-1", "isolators")));
+  fs.rmSync(file("agent-1", "hold"));
+  await first;
+  t.notOk(fs.existsSync(file("agent-1", "isolators")));
+  t.same(living(pids("agent-1")), []);
+
+  fs.writeFileSync(file("agent-2", "broken"), "");
+  await dying("agent-2");
+  t.match(said.join("\n"), /agent-2 has died 4 times over its leave: its next start gives its volumes back/);
+  t.same([pids("agent-2").length, states()], [4, { "agent-1": "stopped", "agent-2": "stopped" }]);
+
+  fs.rmSync(file("agent-2", "broken"));
+  fs.rmSync(file("agent-2", "hold"));
+  const later = await one.again();
+  await waitFor(() => later.heard.includes("stopped agent-2"), { what: "the next daemon to see to it" });
+  t.notOk(fs.existsSync(file("agent-2", "isolators")));
+});
+
+t.test("when all end each is asked to leave, and nobody is waited for in vain", async (t) => {
+  const one = await fixture(t);
+  await up(one);
+  const began = performance.now();
+  await one.agents.close({ drain: true });
+  t.ok(performance.now() - began < 5_000, "less than the limit for those that do not leave");
+  t.same(
+    one.agents.targets().flatMap((name) => living(one.pids(name))),
+    [],
+  );
 });
 
 t.test("what the framework cannot take is said once, and the rest is told", async (t) => {

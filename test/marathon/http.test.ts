@@ -169,6 +169,41 @@ t.test("groups are kept when they are empty, with what they depend on", async (t
   t.equal((await next.call("GET", "/v2/groups/web")).status, 404);
 });
 
+t.test("a group goes as it came when its deployment is taken back", async (t) => {
+  const world = await fakeWorld(t);
+  const back = async ({ body }: { body: { deploymentId: string } }) =>
+    t.equal((await world.call("DELETE", `/v2/deployments/${body.deploymentId}`)).status, 200);
+  const statuses = (...paths: string[]) =>
+    Promise.all(paths.map(async (path) => (await world.call("GET", `/v2/groups${path}`)).status));
+  const made = await world.call("POST", "/v2/groups", { id: "/g", groups: [{ id: "sub", apps: [stuck("x")] }] });
+  t.same(await statuses("/g", "/g/sub"), [200, 200]);
+  await back(made);
+  await world.settled();
+  t.same(await statuses("/g", "/g/sub"), [404, 404]);
+
+  await world.call("POST", "/v2/groups", { id: "/old", dependencies: ["/first"], groups: [{ id: "empty" }] });
+  const change = { dependencies: ["/second"], groups: [{ id: "new", apps: [stuck("x")] }] };
+  const changed = await world.call("PUT", "/v2/groups/old", change);
+  t.same(await statuses("/old/new", "/old/empty"), [200, 404]);
+  await world.call("POST", "/v2/groups", { id: "/old/new/others" });
+  await back(changed);
+  await world.settled();
+  t.match((await world.call("GET", "/v2/groups/old")).body, {
+    dependencies: ["/first"],
+    groups: [
+      { id: "/old/new", apps: [], groups: [{ id: "/old/new/others" }] },
+      { id: "/old/empty", apps: [], groups: [] },
+    ],
+  });
+
+  const mine = await world.call("PUT", "/v2/groups/mine", { dependencies: ["/one"], apps: [stuck("x")] });
+  t.equal((await world.call("PUT", "/v2/groups/mine?force=true", { dependencies: ["/two"] })).status, 200);
+  await back(mine);
+  await world.settled();
+  const left = { dependencies: ["/two"], apps: [] };
+  t.match((await world.call("GET", "/v2/groups/mine")).body, left, "what has come since is left");
+});
+
 t.test("what a group depends on comes first", async (t) => {
   const world = await fakeWorld(t);
   const groups = [

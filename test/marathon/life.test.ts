@@ -145,6 +145,18 @@ t.test("daemon and agents are killed: no task is lost", { skip, timeout: 90_000 
   // What is known again can be ended.
   await world.call("PUT", "/v2/apps/w", { instances: 0 });
   await waitFor(() => world.mounted().length === 0, { what: "the volume to be given back" });
+
+  // One that is killed over its stop gives its volume back all the same, and lets its task end in order.
+  const slow = { cmd: 'trap "echo asked; sleep 2; echo late; exit 0" TERM; while :; do sleep 0.1; done' };
+  await world.call("POST", "/v2/apps", stateful("/slow", "v2", slow));
+  const last = await world.runs("/slow");
+  const stopped = world.sim.cli("agent", "stop", last.host);
+  await world.said(last, /^asked$/m);
+  const known = await world.sim.json<{ name: string; pid: number }[]>("agent", "ls");
+  process.kill(known.find(({ name }) => name === last.host)?.pid as number, "SIGKILL");
+  t.equal((await stopped).code, 0);
+  t.match(world.stdout(last), /^late$/m);
+  t.notOk(world.mounted().some((point) => point.includes(`/${last.host}/`)));
 });
 
 t.test("agents that a daemon has left are ended by down", { skip, timeout: 60_000 }, async (t) => {

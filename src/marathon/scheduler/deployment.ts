@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import type { AppDefinition } from "../definition/app.ts";
-import type { Groups } from "./store.ts";
+import type { GroupRecord, Groups } from "./store.ts";
 
 export type ActionType = "StartApplication" | "StopApplication" | "ScaleApplication" | "RestartApplication";
 
@@ -20,6 +21,8 @@ export interface Deployment {
   readonly before: Readonly<Record<string, AppDefinition | null>>;
   /** What there shall be. Former versions did not keep it. */
   readonly after?: Readonly<Record<string, AppDefinition | null>>;
+  /** Of the groups that it has changed: what they were, or null where there was none. Former versions did not keep it. */
+  readonly groupsBefore?: Readonly<Record<string, GroupRecord | null>>;
   /** All instances are started anew although nothing has changed. */
   readonly restart?: true;
 }
@@ -34,7 +37,12 @@ export interface AppChange {
 }
 
 /** The steps: what goes first, then the new ones, then one step for each level of dependencies. */
-export function planDeployment(changes: readonly AppChange[], version: string, groups: Groups): Deployment {
+export function planDeployment(
+  changes: readonly AppChange[],
+  version: string,
+  groups: Groups,
+  groupsBefore: Groups = groups,
+): Deployment {
   const stops = changes
     .filter(({ after }) => after === null)
     .map(({ id }) => ({ action: "StopApplication", app: id }) as const);
@@ -56,8 +64,20 @@ export function planDeployment(changes: readonly AppChange[], version: string, g
     step: 0,
     before: Object.fromEntries(changes.map(({ id, before }) => [id, before])),
     after: Object.fromEntries(changes.map(({ id, after }) => [id, after])),
+    groupsBefore: Object.fromEntries(
+      [...new Set([...Object.keys(groupsBefore), ...Object.keys(groups)])]
+        .filter((path) => !isDeepStrictEqual(groupsBefore[path], groups[path]))
+        .map((path) => [path, groupsBefore[path] ?? null]),
+    ),
     ...(changes.some(({ restart }) => restart) ? { restart: true } : {}),
   };
+}
+
+/** The groups without what a deployment has made of them. What another change has made of one since is left. */
+export function groupsWithout({ version, groupsBefore = {} }: Deployment, now: Groups): Groups {
+  const back = Object.entries(groupsBefore).filter(([path]) => (now[path]?.version ?? version) === version);
+  const others = Object.entries(now).filter(([path]) => !back.some(([one]) => one === path));
+  return Object.fromEntries([...others, ...back].filter((entry): entry is [string, GroupRecord] => entry[1] !== null));
 }
 
 function kindOf({ before, after, restart }: AppChange): ActionType {

@@ -5,7 +5,7 @@ import { probePort } from "../../lib/probe.ts";
 import { readFaults } from "../faults/read-faults.ts";
 import { isWithoutIsolator } from "../faults/types.ts";
 import { forgetContainer } from "../host/cgroups.ts";
-import { NO_STATUS } from "../host/container-files.ts";
+import { checkpointsOf, NO_STATUS } from "../host/container-files.ts";
 import { type AgentConfig, type AgentTask, isTerminal, type TaskInfo, type TaskStatus } from "../task.ts";
 import { Containers } from "./containers.ts";
 import type { DockerContainers } from "./docker-containers.ts";
@@ -62,7 +62,7 @@ export class Agent {
       faults: () => readFaults(faultsFile),
       namespace: () => this.#namespace(),
     });
-    this.#isolator = new Isolator(dvdcli, path.join(config.workDir, "isolators/docker/volume"), log);
+    this.#isolator = new Isolator(dvdcli, checkpointsOf(config.workDir), log);
   }
 
   /** Finds the tasks of a former process again. */
@@ -83,7 +83,7 @@ export class Agent {
       if (isTerminal(task.status.state)) continue;
       living.add(containerId);
     }
-    this.#isolator.recover(living);
+    this.#awaited(this.#isolator.recover(living));
     for (const task of this.#tasks.values()) if (living.has(task.containerId)) this.#adopt(task);
   }
 
@@ -185,7 +185,7 @@ export class Agent {
     await Promise.all([...this.#cleanups]);
   }
 
-  readonly #cleanups = new Set<Promise<void>>();
+  readonly #cleanups = new Set<Promise<unknown>>();
 
   async #start(task: Running): Promise<void> {
     const { info, containerId, directory } = task;
@@ -294,13 +294,19 @@ export class Agent {
     task.unfollow?.();
     this.#tell(task, status);
     forgetContainer(task.containerId);
-    const cleanup = this.#isolator
-      .cleanup(task.containerId)
-      .catch((error: unknown) =>
-        this.#log(`task ${task.info.taskId}: ${error instanceof Error ? error.message : error}`),
-      )
-      .finally(() => this.#cleanups.delete(cleanup));
-    this.#cleanups.add(cleanup);
+    this.#awaited(
+      this.#isolator
+        .cleanup(task.containerId)
+        .catch((error: unknown) =>
+          this.#log(`task ${task.info.taskId}: ${error instanceof Error ? error.message : error}`),
+        ),
+    );
+  }
+
+  /** An agent does not leave before volumes are given back. */
+  #awaited(cleanup: Promise<unknown>): void {
+    const counted = cleanup.finally(() => this.#cleanups.delete(counted));
+    this.#cleanups.add(counted);
   }
 
   #tell(task: Running, status: TaskStatus): void {

@@ -41,10 +41,10 @@ export class Isolator {
   }
 
   /**
-   * After a start: containers that live keep what they hold, what others left is given back in the background. Throws when a
-   * checkpoint cannot be understood.
+   * After a start: containers that live keep what they hold, what others left is given back in the background; what is returned
+   * is over when that is, and never fails. Throws when a checkpoint cannot be understood.
    */
-  recover(living: ReadonlySet<string>): void {
+  recover(living: ReadonlySet<string>): Promise<unknown> {
     for (const id of fs.existsSync(this.#dir) ? fs.readdirSync(this.#dir) : []) {
       const file = path.join(this.#dir, id, "volumes");
       const text = fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
@@ -62,8 +62,10 @@ export class Isolator {
       if (new Set(held.map(keyOf)).size < held.length) throw new Error(`duplicate volume in ${file}`);
       this.#containers.set(id, held);
     }
-    for (const id of [...this.#containers.keys()])
-      if (!living.has(id)) void this.cleanup(id).catch((error) => this.#log(`orphan ${id}: ${String(error)}`));
+    const orphans = [...this.#containers.keys()].filter((id) => !living.has(id));
+    return Promise.all(
+      orphans.map((id) => this.cleanup(id).catch((error) => this.#log(`orphan ${id}: ${String(error)}`))),
+    );
   }
 
   /** Throws what becomes the task's failure. {@link cleanup} is to be called also then. */

@@ -18,6 +18,15 @@ export const containerFiles = (meta: string) => ({
   exit: path.join(meta, "exit"),
 });
 
+/** Where an agent writes down which volumes its containers have. */
+export const checkpointsOf = (workDir: string): string => path.join(workDir, "isolators/docker/volume");
+
+/** Whether volumes of containers were not given back: that is the first thing that the agent's next process does. */
+export const holdsVolumes = (workDir: string): boolean => {
+  const dir = checkpointsOf(workDir);
+  return fs.existsSync(dir) && fs.readdirSync(dir).length > 0;
+};
+
 /** Status of a task without one: its executor was killed. */
 export const NO_STATUS = -1;
 

@@ -1,6 +1,5 @@
 import fs from "node:fs";
 import path from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { replaceFile } from "../../lib/atomic-file.ts";
 import { SimError } from "../../lib/errors.ts";
 import type { FaultFamily, FaultSpec } from "../../lib/fault.ts";
@@ -10,6 +9,7 @@ import { AGENT_FAULTS, awayBy } from "../faults/types.ts";
 import type { AgentConfig, AgentTask, Resources, TaskInfo } from "../task.ts";
 import { AgentClient } from "./agent-client.ts";
 import { AgentStates } from "./agent-states.ts";
+import { departure } from "./departure.ts";
 import { Ear } from "./ear.ts";
 import { EngineWatch } from "./engine-watch.ts";
 import { killAgent, pidOf, removeRunDir, runDirOf, startAgent, sweepContainers } from "./processes.ts";
@@ -69,10 +69,8 @@ interface Member {
   plugins?: { close(): Promise<void> };
 }
 
-/** How long an agent may take to answer and leave, and how often it is looked for. */
+/** How long an agent may take to leave when all end. */
 const LEAVE_MS = 10_000;
-const LOOK_MS = 20;
-const LEAVE_LOOKS = 25;
 
 /** The simulated agents: starts their processes, keeps them alive, listens to them, and lets them be lost. */
 export class Agents implements AgentsApi, FaultFamily {
@@ -252,35 +250,27 @@ export class Agents implements AgentsApi, FaultFamily {
 
   /** In order if it answers, also when it is only just starting; by force if not. */
   async #end({ client, config }: Member): Promise<void> {
-    const { name } = config;
-    const end = Date.now() + LEAVE_MS;
-    while (pidOf(config) !== null && Date.now() < end) {
-      await client
-        .drain(AbortSignal.timeout(Math.max(1, end - Date.now())))
-        .catch((error) => this.#options.log(`agent ${name}: ${String(error)}`));
-      for (let i = 0; i < LEAVE_LOOKS && pidOf(config) !== null; i++) await pause(LOOK_MS);
-    }
+    await departure(config, { client, signal: AbortSignal.timeout(LEAVE_MS), log: this.#options.log });
     await killAgent(config);
     await sweepContainers(config);
   }
 
-  /** It ends its tasks and leaves; in the end it has left, whatever became of its process meanwhile. */
+  /** It ends its tasks and leaves; in the end it has left and holds nothing, whatever became of its process meanwhile. */
   async #leave(member: Member): Promise<void> {
     const { config, ear, client } = member;
     ear.stop();
     const stopping = new AbortController();
     member.stopping = stopping;
-    while (pidOf(config) !== null && !stopping.signal.aborted && !this.#closed) {
-      try {
-        ear.note(await client.drain(stopping.signal));
-        for (let i = 0; i < LEAVE_LOOKS && pidOf(config) !== null; i++) await pause(LOOK_MS);
-      } catch (error) {
-        if (!stopping.signal.aborted) this.#options.log(`agent ${config.name}: ${String(error)}`);
-        await pause(LOOK_MS);
-      }
-    }
+    if (this.#closed) stopping.abort();
+    await departure(config, {
+      client,
+      signal: stopping.signal,
+      start: () => this.#start(config),
+      told: (tasks) => ear.note(tasks),
+      log: this.#options.log,
+    });
     delete member.stopping;
-    if (stopping.signal.aborted || this.#closed) return;
+    if (stopping.signal.aborted) return;
     // One that was killed over it has left tasks behind.
     await killAgent(config);
     await sweepContainers(config);
@@ -334,8 +324,12 @@ export class Agents implements AgentsApi, FaultFamily {
     if (pidOf(config) !== null) return;
     await this.#orders.run(name, async () => {
       if (!this.#member(name).ear.listens || pidOf(config) !== null || this.#closed) return;
-      await startAgent(config, path.join(this.#options.binDir, "mesos-agent.js"), this.#options.log);
+      await this.#start(config);
     });
+  }
+
+  #start(config: AgentConfig): Promise<void> {
+    return startAgent(config, path.join(this.#options.binDir, "mesos-agent.js"), this.#options.log);
   }
 
   #inBackground(name: string, order: () => Promise<void>): void {
