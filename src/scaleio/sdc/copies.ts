@@ -63,7 +63,9 @@ export class Copies {
     this.#sums = session.devices.map(() => undefined);
     this.#badBlocks = session.devices.map(() => ({ count: 0, fixed: 0 }));
     session.devices.forEach((device, index) => {
-      if (device.state !== "stopped") this.#open(index);
+      // What a former engine that was killed has left there nobody can sync now.
+      if (device.state === "stopped") this.#dirty[index] = device.file === "" ? 0 : LOST;
+      else this.#open(index);
       if (device.state === "failed" && this.#modes[index] === HEALTHY) this.#modes[index] = FAILED;
     });
   }
@@ -333,7 +335,10 @@ export class Copies {
     } catch (error) {
       const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
       if (missing && this.#files.exists(path.join(path.dirname(file), LABEL))) this.#newFiles.add(device);
-      else this.#fail(device, "open", error);
+      else {
+        this.#dirty[device] = LOST;
+        this.#fail(device, "open", error);
+      }
     }
   }
 

@@ -58,10 +58,8 @@ export class Invariants {
   }
 
   /** After a flush: no copy that counts as good has anything that a power loss would take (invariant 4). */
-  checkFlushed({ layer, states, compared }: Standing): void {
+  checkFlushed({ layer, states }: Standing): void {
     for (const { chunk, device } of this.#good(states)) {
-      // What a dead engine has left on a device that is away is not believed before it has been compared.
-      if (!compared && !this.#pool.serves(device)) continue;
       if (!this.#disk.isSynced(this.#pool.file(device, layer.id), chunk * MIB, MIB))
         throw new Error(`after a flush chunk ${chunk} of layer ${layer.id} is not on disk on device ${device}`);
     }
