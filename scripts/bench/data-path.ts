@@ -15,7 +15,7 @@ const JOBS = [
   { name: "1 MiB read, depth 4", rw: "read", bs: "1m", depth: 4, floor: 2 },
   { name: "4 KiB random write, depth 1", rw: "randwrite", bs: "4k", depth: 1, floor: 1 },
   { name: "4 KiB random read, depth 1", rw: "randread", bs: "4k", depth: 1, floor: 1 },
-  { name: "4 KiB random write, depth 16", rw: "randwrite", bs: "4k", depth: 16, floor: 1.2 },
+  { name: "4 KiB random write, depth 16", rw: "randwrite", bs: "4k", depth: 16, floor: 2 },
   { name: "4 KiB random read, depth 16", rw: "randread", bs: "4k", depth: 16, floor: 3 },
 ] as const;
 const only = process.argv[process.argv.indexOf("--only") + 1] ?? "";

@@ -65,13 +65,23 @@ export function whole({ read, write }: Transfers): Pick<Files, "read" | "write">
   };
 }
 
+/**
+ * Written in one piece, a MiB becomes one folio of the page cache, and ext4 looks at all its blocks for each 4 KiB that are
+ * written into it later: half of an engine's time under random writes (Linux 6.18, data path benchmark). In pieces of 64 KiB
+ * they cost half, and 1 MiB writes what they did.
+ */
+const MOST_AT_ONCE = 64 * 1024;
+
 /** Real files. */
 export const nodeFiles: Files = {
   open(path, { create = false, durable = false } = {}) {
     return fs.openSync(path, O.O_RDWR | (create ? O.O_CREAT : 0) | (durable ? O.O_DSYNC : 0), 0o600);
   },
 
-  ...whole({ read: fs.readSync, write: fs.writeSync }),
+  ...whole({
+    read: fs.readSync,
+    write: (fd, from, at, length, position) => fs.writeSync(fd, from, at, Math.min(length, MOST_AT_ONCE), position),
+  }),
 
   datasync: (fd) => fs.fdatasyncSync(fd),
 
