@@ -288,9 +288,13 @@ export class WholeChunks {
       if ((retired & BIT[slot]) === 0 || !this.#copies.healthy(chunk, slot)) continue;
       // Holes need no punching, which costs a process.
       if (this.#load(chunk, slot, this.#target) && this.#target.equals(ZEROS)) continue;
-      this.#copies.punch(this.#copies.deviceOf(chunk, slot), chunk * CHUNK_BYTES, CHUNK_BYTES);
+      this.#punch(chunk, slot);
     }
     return this.#garbage.delete(chunk);
+  }
+
+  #punch(chunk: number, slot: Slot): boolean {
+    return this.#copies.punch(this.#copies.deviceOf(chunk, slot), chunk * CHUNK_BYTES, CHUNK_BYTES);
   }
 
   #sumSource(chunk: number, slot: Slot): boolean {
@@ -331,10 +335,15 @@ export class WholeChunks {
     return true;
   }
 
-  /** Writes the loaded source over a copy where they differ: comparing keeps holes holes. */
+  /** Writes the loaded source over a copy where they differ: comparing keeps holes holes. What was discarded meanwhile becomes one. */
   #mirror(chunk: number, slot: Slot): boolean {
     if (!this.#copies.healthy(chunk, slot)) return false;
     const loaded = this.#load(chunk, slot, this.#target);
+    if (loaded && this.#source.equals(ZEROS)) {
+      // By punching as a whole only: it costs a process.
+      if (!this.#target.equals(ZEROS)) return this.#punch(chunk, slot);
+      return this.#sumSource(chunk, slot);
+    }
     for (let at = 0; at < CHUNK_BYTES; at += PIECE_BYTES) {
       const end = at + PIECE_BYTES;
       if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) continue;

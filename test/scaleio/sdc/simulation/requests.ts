@@ -59,5 +59,7 @@ function range(world: World, { record }: Mounted, most: number): { sector: numbe
       ? Math.floor(world.random() * sectors)
       : Math.floor(world.random() * chunks) * (MIB / SECTOR) - 8;
   const sector = Math.min(Math.max(0, base), sectors - 1);
-  return { sector, count: Math.min(1 + Math.floor(world.random() * most), sectors - sector) };
+  // Up to what the kernel asks for at once, now and then.
+  const count = 1 + Math.floor(world.random() * (world.random() < 0.05 ? MIB / SECTOR : most));
+  return { sector, count: Math.min(count, sectors - sector) };
 }
