@@ -164,6 +164,7 @@ t.test("a device is added to a node, resized, and removed again", { skip }, asyn
   const sim = await startSim(t, { config: CONFIG });
   const directory = await mountVolume(sim, "d", { size: "64MB" });
   const intact = write(directory, "f");
+  const load = fio(directory, 10);
   const place = path.join(sim.dir, "second-disk");
   t.equal((await sim.cli("device", "add", "sds-1", "dev-2", "--path", place, "--size", "512GB")).code, 0);
   const used = async () =>
@@ -199,5 +200,6 @@ t.test("a device is added to a node, resized, and removed again", { skip }, asyn
   t.equal((await sim.cli("device", "remove", "sds-1", "dev-2")).code, 0);
   await waitFor(async () => (await used()) === undefined, { what: "the device to be gone", deadline: 60_000 });
   t.notOk(fs.existsSync(place));
+  t.match(await load.ended, /err= 0/);
   t.ok(intact());
 });
