@@ -374,6 +374,7 @@ export class Cluster implements ClusterApi {
       faults: this.faults.book,
       stateDir,
       granularityBytes: config.granularityBytes,
+      isSettled: () => this.#mover.isSettled,
       secondsLeft: (kind, bytes) => this.#watch.secondsLeft(kind, bytes),
       scans: () => this.#scanner.progress(),
     };

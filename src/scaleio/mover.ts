@@ -1,7 +1,7 @@
 import { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
-import type { Id, SystemState } from "./model.ts";
+import type { GroupTable, Id, SystemState } from "./model.ts";
 import { splitGroups } from "./pool/placement.ts";
 import type { PlannerDevice } from "./pool/plan.ts";
 import { type GroupFacts, planMoves } from "./pool/planner.ts";
@@ -56,11 +56,17 @@ export class Mover {
     this.#options = options;
   }
 
+  /** Whether nothing is to be moved by the present map: balance is as good as it can be. */
+  get isSettled(): boolean {
+    const { pool } = this.#options.mdm.state;
+    return this.#idleAt === pool.mapVersion && !isMoving(pool.groups);
+  }
+
   /** Decides and records the next moves. True when there were any. Throws no_quorum. */
   async round(): Promise<boolean> {
     const { mdm } = this.#options;
     const { pool } = mdm.state;
-    const moving = pool.groups.some((group) => group[3] !== 0 || SLOTS.every((slot) => group[slot] >= 0));
+    const moving = isMoving(pool.groups);
     const now = Date.now();
     if (!moving && this.#idleAt === pool.mapVersion && now < this.#graceEnds) return false;
     // While layers wait to be looked after there is seldom news, and asking all of them costs time.
@@ -188,3 +194,6 @@ function leftBehind(state: SystemState, devices: readonly PlannerDevice[]): Id[]
   );
   return state.pool.deviceIds.filter((id, index) => used[index] === 0 && leaving.has(id));
 }
+
+const isMoving = (groups: GroupTable) =>
+  groups.some((group) => group[3] !== 0 || SLOTS.every((slot) => group[slot] >= 0));

@@ -40,6 +40,8 @@ export interface ReportSources {
   readonly granularityBytes: number;
   /** How long so much work will take; null when that is not known. */
   readonly secondsLeft: (kind: WorkKind, bytes: number) => number | null;
+  /** See Mover.isSettled. */
+  readonly isSettled: () => boolean;
   readonly scans: () => readonly ScanProgress[];
 }
 
@@ -83,7 +85,7 @@ export async function clusterStatus(
       .map((member) => `MDM member ${member.name} failed: ${member.reason}`),
     ...volumes.flatMap(({ status, condition }) => volumeReasons(status, condition)),
   ];
-  const work = workOf(state, states, used, [...conditions.values()]);
+  const work = workOf(state, states, used, [...conditions.values()], sources.isSettled());
   const found = {
     isCurrent: mdm.isCurrent,
     health: worst([
@@ -143,10 +145,11 @@ function workOf(
   { degradedHealthyBytes, thinBytes }: CapacityStates,
   used: readonly number[],
   conditions: readonly Condition[],
+  isSettled: boolean,
 ): { readonly [kind in WorkKind]: number } {
   const count = (what: (condition: Condition) => number) => sum(conditions.map(what));
   const { groups } = state.pool;
-  const surpluses = surplus(groups, plannerDevices(state), { rebalance: !isCritical(state, thinBytes) });
+  const surpluses = surplus(groups, plannerDevices(state), { rebalance: !isCritical(state, thinBytes) && !isSettled });
   const surplusBytes = sum(used.map((bytes, place) => bytes * (surpluses[place] ?? 0)));
   // What is in maintenance waits for its node, and so does what is lost, for the grace period: it has no third place then.
   const begun =
