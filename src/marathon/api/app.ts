@@ -8,6 +8,7 @@ import { groupRoutes } from "./groups.ts";
 import { answer, bodyOf, isTrue, mediaTypes, methodNotAllowed, pathOf, wantsText } from "./http.ts";
 import { info } from "./info.ts";
 import { metrics, prometheus } from "./metrics.ts";
+import { taskOf } from "../scheduler/instance.ts";
 import { renderDeployment, renderEndpoints, renderQueue, renderTask } from "./render.ts";
 
 export interface ApiOptions {
@@ -109,8 +110,10 @@ function taskRoutes(app: Express, marathon: Marathon): void {
     const agents = marathon.agents.list();
     const tasks = marathon.apps().flatMap((record) =>
       record.instances
-        .filter(({ state }) => state !== "Scheduled")
-        .filter(({ state }) => wanted.length === 0 || wanted.some((word) => state === `TASK_${word.toUpperCase()}`))
+        .filter((instance) => {
+          const state = taskOf(instance)?.state;
+          return state !== undefined && (wanted.length === 0 || wanted.some((word) => state === `TASK_${word.toUpperCase()}`));
+        })
         .map((instance) => renderTask(record.versions[0]?.app.id ?? "", record, instance, agents)),
     );
     return void response.json({ tasks });

@@ -27,6 +27,8 @@ export interface Instance {
   ready?: boolean;
   /** Since when its agent is lost. */
   unreachableSince?: string;
+  /** How its last task ended, and where. */
+  readonly former?: Pick<Instance, "agent" | "state">;
 }
 
 export interface HealthResult {
@@ -51,6 +53,16 @@ export const newInstance = (appId: string, version: string): Instance => ({
 });
 
 export const taskIdOf = ({ id, attempt }: Pick<Instance, "id" | "attempt">): string => `${id}._app.${attempt}`;
+
+/**
+ * An instance as tasks are shown: one that waits to be started again is the task that has ended, until it has a place
+ * (spec/marathon.md 6.3). Undefined: it never had a task.
+ */
+export function taskOf(instance: Instance): Instance | undefined {
+  const { state, former, attempt } = instance;
+  if (state !== "Scheduled") return instance;
+  return former && { ...instance, ...former, attempt: attempt - 1 };
+}
 
 /** Whether something of it may run. */
 export const isLive = ({ state }: Instance): boolean => state !== "Scheduled" && !isTerminal(state);

@@ -250,7 +250,9 @@ export class Scheduler {
     }
     // The instance stays, its next task has the next number.
     const { version } = current(record);
-    const next = { ...newInstance(appId, version), id: instance.id, attempt: instance.attempt + 1 };
+    const { id, attempt, agent, state } = instance;
+    const former = { state, ...(agent === undefined ? {} : { agent }) };
+    const next = { ...newInstance(appId, version), id, attempt: attempt + 1, former };
     this.#tasks.delete(instance);
     record.instances = record.instances.map((other) => (other === instance ? next : other));
     this.#tasks.set(appId, next);
