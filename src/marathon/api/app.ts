@@ -2,13 +2,13 @@ import express, { type ErrorRequestHandler, type Express } from "express";
 import { arrayOf, object, optional, string } from "../definition/shape.ts";
 import { MarathonError, refuse, Violations } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
+import { taskOf } from "../scheduler/instance.ts";
 import { appRoutes } from "./apps.ts";
 import { eventStream } from "./event-stream.ts";
 import { groupRoutes } from "./groups.ts";
 import { answer, bodyOf, isTrue, mediaTypes, methodNotAllowed, pathOf, wantsText } from "./http.ts";
 import { info } from "./info.ts";
 import { metrics, prometheus } from "./metrics.ts";
-import { taskOf } from "../scheduler/instance.ts";
 import { renderDeployment, renderEndpoints, renderQueue, renderTask } from "./render.ts";
 
 export interface ApiOptions {
@@ -112,7 +112,10 @@ function taskRoutes(app: Express, marathon: Marathon): void {
       record.instances
         .filter((instance) => {
           const state = taskOf(instance)?.state;
-          return state !== undefined && (wanted.length === 0 || wanted.some((word) => state === `TASK_${word.toUpperCase()}`));
+          return (
+            state !== undefined &&
+            (wanted.length === 0 || wanted.some((word) => state === `TASK_${word.toUpperCase()}`))
+          );
         })
         .map((instance) => renderTask(record.versions[0]?.app.id ?? "", record, instance, agents)),
     );

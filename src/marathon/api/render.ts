@@ -2,7 +2,7 @@ import type { AgentView } from "../../mesos/master/agents.ts";
 import type { AppDefinition } from "../definition/app.ts";
 import type { Marathon } from "../marathon.ts";
 import type { Deployment } from "../scheduler/deployment.ts";
-import { type Instance, isHealthy, isRunning, taskIdOf, taskOf } from "../scheduler/instance.ts";
+import { type Instance, ipAddressesOf, isHealthy, isRunning, taskIdOf, taskOf } from "../scheduler/instance.ts";
 import { REASONS } from "../scheduler/offers.ts";
 import { type AppRecord, current, definitionOf, type Version } from "../scheduler/store.ts";
 import { taskStats } from "./task-stats.ts";
@@ -97,7 +97,7 @@ export function renderTask(appId: string, record: AppRecord, instance: Instance,
     state: task.killing ? "TASK_KILLING" : task.state,
     ports: stagedAt === undefined ? [] : task.ports,
     servicePorts: (app.portDefinitions ?? []).map(({ port }) => port),
-    ipAddresses: [{ ipAddress: "127.0.0.1", protocol: "IPv4" }],
+    ipAddresses: ipAddressesOf(task),
     // One that no agent has heard of yet, or that has failed, has neither times nor ports (spec/marathon.md 6.3).
     ...(stagedAt === undefined ? {} : { stagedAt, version: task.version }),
     ...(startedAt === undefined ? {} : { startedAt }),

@@ -14,6 +14,8 @@ export interface Instance {
   state: TaskState | "Scheduled";
   message: string;
   ports: readonly number[];
+  /** Of its container's own network; undefined: it is on the agent's. */
+  addresses?: readonly string[];
   readonly createdAt: string;
   stagedAt?: string;
   startedAt?: string;
@@ -63,6 +65,13 @@ export function taskOf(instance: Instance): Instance | undefined {
   if (state !== "Scheduled") return instance;
   return former && { ...instance, ...former, attempt: attempt - 1 };
 }
+
+/** All agents are this machine. */
+const AGENTS_ADDRESS = "127.0.0.1";
+
+/** Where it is reached, as tasks and events show it (spec/marathon.md 7.3). */
+export const ipAddressesOf = ({ addresses = [AGENTS_ADDRESS] }: Pick<Instance, "addresses">) =>
+  addresses.map((ipAddress) => ({ ipAddress, protocol: "IPv4" }));
 
 /** Whether something of it may run. */
 export const isLive = ({ state }: Instance): boolean => state !== "Scheduled" && !isTerminal(state);

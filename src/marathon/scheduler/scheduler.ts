@@ -227,6 +227,7 @@ export class Scheduler {
     if (record === undefined) return;
     instance.state = status.state;
     instance.message = status.message;
+    if (status.addresses !== undefined) instance.addresses = status.addresses;
     if (!isTerminal(status.state)) instance.stagedAt ??= status.timestamp;
     if (status.state === "TASK_RUNNING") instance.startedAt ??= status.timestamp;
     if (status.state === "TASK_UNREACHABLE") instance.unreachableSince = status.timestamp;
