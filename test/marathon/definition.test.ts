@@ -72,7 +72,11 @@ t.test("deprecated fields: rules, rewriting, and what may not be mixed", async (
       "cannot mix deprecated and canonical network APIs",
     ],
     [{ ...M(), uris: ["/a"], fetch: [{ uri: "/b" }] }, "cannot specify both uris and fetch fields"],
-    [{ ...M(), constraints: [["hostname", "unique"]] }, "illegal constraint specification hostname,unique"],
+    // Before the rules of the model that it would become.
+    [
+      { ...M(V({}, { size: 0 })), constraints: [["hostname", "unique"]] },
+      "illegal constraint specification hostname,unique",
+    ],
   ];
   for (const [body, message] of rewriting) t.throws(() => define(body), { status: 500, message }, message);
   const named = define({ id: "/m", cmd: "sleep 1", container: image, ipAddress: { networkName: "weave" } });

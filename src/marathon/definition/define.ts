@@ -39,11 +39,11 @@ export function defineApp(
   const found = new Violations();
   checkApp(app, found, options);
   refuse(found, "rules");
+  const lower = app.constraints.find(([, operator = ""]) => operator !== operator.toUpperCase());
+  if (lower !== undefined) throw new MarathonError(500, TEXTS.rewriting.constraint(lower));
   const sizes = new Violations();
   checkExternalSizes(app, sizes);
   refuse(sizes, "rules");
-  const lower = app.constraints.find(([, operator = ""]) => operator !== operator.toUpperCase());
-  if (lower !== undefined) throw new MarathonError(500, TEXTS.rewriting.constraint(lower));
   return app;
 }
 
