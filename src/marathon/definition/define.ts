@@ -142,7 +142,10 @@ function complete(given: AppUpdate, { servicePort }: DefineOptions): AppDefiniti
     labels: {},
     requirePorts: false,
     secrets: {},
-    unreachableStrategy: { inactiveAfterSeconds: 0, expungeAfterSeconds: 0 },
+    // External volumes can go elsewhere, local ones cannot.
+    unreachableStrategy: volumes.some(({ persistent }) => persistent !== undefined)
+      ? "disabled"
+      : { inactiveAfterSeconds: 0, expungeAfterSeconds: 0 },
     killSelection: "YOUNGEST_FIRST",
     role: "*",
     ...rest,
