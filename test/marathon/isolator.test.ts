@@ -120,6 +120,11 @@ t.test("33 garbage in a checkpoint, or a volume twice: the agent does not come b
   const { isolator, write, calls } = fixture(t);
   write("c", "{garbage");
   t.throws(() => isolator().recover(new Set()), { message: /^JSON parse failed: \S+\/c\/volumes: / });
+  for (const text of ["null", "[]x", '{"volumes":{}}', '{"volumes":[null]}', '{"volumes":[{"driver":"d"}]}', '"x"']) {
+    write("c", text);
+    const message = text === "[]x" ? /^JSON parse failed: / : /^Protobuf parse failed: \S+\/c\/volumes: /;
+    t.throws(() => isolator().recover(new Set()), { message }, text);
+  }
   write("c", '{"volumes":[{"driver":"d","name":"foo"},{"driver":"d","name":"foo"}]}');
   t.throws(() => isolator().recover(new Set()), { message: /^duplicate volume in \S+\/c\/volumes/ });
   t.same(calls, []);

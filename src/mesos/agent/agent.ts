@@ -62,6 +62,12 @@ export class Agent {
       faults: () => readFaults(faultsFile),
       namespace: () => this.#namespace(),
     });
+    try {
+      dvdcli.check();
+    } catch (error) {
+      // Tasks without volumes, and DOCKER ones, do without it.
+      log(String(error));
+    }
     this.#isolator = new Isolator(dvdcli, checkpointsOf(config.workDir), log);
   }
 
