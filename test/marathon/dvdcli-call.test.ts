@@ -11,7 +11,7 @@ import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
 // One call of dvdcli by an agent: what it answers, how long it may take. In this process's own namespace.
-t.test("42 blanks around the mount point do not count, nor standard error; a program that is not there is named", async (t) => {
+t.test("blanks and standard error are no part of the mount point; a missing program is named", async (t) => {
   const dir = tempDir("call");
   const fd = fs.openSync("/dev/null", "r");
   t.teardown(() => {
