@@ -53,11 +53,18 @@ t.test(
       { what: "another task", deadline: 30_000 },
     );
     await world.said(second, new RegExp(`start ${first.id}\nstart ${second.id}`));
+    await world.runs("/test-docker");
+
+    await world.call("PUT", "/v2/apps/test-docker", { instances: 0 });
+    await waitFor(async () => (await engine.docker("ps", "--all", "--quiet")) === "", { what: "none to be left" });
+    await world.call("PUT", "/v2/apps/test-docker?force=true", { instances: 1 });
+    const third = await world.runs("/test-docker", 30_000);
+    await world.said(third, new RegExp(`start ${second.id}\nstart ${third.id}`));
 
     const agents = await world.sim.json<{ name: string; pid: number }[]>("agent", "ls");
-    process.kill(agents.find(({ name }) => name === second.host)?.pid as number, "SIGKILL");
+    process.kill(agents.find(({ name }) => name === third.host)?.pid as number, "SIGKILL");
     await world.sim.restart("SIGKILL");
-    t.equal((await world.runs("/test-docker", 30_000)).id, second.id, "agent and daemon find it again");
+    t.equal((await world.runs("/test-docker", 30_000)).id, third.id, "agent and daemon find it again");
     await world.call("DELETE", "/v2/apps/test-docker");
     await waitFor(async () => (await engine.docker("ps", "--all", "--quiet")) === "", {
       what: "the container to be gone",

@@ -7,7 +7,7 @@ import type { MesosVolume } from "../../src/mesos/task.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
-// The docker/volume isolator by the numbers of spec/dvdcli.md 8, over a dvdcli that writes down how it is called. (31, 35, 36, 38
+// The docker/volume isolator by the numbers of spec/dvdcli.md 8, over a dvdcli that writes down how it is called. (31, 35, 36, 38,
 // 41 and 42 are in dvdcli.test.ts, faults.test.ts and dvdcli-call.test.ts with the real one; 47 is in docker.test.ts. There is no
 // flag for 45, and there are no nested containers, 46.)
 
