@@ -1,5 +1,6 @@
 """A life cycle by Debian's python3-marathon, a strict client: it raises on keys that it does not know."""
 
+import logging
 import sys
 import threading
 import time
@@ -7,6 +8,8 @@ import time
 from marathon import MarathonClient
 from marathon.models import MarathonApp, MarathonGroup, MarathonHealthCheck
 
+# It warns of its own way of reading a health check's command.
+logging.getLogger("marathon").setLevel(logging.ERROR)
 client = MarathonClient(sys.argv[1])
 
 
