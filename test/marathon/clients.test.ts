@@ -116,9 +116,12 @@ t.test("the requests of the dcos CLI and of marathonctl", { skip: requiresFuse()
       const { directory } = state.frameworks[0][executors].find((one: { id: string }) => one.id === id);
       const at = (what: string, more = "") =>
         `${agent}/files/${what}?path=${encodeURIComponent(`${directory}/stdout`)}${more}`;
+      // Read again and again, as log tools do.
+      await waitFor(async () => /^here$/m.test((await mesos(200, "GET", at("read", "&offset=0"))).data), {
+        what: `the log among ${executors}`,
+      });
       const { offset } = await mesos(200, "GET", at("read", "&offset=-1"));
       t.ok(offset > 0, executors);
-      t.match((await mesos(200, "GET", at("read", "&offset=0"))).data, /^here$/m, executors);
       t.match(await mesos(200, "GET", at("download")), /^here$/m, executors);
       const files = await mesos(200, "GET", `${agent}/files/browse?path=${encodeURIComponent(directory)}`);
       t.ok(
