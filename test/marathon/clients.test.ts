@@ -10,25 +10,6 @@ import { type Answer, ask, startWorld, type World } from "./world.ts";
 const PYTHON = "/usr/bin/python3";
 const missing = spawnSync(PYTHON, ["-c", "import marathon"]).status !== 0 && "needs python3-marathon";
 
-t.test(
-  "curl and jq drive a whole life",
-  { skip: requiresFuse() || requiresTools("curl", "jq"), timeout: 120_000 },
-  async (t) => {
-    const world = await startWorld(t);
-    const result = await run("bash", [path.join(import.meta.dirname, "client.sh"), world.marathon, world.mesos]);
-    t.equal(result.stderr, "");
-    t.match(result, { code: 0, stdout: "done\n" });
-  },
-);
-
-t.test("python3-marathon drives a whole life", { skip: requiresFuse() || missing, timeout: 120_000 }, async (t) => {
-  const world = await startWorld(t);
-  const result = await run(PYTHON, [path.join(import.meta.dirname, "client.py"), world.marathon]);
-  t.equal(result.stderr, "");
-  t.match(result, { code: 0, stdout: "done\n" });
-  await waitFor(() => world.mounted().length === 0, { what: "the volume to be given back" });
-});
-
 /** A client's requests, each with the status that it takes for success. */
 const client =
   (base: string) =>
@@ -57,11 +38,26 @@ async function listen(world: World): Promise<{ heard: () => string[]; stop: () =
   return { heard: () => [...text.matchAll(/^event: (.*)$/gm)].map(([, type = ""]) => type), stop: () => stop.abort() };
 }
 
-// Neither program is to be had as a package: what they ask for, in the order in which people do (spec/marathon.md 6.8).
-t.test("the requests of the dcos CLI and of marathonctl", { skip: requiresFuse(), timeout: 120_000 }, async (t) => {
+t.test("clients drive a whole life each", { skip: requiresFuse(), timeout: 180_000 }, async (t) => {
   const world = await startWorld(t);
   const marathon = client(world.marathon);
   const mesos = client(world.mesos);
+
+  await t.test("curl and jq", { skip: requiresTools("curl", "jq") }, async (t) => {
+    const result = await run("bash", [path.join(import.meta.dirname, "client.sh"), world.marathon, world.mesos]);
+    t.equal(result.stderr, "");
+    t.match(result, { code: 0, stdout: "done\n" });
+  });
+
+  await t.test("python3-marathon", { skip: missing }, async (t) => {
+    const result = await run(PYTHON, [path.join(import.meta.dirname, "client.py"), world.marathon]);
+    t.equal(result.stderr, "");
+    t.match(result, { code: 0, stdout: "done\n" });
+    await waitFor(() => world.mounted().length === 0, { what: "the volume to be given back" });
+  });
+
+  // The dcos CLI and marathonctl are not to be had as packages: what they ask for, in the order in which people do
+  // (spec/marathon.md 6.8).
 
   await t.test("dcos: list, add, update, start more, restart, roll back, stop, remove; events", async (t) => {
     const { heard, stop } = await listen(world);
