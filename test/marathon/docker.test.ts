@@ -111,6 +111,34 @@ t.test(
       });
     });
 
+    await t.test("a container with a network of its own is shown with its address", async (t) => {
+      if ((await engine.run(["network", "create", "own"])).code !== 0) return void t.comment("no bridges here");
+      const containers = async () =>
+        (await engine.docker("ps", "--all", "--quiet", "--filter", "network=own")).split("\n").filter(Boolean);
+      t.teardown(async () => {
+        await engine.run(["rm", "--force", ...(await containers())]);
+        await engine.docker("network", "rm", "own");
+      });
+      const own = {
+        id: "/own",
+        cmd: "exec tail -f /dev/null",
+        cpus: 0.1,
+        mem: 32,
+        networks: [{ mode: "container", name: "own" }],
+        container: { type: "DOCKER", docker: { image: IMAGE } },
+        taskKillGracePeriodSeconds: 1,
+      };
+      t.equal((await world.call("POST", "/v2/apps", own)).status, 201);
+      await world.runs("/own", 60_000);
+      const address = "{{.NetworkSettings.Networks.own.IPAddress}}";
+      const ipAddress = await engine.docker("inspect", "--format", address, ...(await containers()));
+      const { tasks } = (await world.call("GET", "/v2/apps/own/tasks")).body;
+      t.match(ipAddress, /^[\d.]+$/);
+      t.same(tasks[0].ipAddresses, [{ ipAddress, protocol: "IPv4" }]);
+      await world.call("DELETE", "/v2/apps/own");
+      await waitFor(async () => (await containers()).length === 0, { what: "the container to be gone" });
+    });
+
     await t.test("76 two drivers in one container", async (t) => {
       const two = definition("/two", driver);
       two.container.volumes.push({
