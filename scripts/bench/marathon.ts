@@ -1,8 +1,9 @@
 /**
  * Marathon's stand-in: from POST to TASK_RUNNING for a MESOS application with a new volume, with its parts; the same beside
- * 10 and beside 200 other applications that run; and 200 applications with a volume each, deployed and removed. Floors: 1.5 s, a ratio of
+ * 10 and beside 200 other applications that run, also what that costs Marathon alone; and 200 applications with a volume each, deployed and removed. Floors: 1.5 s, a ratio of
  * 1.5, nothing left behind. Exit status 1 when one is missed.
  */
+import { schedulerCost } from "./scheduler-cost.ts";
 import { median, order, startProduct } from "./tools.ts";
 
 const SAMPLES = 15;
@@ -143,6 +144,12 @@ report(
   `without a volume, beside ${FEW} and ${MANY} that run, ms and ratio`,
   `${few.all} ${many.all} ${ratio.toFixed(2)}`,
   ratio <= MOST_RATIO,
+);
+const [cheap = 0, dear = 0] = await schedulerCost([FEW, MANY]);
+report(
+  `Marathon alone, beside ${FEW} and ${MANY}, CPU ms for one and ratio`,
+  `${cheap.toFixed(1)} ${dear.toFixed(1)} ${(dear / cheap).toFixed(2)}`,
+  dear / cheap <= MOST_RATIO,
 );
 for (let i = 1; i <= MANY; i++) {
   await room();

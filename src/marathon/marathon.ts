@@ -5,7 +5,7 @@ import { type Begun, Changes } from "./changes.ts";
 import { MarathonError } from "./definition/violations.ts";
 import { Deployments } from "./scheduler/deployments.ts";
 import { Events } from "./scheduler/events.ts";
-import { type Instance, taskIdOf } from "./scheduler/instance.ts";
+import { type Instance, taskIdOf, taskOf } from "./scheduler/instance.ts";
 import { redo } from "./scheduler/record-change.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { type AppRecord, current, Store } from "./scheduler/store.ts";
@@ -140,7 +140,7 @@ export class Marathon {
   findTask(taskId: string): { id: string; instance: Instance } | undefined {
     for (const [id, { instances }] of this.store.apps)
       for (const instance of instances)
-        if (taskIdOf(instance) === taskId || instance.id === taskId) return { id, instance };
+        if (taskIdOf(taskOf(instance) ?? instance) === taskId || instance.id === taskId) return { id, instance };
     return undefined;
   }
 }

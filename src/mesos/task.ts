@@ -108,6 +108,8 @@ export interface TaskStatus {
   readonly reason?: string;
   /** What its health check has found, if it has one. */
   readonly healthy?: boolean;
+  /** Of a container with a network of its own. */
+  readonly addresses?: readonly string[];
   /** RFC 3339. */
   readonly timestamp: string;
 }

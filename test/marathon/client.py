@@ -1,12 +1,15 @@
 """A life cycle by Debian's python3-marathon, a strict client: it raises on keys that it does not know."""
 
+import logging
 import sys
 import threading
 import time
 
 from marathon import MarathonClient
-from marathon.models import MarathonApp
+from marathon.models import MarathonApp, MarathonGroup, MarathonHealthCheck
 
+# It warns of its own way of reading a health check's command.
+logging.getLogger("marathon").setLevel(logging.ERROR)
 client = MarathonClient(sys.argv[1])
 
 
@@ -16,6 +19,10 @@ def until(what, condition):
         if time.time() > end:
             raise Exception("waited in vain for " + what)
         time.sleep(0.05)
+
+
+def settled():
+    return client.list_deployments() == []
 
 
 def running(app_id):
@@ -78,14 +85,44 @@ assert client.get_version("group/plain", versions[-1]).instances == 1
 killed = client.kill_task("group/plain", running("group/plain")[0].id)
 until("another one in its place", lambda: len(running("group/plain")) == 2)
 client.restart_app("group/plain", force=True)
-until("the restart", lambda: client.list_deployments() == [])
+until("the restart", settled)
+client.rollback_app("group/plain", versions[-1])
+until("the roll back", settled)
+assert client.get_app("group/plain").instances == 1
+before = running("group/plain")[0].id
+assert [task.id for task in client.kill_tasks("group/plain")] == [before]
+until("another one", lambda: [task.id != before for task in running("group/plain")] == [True])
 assert client.get_group("/group").id == "/group"
 assert isinstance(client.list_queue(), list)
 
+well = MarathonHealthCheck(protocol="COMMAND", command="true", interval_seconds=1, delay_seconds=0)
+client.create_app("well", MarathonApp(cmd="sleep 1000", cpus=0.1, mem=16, instances=1, health_checks=[well]))
+until("its health", settled)
+result = running("well")[0].health_check_results[0]
+assert result.alive and result.consecutive_failures == 0 and result.instance_id and result.first_success, result
+assert client.get_app("well").tasks_healthy == 1
+
+client.create_app("ill", MarathonApp(cmd="sleep 0.1; exit 7", cpus=0.1, mem=16, instances=1))
+until("a failure", lambda: client.get_app("ill").last_task_failure)
+failure = client.get_app("ill").last_task_failure
+assert failure.message == "Command exited with status 7" and failure.state == "TASK_FAILED", failure
+assert client.list_apps(embed_failures=True, app_id="ill")[0].last_task_failure.task_id
+
+members = [MarathonApp(id=name, cmd="sleep 1000", cpus=0.1, mem=16, instances=1) for name in ["a", "b"]]
+client.create_group(MarathonGroup(id="/set", apps=members[:1]))
+until("the group", lambda: len(running("set/a")) == 1)
+client.update_group("set", MarathonGroup(id="/set", apps=members), force=True)
+until("its second member", lambda: len(running("set/b")) == 1)
+assert sorted(app.id for app in client.get_group("set").apps) == ["/set/a", "/set/b"]
+assert client.get_metrics()["gauges"]["marathon.apps.active.gauge"]["value"] == 6
+client.delete_group("set", force=True)
+until("the end of the group", lambda: client.list_apps(app_id="/set") == [])
+
 client.create_app("big", MarathonApp(cmd="sleep 1000", cpus=99, mem=16, instances=1))
-until("the queue", lambda: [item.app.id for item in client.list_queue()] == ["/big"])
-client.delete_deployment(client.list_deployments()[0].id, force=True)
-for app_id in ["big", "group/plain", "py"]:
+until("the queue", lambda: "/big" in [item.app.id for item in client.list_queue()])
+for deployment in client.list_deployments():
+    client.delete_deployment(deployment.id, force=True)
+for app_id in ["big", "ill", "well", "group/plain", "py"]:
     client.delete_app(app_id, force=True)
 until("the end", lambda: client.list_apps() == [] and client.list_deployments() == [])
 print("done")

@@ -49,6 +49,11 @@ t.test("110 a task that ends by itself without an error: the same delay, and nob
   const { id } = await running(world, "a");
   world.agents.say(id, "TASK_FINISHED", "Command exited with status 0");
   t.match((await world.call("GET", "/v2/queue")).body.queue, [{ app: { id: "/a" }, delay: { overdue: false } }]);
+  const [ended, ...others] = (await world.app("/a")).tasks;
+  t.match(ended, { id, state: "TASK_FINISHED", host: /^agent-/, slaveId: /^S/, ports: [] }, "it is shown until then");
+  t.notOk(others.length > 0 || "version" in ended || "stagedAt" in ended || "startedAt" in ended);
+  t.match((await world.call("GET", "/v2/tasks")).body.tasks, [{ id }]);
+  t.same((await world.call("GET", "/v2/tasks?status=running")).body.tasks, []);
   t.equal((await world.app("/a")).lastTaskFailure, undefined);
   await world.call("DELETE", "/v2/queue/a/delay");
   t.equal((await running(world, "a")).id, id.replace(/1$/, "2"), "its instance stays");

@@ -106,6 +106,20 @@ t.test("a task ends with its executor: nobody would watch it", { skip }, async (
   await waitFor(() => withWord(dirs.meta).length === 0, { what: "the end of all of it" });
 });
 
+t.test("the end of a task is that of all that it has started, also what has left its session", { skip }, async (t) => {
+  const { dir, dirs, containers } = fixture(t);
+  const mark = path.join(dir, "mark");
+  fs.writeFileSync(mark, "");
+  const shell = `(setsid tail -f ${mark} &) ; exec sleep 1000`;
+  const ended = new Promise<number>((resolve, reject) => {
+    containers.start(task(shell), dirs, [], resolve).catch(reject);
+  });
+  await waitFor(() => withWord(mark).length > 0, { what: "the grandchild" });
+  await waitFor(() => containers.signal(dirs, "SIGTERM"), { what: "somebody to hear it", every: 1 });
+  await ended;
+  await waitFor(() => withWord(mark).length === 0, { what: "the end of the grandchild" });
+});
+
 t.test("a task that is asked to end when it has hardly begun does end", { skip }, async (t) => {
   const { dir, dirs, containers } = fixture(t);
   // It takes its time to become the leader of its group.

@@ -27,10 +27,80 @@ t.test("what is stored, and the defaults of section 4", async (t) => {
   const stored = define(without(M(V({ mode: "rw" }, { shared: true })), "upgradeStrategy"));
   t.match(stored.container?.volumes[0], { mode: "RW", external: { shared: true } });
   t.same(stored.upgradeStrategy, { minimumHealthCapacity: 0.5, maximumOverCapacity: 0 });
-  const plain = define({ id: "plain", cmd: "sleep 1" });
-  t.match(plain, { id: "/plain", instances: 1, cpus: 1, mem: 128, networks: [{ mode: "host" }], role: "*" });
-  t.same(plain.upgradeStrategy, { minimumHealthCapacity: 1, maximumOverCapacity: 1 });
-  t.ok((plain.portDefinitions?.[0]?.port ?? 0) >= 10_000, "a service port");
+  t.same(stored.unreachableStrategy, { inactiveAfterSeconds: 0, expungeAfterSeconds: 0 }, "it can go elsewhere");
+  const local = { type: "MESOS", volumes: [{ containerPath: "d", mode: "RW", persistent: { size: 10 } }] };
+  t.match(define({ id: "local", cmd: "sleep 1", container: local }), {
+    unreachableStrategy: "disabled",
+    upgradeStrategy: { minimumHealthCapacity: 0.5, maximumOverCapacity: 0 },
+  });
+  const { portDefinitions = [], ...plain } = define({ id: "plain", cmd: "sleep 1" });
+  t.same(plain, {
+    id: "/plain",
+    cmd: "sleep 1",
+    instances: 1,
+    cpus: 1,
+    mem: 128,
+    disk: 0,
+    gpus: 0,
+    executor: "",
+    role: "*",
+    env: {},
+    labels: {},
+    secrets: {},
+    constraints: [],
+    fetch: [],
+    dependencies: [],
+    healthChecks: [],
+    readinessChecks: [],
+    networks: [{ mode: "host" }],
+    requirePorts: false,
+    upgradeStrategy: { minimumHealthCapacity: 1, maximumOverCapacity: 1 },
+    backoffSeconds: 1,
+    backoffFactor: 1.15,
+    maxLaunchDelaySeconds: 300,
+    killSelection: "YOUNGEST_FIRST",
+    unreachableStrategy: { inactiveAfterSeconds: 0, expungeAfterSeconds: 0 },
+  });
+  t.match(portDefinitions, [{ protocol: "tcp", name: "default", labels: {} }]);
+  t.ok((portDefinitions[0]?.port ?? 0) >= 10_000, "a service port");
+  const parts = define({
+    id: "parts",
+    networks: [{ mode: "container/bridge" }],
+    container: { docker: { image: "x" } },
+    fetch: [{ uri: "/f" }],
+    healthChecks: [{}],
+    readinessChecks: [{}],
+  });
+  t.same(parts.fetch, [{ uri: "/f", extract: true, executable: false, cache: false }]);
+  t.same(parts.healthChecks, [
+    {
+      protocol: "HTTP",
+      portIndex: 0,
+      gracePeriodSeconds: 300,
+      intervalSeconds: 60,
+      timeoutSeconds: 20,
+      maxConsecutiveFailures: 3,
+      delaySeconds: 15,
+      ignoreHttp1xx: false,
+    },
+  ]);
+  t.same(parts.readinessChecks, [
+    {
+      name: "readinessCheck",
+      protocol: "HTTP",
+      path: "/",
+      portName: "http-api",
+      intervalSeconds: 30,
+      timeoutSeconds: 10,
+      httpStatusCodesForReady: [200],
+      preserveLastResponse: false,
+    },
+  ]);
+  t.match(parts.container, {
+    type: "DOCKER",
+    docker: { forcePullImage: false, privileged: false },
+    portMappings: [{ containerPort: 0, name: "default" }],
+  });
 });
 
 t.test("deprecated fields: rules, rewriting, and what may not be mixed", async (t) => {
@@ -72,7 +142,11 @@ t.test("deprecated fields: rules, rewriting, and what may not be mixed", async (
       "cannot mix deprecated and canonical network APIs",
     ],
     [{ ...M(), uris: ["/a"], fetch: [{ uri: "/b" }] }, "cannot specify both uris and fetch fields"],
-    [{ ...M(), constraints: [["hostname", "unique"]] }, "illegal constraint specification hostname,unique"],
+    // Before the rules of the model that it would become.
+    [
+      { ...M(V({}, { size: 0 })), constraints: [["hostname", "unique"]] },
+      "illegal constraint specification hostname,unique",
+    ],
   ];
   for (const [body, message] of rewriting) t.throws(() => define(body), { status: 500, message }, message);
   const named = define({ id: "/m", cmd: "sleep 1", container: image, ipAddress: { networkName: "weave" } });
@@ -83,6 +157,62 @@ t.test("deprecated fields: rules, rewriting, and what may not be mixed", async (
     ipAddress: { networkName: "weave" },
   });
   t.match(user.networks, [{ mode: "container", name: "weave" }]);
+});
+
+t.test("the texts of section 5", async (t) => {
+  const LIKE = "LIKE and UNLIKE require a non-empty, regular expression value";
+  const ports = (...definitions: Json[]) => ({ portDefinitions: definitions });
+  const on = (...constraint: string[]) => ({ constraints: [constraint] });
+  const rows: [Json, string | undefined][] = [
+    [on("hostname"), "/constraints(0): Each constraint must have either 2 or 3 fields"],
+    [on("hostname", "IS", "a", "b"), "/constraints(0): Each constraint must have either 2 or 3 fields"],
+    [
+      on("hostname", "NEAR"),
+      "/constraints(0): operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS",
+    ],
+    [on("hostname", "UNIQUE", "x"), "/constraints(0): UNIQUE does not accept a value"],
+    [on("hostname", "LIKE"), `/constraints(0): ${LIKE}`],
+    [on("hostname", "UNLIKE", ""), `/constraints(0): ${LIKE}`],
+    [on("hostname", "LIKE", "("), "/constraints(0): is not a valid regular expression"],
+    [on("hostname", "MAX_PER", "x"), "/constraints(0): MAX_PER requires an integer value"],
+    [on("hostname", "GROUP_BY", "x"), "/constraints(0): GROUP BY must define an integer value or else no value at all"],
+    [on("hostname", "GROUP_BY"), undefined],
+    [ports({ port: 80 }, { port: 80 }), "/portDefinitions: Ports must be unique."],
+    [ports({ port: 0 }, { port: 0 }), undefined],
+    [ports({ name: "a" }, { name: "a" }), "/portDefinitions: Port names must be unique."],
+    [
+      { ...ports({}), healthChecks: [{ portIndex: 1 }] },
+      "/healthChecks(0): Health check port indices must address an element of the ports array or container port mappings.",
+    ],
+    [
+      { healthChecks: [{ protocol: "MESOS_TCP" }, { protocol: "COMMAND", command: { value: "true" } }] },
+      "/healthChecks: AppDefinition can contain at most one Mesos health check",
+    ],
+    [
+      { networks: [{ mode: "container" }], container: { docker: { image: "x" } } },
+      "/networks: Network name must be specified when container network is selected.",
+    ],
+    [{ role: "db" }, "/role: got db, expected one of: [*]"],
+    [{ acceptedResourceRoles: ["*", "db"] }, "/acceptedResourceRoles: acceptedResourceRoles can only contain *"],
+    [{ acceptedResourceRoles: ["*"] }, undefined],
+    [{ fetch: [{ uri: "a b" }] }, "/fetch(0)/uri: URI has invalid syntax."],
+    [
+      { unreachableStrategy: { inactiveAfterSeconds: 2, expungeAfterSeconds: 1 } },
+      "/unreachableStrategy/inactiveAfterSeconds: inactiveAfterSeconds (2) must be less or equal to expungeAfterSeconds, which is 1",
+    ],
+    [
+      { id: "/a/restart" },
+      "/id: must not end with any of the following reserved keywords: restart, tasks, versions, ., ..",
+    ],
+    [{ id: "/" }, "/id: Path must contain at least one path element"],
+    [{ id: "/A_b" }, "/id: error.pattern"],
+  ];
+  for (const [update, text] of rows)
+    t.same(
+      errorsOf({ id: "/m", cmd: "sleep 1", ...update })?.errors,
+      text === undefined ? undefined : [text],
+      text ?? JSON.stringify(update),
+    );
 });
 
 t.test("other rules of section 5, and what is filled in", async (t) => {

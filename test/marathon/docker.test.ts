@@ -53,11 +53,18 @@ t.test(
       { what: "another task", deadline: 30_000 },
     );
     await world.said(second, new RegExp(`start ${first.id}\nstart ${second.id}`));
+    await world.runs("/test-docker");
+
+    await world.call("PUT", "/v2/apps/test-docker", { instances: 0 });
+    await waitFor(async () => (await engine.docker("ps", "--all", "--quiet")) === "", { what: "none to be left" });
+    await world.call("PUT", "/v2/apps/test-docker?force=true", { instances: 1 });
+    const third = await world.runs("/test-docker", 30_000);
+    await world.said(third, new RegExp(`start ${second.id}\nstart ${third.id}`));
 
     const agents = await world.sim.json<{ name: string; pid: number }[]>("agent", "ls");
-    process.kill(agents.find(({ name }) => name === second.host)?.pid as number, "SIGKILL");
+    process.kill(agents.find(({ name }) => name === third.host)?.pid as number, "SIGKILL");
     await world.sim.restart("SIGKILL");
-    t.equal((await world.runs("/test-docker", 30_000)).id, second.id, "agent and daemon find it again");
+    t.equal((await world.runs("/test-docker", 30_000)).id, third.id, "agent and daemon find it again");
     await world.call("DELETE", "/v2/apps/test-docker");
     await waitFor(async () => (await engine.docker("ps", "--all", "--quiet")) === "", {
       what: "the container to be gone",
@@ -102,6 +109,34 @@ t.test(
         what: "the containers to be gone",
         deadline: 30_000,
       });
+    });
+
+    await t.test("a container with a network of its own is shown with its address", async (t) => {
+      if ((await engine.run(["network", "create", "own"])).code !== 0) return void t.comment("no bridges here");
+      const containers = async () =>
+        (await engine.docker("ps", "--all", "--quiet", "--filter", "network=own")).split("\n").filter(Boolean);
+      t.teardown(async () => {
+        await engine.run(["rm", "--force", ...(await containers())]);
+        await engine.docker("network", "rm", "own");
+      });
+      const own = {
+        id: "/own",
+        cmd: "exec tail -f /dev/null",
+        cpus: 0.1,
+        mem: 32,
+        networks: [{ mode: "container", name: "own" }],
+        container: { type: "DOCKER", docker: { image: IMAGE } },
+        taskKillGracePeriodSeconds: 1,
+      };
+      t.equal((await world.call("POST", "/v2/apps", own)).status, 201);
+      await world.runs("/own", 60_000);
+      const address = "{{.NetworkSettings.Networks.own.IPAddress}}";
+      const ipAddress = await engine.docker("inspect", "--format", address, ...(await containers()));
+      const { tasks } = (await world.call("GET", "/v2/apps/own/tasks")).body;
+      t.match(ipAddress, /^[\d.]+$/);
+      t.same(tasks[0].ipAddresses, [{ ipAddress, protocol: "IPv4" }]);
+      await world.call("DELETE", "/v2/apps/own");
+      await waitFor(async () => (await containers()).length === 0, { what: "the container to be gone" });
     });
 
     await t.test("76 two drivers in one container", async (t) => {

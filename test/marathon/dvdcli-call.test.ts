@@ -11,7 +11,7 @@ import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
 // One call of dvdcli by an agent: what it answers, how long it may take. In this process's own namespace.
-t.test("42 blanks around the mount point do not count, nor what is said on standard error", async (t) => {
+t.test("blanks and standard error are no part of the mount point; a missing program is named", async (t) => {
   const dir = tempDir("call");
   const fd = fs.openSync("/dev/null", "r");
   t.teardown(() => {
@@ -26,6 +26,13 @@ t.test("42 blanks around the mount point do not count, nor what is said on stand
   const limits = { mountTimeoutSeconds: 60, unmountTimeoutSeconds: 60 };
   const dvdcli = new Dvdcli({ program, namespace: async () => namespace, faults: () => [], ...limits });
   t.equal(await dvdcli.mount("rexray", "v", {}), "/a p");
+  t.doesNotThrow(() => dvdcli.check());
+  fs.rmSync(program);
+  const gone = `ENOENT: no such file or directory, access '${program}'`;
+  t.throws(() => dvdcli.check(), { message: `The 'docker/volume' isolator cannot get dvdcli command: ${gone}` });
+  await t.rejects(dvdcli.unmount("rexray", "v"), {
+    message: `Failed to execute '${program}, ${program}, unmount, --volumedriver=rexray, --volumename=v': ${gone}`,
+  });
 });
 
 t.test("78 a mount that hangs is killed with all that it has started, and named in Mesos' words", async (t) => {

@@ -7,7 +7,7 @@ import { marathonApi } from "../../src/marathon/api/app.ts";
 import { Marathon } from "../../src/marathon/marathon.ts";
 import type { MarathonEvent } from "../../src/marathon/scheduler/events.ts";
 import type { AgentListener, Agents, AgentView } from "../../src/mesos/master/agents.ts";
-import { type AgentTask, isTerminal, type TaskInfo, type TaskState } from "../../src/mesos/task.ts";
+import { type AgentTask, isTerminal, type TaskInfo, type TaskState, type TaskStatus } from "../../src/mesos/task.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { ask, type Caller } from "./world.ts";
@@ -72,10 +72,10 @@ export class FakeAgents {
   }
 
   /** A task's agent tells of it. */
-  say(taskId: string, state: TaskState, message = ""): void {
+  say(taskId: string, state: TaskState, message = "", more: Partial<TaskStatus> = {}): void {
     const task = this.tasks.get(taskId);
     if (task === undefined || isTerminal(task.status.state)) return;
-    const status = { taskId, state, message, timestamp: new Date().toISOString() };
+    const status = { taskId, state, message, timestamp: new Date().toISOString(), ...more };
     const told = { ...task, status };
     this.tasks.set(taskId, told);
     this.log.push(`${state} ${taskId}`);

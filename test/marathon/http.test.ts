@@ -75,6 +75,25 @@ t.test("events: who posts what, in which order", async (t) => {
   t.same(world.types(), ["scheduler_disconnected_event", "scheduler_reregistered_event"]);
 });
 
+t.test("a container's own addresses are the same in tasks and events; others have their agent's", async (t) => {
+  const world = await fakeWorld(t);
+  await world.post(plain("/host"));
+  world.agents.held.add("own");
+  const container = { type: "DOCKER", docker: { image: "x" } };
+  await world.call("POST", "/v2/apps", plain("/own", { container, networks: [{ mode: "container", name: "net" }] }));
+  const task = await waitFor(() => world.agents.living("own")[0], { what: "the task" });
+  world.agents.say(task.info.taskId, "TASK_RUNNING", "", { addresses: ["172.18.0.2"] });
+  for (const [id, ipAddress] of [
+    ["/host", "127.0.0.1"],
+    ["/own", "172.18.0.2"],
+  ] as const) {
+    const shown = [{ ipAddress, protocol: "IPv4" }];
+    t.same((await world.app(id)).tasks[0].ipAddresses, shown, id);
+    const event = world.events.findLast(({ appId, taskStatus }) => appId === id && taskStatus === "TASK_RUNNING");
+    t.same(event?.["ipAddresses"], shown, `${id} in its event`);
+  }
+});
+
 t.test("events: an instance that is given up, a listener that goes", async (t) => {
   const world = await fakeWorld(t);
   await world.post(plain("/a"));

@@ -7,8 +7,8 @@ import type { MesosVolume } from "../../src/mesos/task.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
-// The docker/volume isolator by the numbers of spec/dvdcli.md 8, over a dvdcli that writes down how it is called. (31, 35, 36, 38
-// and 41 are in dvdcli.test.ts, faults.test.ts and dvdcli-call.test.ts with the real one; 47 is in docker.test.ts. There is no
+// The docker/volume isolator by the numbers of spec/dvdcli.md 8, over a dvdcli that writes down how it is called. (31, 35, 36, 38,
+// 41 and 42 are in dvdcli.test.ts, faults.test.ts and dvdcli-call.test.ts with the real one; 47 is in docker.test.ts. There is no
 // flag for 45, and there are no nested containers, 46.)
 
 /** What a call does; it is held until it is let go. */
@@ -120,6 +120,11 @@ t.test("33 garbage in a checkpoint, or a volume twice: the agent does not come b
   const { isolator, write, calls } = fixture(t);
   write("c", "{garbage");
   t.throws(() => isolator().recover(new Set()), { message: /^JSON parse failed: \S+\/c\/volumes: / });
+  for (const text of ["null", "[]x", '{"volumes":{}}', '{"volumes":[null]}', '{"volumes":[{"driver":"d"}]}', '"x"']) {
+    write("c", text);
+    const message = text === "[]x" ? /^JSON parse failed: / : /^Protobuf parse failed: \S+\/c\/volumes: /;
+    t.throws(() => isolator().recover(new Set()), { message }, text);
+  }
   write("c", '{"volumes":[{"driver":"d","name":"foo"},{"driver":"d","name":"foo"}]}');
   t.throws(() => isolator().recover(new Set()), { message: /^duplicate volume in \S+\/c\/volumes/ });
   t.same(calls, []);

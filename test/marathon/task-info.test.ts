@@ -3,6 +3,7 @@ import { defineApp, readUpdate } from "../../src/marathon/definition/define.ts";
 import { newInstance } from "../../src/marathon/scheduler/instance.ts";
 import { match } from "../../src/marathon/scheduler/offers.ts";
 import { taskInfo } from "../../src/marathon/scheduler/task-info.ts";
+import { addressesOf } from "../../src/mesos/agent/docker-containers.ts";
 
 // What an agent is asked to run (spec/marathon.md 7.2, 7.3): the environment and the ports, as tables.
 
@@ -29,6 +30,14 @@ const bridge = (portMappings: object[], more: object = {}) => ({
   networks: [{ mode: "container/bridge" }],
   container: { ...DOCKER, portMappings },
   ...more,
+});
+
+t.test("addresses of a container, in Docker's words: only its own", async (t) => {
+  t.same(addressesOf({ net: { IPAddress: "172.18.0.2" }, other: { IPAddress: "172.19.0.2" } }), [
+    "172.18.0.2",
+    "172.19.0.2",
+  ]);
+  t.same(addressesOf({ host: { IPAddress: "" } }), []);
 });
 
 t.test("7.2 the environment", async (t) => {

@@ -2,6 +2,7 @@ import express, { type ErrorRequestHandler, type Express } from "express";
 import { arrayOf, object, optional, string } from "../definition/shape.ts";
 import { MarathonError, refuse, Violations } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
+import { taskOf } from "../scheduler/instance.ts";
 import { appRoutes } from "./apps.ts";
 import { eventStream } from "./event-stream.ts";
 import { groupRoutes } from "./groups.ts";
@@ -109,8 +110,13 @@ function taskRoutes(app: Express, marathon: Marathon): void {
     const agents = marathon.agents.list();
     const tasks = marathon.apps().flatMap((record) =>
       record.instances
-        .filter(({ state }) => state !== "Scheduled")
-        .filter(({ state }) => wanted.length === 0 || wanted.some((word) => state === `TASK_${word.toUpperCase()}`))
+        .filter((instance) => {
+          const state = taskOf(instance)?.state;
+          return (
+            state !== undefined &&
+            (wanted.length === 0 || wanted.some((word) => state === `TASK_${word.toUpperCase()}`))
+          );
+        })
         .map((instance) => renderTask(record.versions[0]?.app.id ?? "", record, instance, agents)),
     );
     return void response.json({ tasks });

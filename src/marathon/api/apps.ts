@@ -4,6 +4,7 @@ import { absoluteId, readUpdate } from "../definition/define.ts";
 import { TEXTS } from "../definition/texts.ts";
 import { MarathonError } from "../definition/violations.ts";
 import type { Marathon } from "../marathon.ts";
+import { taskOf } from "../scheduler/instance.ts";
 import { type AppRecord, current } from "../scheduler/store.ts";
 import { answer, appEmbeds, bodyOf, checkTime, isTrue, methodNotAllowed, wantsText } from "./http.ts";
 import { counts, renderApp, renderEndpoints, renderRunningApp, renderTask, renderTasks } from "./render.ts";
@@ -164,7 +165,10 @@ async function tasks(
   if (scale === true && wipe === true) throw new MarathonError(400, "You cannot use scale and wipe at the same time.");
   const host = request.query["host"];
   const targets = record.instances
-    .filter(({ state, agent }) => state !== "Scheduled" && (host === undefined || host === agent))
+    .filter((instance) => {
+      const task = taskOf(instance);
+      return task !== undefined && (host === undefined || host === task.agent);
+    })
     .map((instance) => ({ id, instance }));
   const found =
     taskId === undefined ? targets : targets.filter(({ instance }) => marathon.findTask(taskId)?.instance === instance);

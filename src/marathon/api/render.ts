@@ -2,7 +2,7 @@ import type { AgentView } from "../../mesos/master/agents.ts";
 import type { AppDefinition } from "../definition/app.ts";
 import type { Marathon } from "../marathon.ts";
 import type { Deployment } from "../scheduler/deployment.ts";
-import { type Instance, isHealthy, isRunning, taskIdOf } from "../scheduler/instance.ts";
+import { type Instance, ipAddressesOf, isHealthy, isRunning, taskIdOf, taskOf } from "../scheduler/instance.ts";
 import { REASONS } from "../scheduler/offers.ts";
 import { type AppRecord, current, definitionOf, type Version } from "../scheduler/store.ts";
 import { taskStats } from "./task-stats.ts";
@@ -64,11 +64,11 @@ export function renderRunningApp(marathon: Marathon, record: AppRecord, embed: R
   };
 }
 
-/** Instances that nobody has offered to run are no tasks yet. */
+/** Instances that nobody has offered to run are no tasks yet, but may have been. */
 export function renderTasks(marathon: Marathon, appId: string, record: AppRecord): Json[] {
   const agents = marathon.agents.list();
   return record.instances
-    .filter(({ state }) => state !== "Scheduled")
+    .filter((instance) => taskOf(instance) !== undefined)
     .map((instance) => renderTask(appId, record, instance, agents));
 }
 
@@ -87,19 +87,20 @@ export function renderEndpoints(records: readonly AppRecord[]): string {
 
 export function renderTask(appId: string, record: AppRecord, instance: Instance, agents: readonly AgentView[]): Json {
   const { app } = current(record);
-  const { stagedAt, startedAt, health } = instance;
+  const task = taskOf(instance) ?? instance;
+  const { stagedAt, startedAt, health } = task;
   return {
     appId,
-    id: taskIdOf(instance),
-    host: instance.agent ?? "",
-    slaveId: agents.find(({ name }) => name === instance.agent)?.id ?? "",
-    state: instance.killing ? "TASK_KILLING" : instance.state,
-    ports: instance.ports,
+    id: taskIdOf(task),
+    host: task.agent ?? "",
+    slaveId: agents.find(({ name }) => name === task.agent)?.id ?? "",
+    state: task.killing ? "TASK_KILLING" : task.state,
+    ports: stagedAt === undefined ? [] : task.ports,
     servicePorts: (app.portDefinitions ?? []).map(({ port }) => port),
-    ipAddresses: [{ ipAddress: "127.0.0.1", protocol: "IPv4" }],
-    ...(stagedAt === undefined ? {} : { stagedAt }),
+    ipAddresses: ipAddressesOf(task),
+    // One that no agent has heard of yet, or that has failed, has neither times nor ports (spec/marathon.md 6.3).
+    ...(stagedAt === undefined ? {} : { stagedAt, version: task.version }),
     ...(startedAt === undefined ? {} : { startedAt }),
-    version: instance.version,
     localVolumes: [],
     ...(health === undefined
       ? {}

@@ -39,11 +39,11 @@ export function defineApp(
   const found = new Violations();
   checkApp(app, found, options);
   refuse(found, "rules");
+  const lower = app.constraints.find(([, operator = ""]) => operator !== operator.toUpperCase());
+  if (lower !== undefined) throw new MarathonError(500, TEXTS.rewriting.constraint(lower));
   const sizes = new Violations();
   checkExternalSizes(app, sizes);
   refuse(sizes, "rules");
-  const lower = app.constraints.find(([, operator = ""]) => operator !== operator.toUpperCase());
-  if (lower !== undefined) throw new MarathonError(500, TEXTS.rewriting.constraint(lower));
   return app;
 }
 
@@ -142,7 +142,10 @@ function complete(given: AppUpdate, { servicePort }: DefineOptions): AppDefiniti
     labels: {},
     requirePorts: false,
     secrets: {},
-    unreachableStrategy: { inactiveAfterSeconds: 0, expungeAfterSeconds: 0 },
+    // External volumes can go elsewhere, local ones cannot.
+    unreachableStrategy: volumes.some(({ persistent }) => persistent !== undefined)
+      ? "disabled"
+      : { inactiveAfterSeconds: 0, expungeAfterSeconds: 0 },
     killSelection: "YOUNGEST_FIRST",
     role: "*",
     ...rest,

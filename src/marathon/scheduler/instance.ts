@@ -14,6 +14,8 @@ export interface Instance {
   state: TaskState | "Scheduled";
   message: string;
   ports: readonly number[];
+  /** Of its container's own network; undefined: it is on the agent's. */
+  addresses?: readonly string[];
   readonly createdAt: string;
   stagedAt?: string;
   startedAt?: string;
@@ -27,6 +29,8 @@ export interface Instance {
   ready?: boolean;
   /** Since when its agent is lost. */
   unreachableSince?: string;
+  /** How its last task ended, and where. */
+  readonly former?: Pick<Instance, "agent" | "state">;
 }
 
 export interface HealthResult {
@@ -51,6 +55,23 @@ export const newInstance = (appId: string, version: string): Instance => ({
 });
 
 export const taskIdOf = ({ id, attempt }: Pick<Instance, "id" | "attempt">): string => `${id}._app.${attempt}`;
+
+/**
+ * An instance as tasks are shown: one that waits to be started again is the task that has ended, until it has a place
+ * (spec/marathon.md 6.3). Undefined: it never had a task.
+ */
+export function taskOf(instance: Instance): Instance | undefined {
+  const { state, former, attempt } = instance;
+  if (state !== "Scheduled") return instance;
+  return former && { ...instance, ...former, attempt: attempt - 1 };
+}
+
+/** All agents are this machine. */
+const AGENTS_ADDRESS = "127.0.0.1";
+
+/** Where it is reached, as tasks and events show it (spec/marathon.md 7.3). */
+export const ipAddressesOf = ({ addresses = [AGENTS_ADDRESS] }: Pick<Instance, "addresses">) =>
+  addresses.map((ipAddress) => ({ ipAddress, protocol: "IPv4" }));
 
 /** Whether something of it may run. */
 export const isLive = ({ state }: Instance): boolean => state !== "Scheduled" && !isTerminal(state);

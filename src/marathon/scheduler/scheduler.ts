@@ -227,6 +227,7 @@ export class Scheduler {
     if (record === undefined) return;
     instance.state = status.state;
     instance.message = status.message;
+    if (status.addresses !== undefined) instance.addresses = status.addresses;
     if (!isTerminal(status.state)) instance.stagedAt ??= status.timestamp;
     if (status.state === "TASK_RUNNING") instance.startedAt ??= status.timestamp;
     if (status.state === "TASK_UNREACHABLE") instance.unreachableSince = status.timestamp;
@@ -250,7 +251,9 @@ export class Scheduler {
     }
     // The instance stays, its next task has the next number.
     const { version } = current(record);
-    const next = { ...newInstance(appId, version), id: instance.id, attempt: instance.attempt + 1 };
+    const { id, attempt, agent, state } = instance;
+    const former = { state, ...(agent === undefined ? {} : { agent }) };
+    const next = { ...newInstance(appId, version), id, attempt: attempt + 1, former };
     this.#tasks.delete(instance);
     record.instances = record.instances.map((other) => (other === instance ? next : other));
     this.#tasks.set(appId, next);

@@ -2,7 +2,7 @@ import type { Agents } from "../../mesos/master/agents.ts";
 import { isTerminal, type TaskStatus } from "../../mesos/task.ts";
 import type { HealthCheck } from "../definition/app.ts";
 import type { Events } from "./events.ts";
-import { type Instance, taskIdOf } from "./instance.ts";
+import { type Instance, ipAddressesOf, taskIdOf } from "./instance.ts";
 
 /** More than all agents together remember. */
 const MOST_ENDED = 100_000;
@@ -38,7 +38,7 @@ export class TaskEvents {
       message,
       appId,
       host: instance.agent,
-      ipAddresses: [],
+      ipAddresses: ipAddressesOf(instance),
       ports: instance.ports,
       version: instance.version,
     });

@@ -62,6 +62,12 @@ export class Agent {
       faults: () => readFaults(faultsFile),
       namespace: () => this.#namespace(),
     });
+    try {
+      dvdcli.check();
+    } catch (error) {
+      // Tasks without volumes, and DOCKER ones, do without it.
+      log(String(error));
+    }
     this.#isolator = new Isolator(dvdcli, checkpointsOf(config.workDir), log);
   }
 
@@ -197,10 +203,11 @@ export class Agent {
       if (info.docker !== undefined) {
         this.#starting(task);
         const dockerInfo = { ...info, docker: info.docker, env: environmentOf(task, this.#config) };
-        await (await this.#docker()).start(dockerInfo, { containerId, sandbox: directory, signal }, (status) =>
+        const docker = await this.#docker();
+        const addresses = await docker.start(dockerInfo, { containerId, sandbox: directory, signal }, (status) =>
           this.#ended(task, status),
         );
-        this.#started(task);
+        this.#started(task, addresses);
         return;
       }
       const bare = isWithoutIsolator(readFaults(this.#config.faultsFile));
@@ -240,8 +247,9 @@ export class Agent {
     if (!task.killed) this.#tell(task, statusOf(task.info.taskId, "TASK_STARTING", ""));
   }
 
-  #started(task: Running): void {
-    this.#tell(task, statusOf(task.info.taskId, task.killed ? "TASK_KILLING" : "TASK_RUNNING", ""));
+  #started(task: Running, addresses: readonly string[] = []): void {
+    const status = statusOf(task.info.taskId, task.killed ? "TASK_KILLING" : "TASK_RUNNING", "");
+    this.#tell(task, addresses.length === 0 ? status : { ...status, addresses });
     if (task.killed) this.#terminate(task);
     else this.#follow(task);
   }

@@ -27,12 +27,15 @@ export class DockerContainers {
     this.#log = log;
   }
 
-  /** Throws what becomes the task's failure. `ended` is called with the exit status; `signal` breaks off a pull. */
+  /**
+   * Answers the container's own addresses, if it has any. Throws what becomes the task's failure. `ended` is called with the exit
+   * status; `signal` breaks off a pull.
+   */
   async start(
     info: TaskInfo & { docker: DockerInfo },
     { containerId, sandbox, signal }: { containerId: string; sandbox: string; signal: AbortSignal },
     ended: (status: number) => void,
-  ): Promise<void> {
+  ): Promise<readonly string[]> {
     const { image, forcePullImage } = info.docker;
     const local = await this.#docker
       .getImage(image)
@@ -52,7 +55,13 @@ export class DockerContainers {
       await container.remove({ force: true }).catch(() => undefined);
       throw error;
     }
+    // It may have ended, and is removed then.
+    const networks = await container.inspect().then(
+      ({ NetworkSettings }) => NetworkSettings.Networks,
+      () => ({}),
+    );
     await this.#follow(container, sandbox, ended);
+    return addressesOf(networks);
   }
 
   /** Watches a container that another agent process had started. */
@@ -150,5 +159,9 @@ export class DockerContainers {
     });
   }
 }
+
+/** On the host's network, or on none, it has no address. */
+export const addressesOf = (networks: Readonly<Record<string, { readonly IPAddress: string }>>): string[] =>
+  Object.values(networks).flatMap(({ IPAddress }) => IPAddress || []);
 
 const nameOf = (containerId: string) => `mesos-${containerId}`;

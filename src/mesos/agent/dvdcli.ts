@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import fs from "node:fs";
 import type { FaultSpec } from "../../lib/fault.ts";
 import { kill } from "../../lib/kill.ts";
 import { wrapped } from "../faults/types.ts";
@@ -30,6 +31,12 @@ export class Dvdcli {
     this.#options = options;
   }
 
+  /** Throws in Mesos' words when there is no such program (spec/dvdcli.md 4.1). */
+  check(): void {
+    const why = cannotRun(this.#options.program);
+    if (why !== undefined) throw new Error(`The 'docker/volume' isolator cannot get dvdcli command: ${why}`);
+  }
+
   /** Answers the mount point. Throws with the text that becomes the task's failure. */
   mount(driver: string, name: string, options: Readonly<Record<string, string>>): Promise<string> {
     const words = Object.entries(options).map(([key, value]) => `--volumeopts=${key}=${value}`);
@@ -49,6 +56,10 @@ export class Dvdcli {
     const { program } = this.#options;
     const namespace = await this.#options.namespace();
     const words = [program, order, `--volumedriver=${driver}`, `--volumename=${name}`, ...more];
+    const failed = (why: string) => new Error(`Failed to execute '${[program, ...words].join(", ")}': ${why}`);
+    // Those that it is run by would say it in words of their own.
+    const why = cannotRun(program);
+    if (why !== undefined) throw failed(why);
     const real = wrapped({ order, words }, this.#options.faults());
     const [enter = "", ...rest] = namespace.enter([...DIE_WITH_AGENT, ...real]);
     // The user's may lead to the machine's own sockets; the agent's are where dvdcli looks by itself.
@@ -69,7 +80,7 @@ export class Dvdcli {
       }, limit * 1000);
       child.once("error", (error) => {
         clearTimeout(timer);
-        reject(new Error(`Failed to execute '${words.join(", ")}': ${error.message}`));
+        reject(failed(error.message));
       });
       child.once("close", (status) => {
         clearTimeout(timer);
@@ -77,6 +88,16 @@ export class Dvdcli {
         else reject(new Error(`Unexpected termination of the subprocess: ${err}`));
       });
     });
+  }
+}
+
+/** Undefined: it can be. */
+function cannotRun(program: string): string | undefined {
+  try {
+    fs.accessSync(program, fs.constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
   }
 }
 

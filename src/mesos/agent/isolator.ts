@@ -13,6 +13,7 @@ export interface Bind {
   readonly readOnly: boolean;
 }
 
+/** A volume in a container's checkpoint. */
 interface Held {
   readonly driver: string;
   readonly name: string;
@@ -53,12 +54,7 @@ export class Isolator {
         this.#containers.set(id, []);
         continue;
       }
-      let held: readonly Held[];
-      try {
-        held = (JSON.parse(text) as { volumes: Held[] }).volumes;
-      } catch (error) {
-        throw new Error(`JSON parse failed: ${file}: ${error instanceof Error ? error.message : error}`);
-      }
+      const held = heldOf(text, file);
       if (new Set(held.map(keyOf)).size < held.length) throw new Error(`duplicate volume in ${file}`);
       this.#containers.set(id, held);
     }
@@ -122,6 +118,25 @@ export class Isolator {
   #isHeld(volume: Held): boolean {
     return [...this.#containers.values()].some((all) => all.some((other) => keyOf(other) === keyOf(volume)));
   }
+}
+
+/** What a checkpoint says (spec/dvdcli.md 4.5). Throws with Mesos' words, and the file. */
+function heldOf(text: string, file: string): readonly Held[] {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`JSON parse failed: ${file}: ${messageOf(error)}`);
+  }
+  const { volumes = [] } = Object(json) as { readonly volumes?: unknown };
+  if (Object(json) !== json || !Array.isArray(volumes) || !volumes.every(isHeld))
+    throw new Error(`Protobuf parse failed: ${file}: volumes with a driver and a name each are expected`);
+  return volumes;
+}
+
+function isHeld(value: unknown): value is Held {
+  const { driver, name } = Object(value) as Partial<Record<keyof Held, unknown>>;
+  return typeof driver === "string" && typeof name === "string";
 }
 
 /** Where a container without an image sees a path; the directory is made in the sandbox. */

@@ -38,7 +38,7 @@ export const stateOf = ({ status }: AgentTask, { state }: Pick<AgentView, "state
 
 export function renderTask(task: AgentTask, agent: AgentView, frameworkId: string) {
   const { info, status, containerId } = task;
-  const { timestamp, healthy } = status;
+  const { timestamp, healthy, addresses = [] } = status;
   const state = stateOf(task, agent);
   return {
     id: info.taskId,
@@ -61,7 +61,10 @@ export function renderTask(task: AgentTask, agent: AgentView, frameworkId: strin
         state,
         timestamp: Date.parse(timestamp) / 1000,
         ...(healthy === undefined ? {} : { healthy }),
-        container_status: { container_id: { value: containerId }, network_infos: [] },
+        container_status: {
+          container_id: { value: containerId },
+          network_infos: addresses.map((ip_address) => ({ ip_addresses: [{ ip_address }] })),
+        },
       },
     ],
   };
