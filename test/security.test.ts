@@ -157,8 +157,13 @@ t.test("an instance in use", { skip, timeout: 240_000 }, async (t) => {
       }
     t.same(open, []);
     t.equal(modeOf(fs.statSync(sim.runDir)), "700");
-    for (const dir of passedThrough) t.equal(modeOf(fs.statSync(sim.stateDir + dir)), "755", dir);
-    t.equal(modeOf(fs.statSync(world.sandbox(task))), "755", "a sandbox, as with Mesos");
+    for (const dir of passedThrough) t.equal(modeOf(fs.statSync(sim.stateDir + dir)), "711", dir);
+    const sandbox = fs.realpathSync(world.sandbox(task));
+    for (let dir = path.dirname(sandbox); dir !== sim.stateDir; dir = path.dirname(dir))
+      t.equal(modeOf(fs.statSync(dir)), "711", dir);
+    t.equal(modeOf(fs.statSync(sandbox)), "755", "a sandbox, as with Mesos");
+    t.equal(asNobody("ls", sim.stateDir), 2, "nobody sees what there is");
+    t.equal(asNobody("cat", path.join(sandbox, "stdout")), 0);
     t.equal(modeOf(fs.statSync(path.join(sim.stateDir, "volumes/mine/data"))), "700");
     const device = [...below(path.join(sim.stateDir, "sds"))].find(({ stat }) => stat.isFile() && stat.size > 2 ** 20);
     t.equal(asNobody("cat", device?.file ?? ""), 1, "nobody cannot read what is stored");
