@@ -5,7 +5,9 @@ import http from "node:http";
 import path from "node:path";
 import t from "tap";
 import { AdminClient } from "../src/admin/client.ts";
+import { writeWrappers } from "../src/cli/wrappers.ts";
 import { holdDir } from "../src/daemon/lock.ts";
+import { resolveDirs } from "../src/lib/dirs.ts";
 import { createLog } from "../src/lib/log.ts";
 import { fetchFiles } from "../src/mesos/agent/fetcher.ts";
 import { directoryInside, openOutput } from "../src/mesos/agent/sandbox.ts";
@@ -157,8 +159,13 @@ t.test("an instance in use", { skip, timeout: 240_000 }, async (t) => {
       }
     t.same(open, []);
     t.equal(modeOf(fs.statSync(sim.runDir)), "700");
-    for (const dir of passedThrough) t.equal(modeOf(fs.statSync(sim.stateDir + dir)), "755", dir);
-    t.equal(modeOf(fs.statSync(world.sandbox(task))), "755", "a sandbox, as with Mesos");
+    for (const dir of passedThrough) t.equal(modeOf(fs.statSync(sim.stateDir + dir)), "711", dir);
+    const sandbox = fs.realpathSync(world.sandbox(task));
+    for (let dir = path.dirname(sandbox); dir !== sim.stateDir; dir = path.dirname(dir))
+      t.equal(modeOf(fs.statSync(dir)), "711", dir);
+    t.equal(modeOf(fs.statSync(sandbox)), "755", "a sandbox, as with Mesos");
+    t.equal(asNobody("ls", sim.stateDir), 2, "nobody sees what there is");
+    t.equal(asNobody("cat", path.join(sandbox, "stdout")), 0);
     t.equal(modeOf(fs.statSync(path.join(sim.stateDir, "volumes/mine/data"))), "700");
     const device = [...below(path.join(sim.stateDir, "sds"))].find(({ stat }) => stat.isFile() && stat.size > 2 ** 20);
     t.equal(asNobody("cat", device?.file ?? ""), 1, "nobody cannot read what is stored");
@@ -548,6 +555,26 @@ t.test("links in a sandbox lead its agent nowhere else", { skip: requiresTools("
     fs.closeSync(fd);
   }
   t.same(fs.readdirSync(elsewhere), []);
+});
+
+t.test("a managed plugin has what it needs, and its commands are root's", { skip: requiresRoot() }, async (t) => {
+  const manifest = JSON.parse(fs.readFileSync(path.resolve(import.meta.dirname, "../config.json"), "utf8"));
+  t.same(manifest.linux, { capabilities: ["CAP_SYS_ADMIN"], allowAllDevices: true, devices: null });
+  t.same(
+    manifest.mounts.map(({ source, destination }: Record<string, string>) => [source, destination]),
+    [
+      ["/dev", "/dev"],
+      ["/var/lib", "/host"],
+    ],
+  );
+  t.same([manifest.network, manifest.pidHost, manifest.ipcHost], [{ type: "host" }, true, undefined]);
+  const stateDir = tempOf(t, "wrappers");
+  const dirs = { ...resolveDirs({ stateDir }, {}), stateDir };
+  await withUmaskZero(async () => writeWrappers(dirs, {}));
+  for (const name of ["", "rexray-sim", "dvdcli"]) {
+    const stat = fs.statSync(path.join(stateDir, "bin", name));
+    t.same([modeOf(stat), stat.uid], ["755", 0], name);
+  }
 });
 
 t.test("directories that others can write to are refused", { skip: requiresRoot() }, async (t) => {

@@ -40,8 +40,8 @@ export class Core {
     }
     const held: HeldDir[] = [];
     try {
-      // Agents' sandboxes lie in the state directory, and tasks' users have to pass through it.
-      held.push(await holdDir(stateDir, { what: "state directory", flag: "--state-dir", mode: 0o755, runDir, lost }));
+      // Agents' sandboxes lie in the state directory, and tasks' users have to pass through it; what else is there is not theirs to see.
+      held.push(await holdDir(stateDir, { what: "state directory", flag: "--state-dir", mode: 0o711, runDir, lost }));
       held.push(await holdDir(runDir, { what: "run directory", flag: "--run-dir", mode: 0o700, runDir, lost }));
       return new Core(dirs, await openParts({ dirs, env, log, early }), held, log);
     } catch (error) {

@@ -12,6 +12,7 @@ import { VERSION } from "../lib/version.ts";
 import { Core } from "./core.ts";
 import type { EarlySockets } from "./early-sockets.ts";
 import type { OpenParts, PluginSocket } from "./parts.ts";
+import { keepLogsShort } from "./short-logs.ts";
 
 /** Our own name, and the one that existing definitions use. */
 export const PLUGIN_NAMES = ["rexray-sim", "rexray"];
@@ -43,6 +44,7 @@ export class Daemon {
   readonly #info: DaemonInfo;
   readonly #plugins: PluginSocket[] = [];
   readonly #warnings: string[] = [];
+  readonly #leaveLogs: () => void;
   #admin: { close(): Promise<void> } | undefined;
   #stopping: Promise<DownReport> | undefined;
 
@@ -51,6 +53,7 @@ export class Daemon {
     this.#log = log;
     const { stateDir, runDir } = core.dirs;
     this.#info = { pid: process.pid, version: VERSION, startedAt: new Date().toISOString(), stateDir, runDir };
+    this.#leaveLogs = keepLogsShort(core.dirs, { warn: (message) => log.warn(message) });
     this.ended = new Promise((resolve) => (this.#markEnded = resolve));
   }
 
@@ -158,6 +161,7 @@ export class Daemon {
   }
 
   async #end({ keepRecord }: { keepRecord: boolean }): Promise<void> {
+    this.#leaveLogs();
     try {
       await this.#closePlugins();
       await this.#admin?.close();

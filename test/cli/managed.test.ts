@@ -1,6 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
+import { renameSettings } from "../../src/cli/managed.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { requiresRoot, requiresTools } from "../helpers/requires.ts";
 import { output, run } from "../helpers/run.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
@@ -43,6 +45,37 @@ t.test("the settings of REX-Ray's plugin for ScaleIO are there, with its default
   t.same(Object.fromEntries(settable.map(({ name, value }) => [name, value])), upstream);
   // A dot would be taken for the beginning of a field's name by `docker plugin set`.
   t.notMatch(env.map(({ name }) => name).join(), /\./);
+});
+
+t.test("what `docker plugin set` sets comes to be in the configuration; what is left empty does not", async (t) => {
+  const manifest = JSON.parse(fs.readFileSync(path.join(CLONE, "config.json"), "utf8")) as {
+    env: { name: string; value: string }[];
+  };
+  /** As the plugin's process finds its environment after settings were changed. */
+  const configured = (changed: Readonly<Record<string, string>>) => {
+    const env = { ...Object.fromEntries(manifest.env.map(({ name, value }) => [name, value])), ...changed };
+    renameSettings(env);
+    return loadConfig({ file: "/nowhere", required: false, env, stateDir: "/state" }).config;
+  };
+  const { logLevel, volumes } = configured({});
+  t.match(
+    { logLevel, ...volumes },
+    {
+      ...{ logLevel: "warn", rootPath: "/data", fileMode: 0o700, preempt: false, mountPath: "/var/lib/rexray/volumes" },
+      defaults: { fsType: "xfs", thick: false },
+    },
+  );
+  const ROOT_PATH = "LIBSTORAGE_INTEGRATION_VOLUME_OPERATIONS_MOUNT_ROOTPATH";
+  t.equal(configured({ REXRAY_LOGLEVEL: "debug" }).logLevel, "debug");
+  t.equal(configured({ REXRAY_FSTYPE: "ext4" }).volumes.defaults.fsType, "ext4");
+  t.equal(configured({ REXRAY_PREEMPT: "true" }).volumes.preempt, true);
+  t.equal(configured({ LINUX_VOLUME_ROOTPATH: "/a" }).volumes.rootPath, "/a");
+  t.equal(configured({ [ROOT_PATH]: "/b" }).volumes.rootPath, "/b");
+  t.equal(configured({ LINUX_VOLUME_ROOTPATH: "/a", [ROOT_PATH]: "/b" }).volumes.rootPath, "/b", "the full name wins");
+  t.equal(configured({ LINUX_VOLUME_FILEMODE: "0751" }).volumes.fileMode, 0o751);
+  t.equal(configured({ SCALEIO_THINORTHICK: "ThickProvisioned" }).volumes.defaults.thick, true);
+  t.throws(() => configured({ SCALEIO_THINORTHICK: "fat" }), { message: /scaleio.thinOrThick: "fat" is neither/ });
+  t.throws(() => configured({ REXRAY_FSTYPE: "btrfs" }), { message: /"btrfs" is not supported: use ext4 or xfs/ });
 });
 
 /** Stands for the plugin's daemon: writes the commands, says so, and goes on as the process that they enter. */

@@ -4,11 +4,13 @@ import t from "tap";
 import { AdminClient } from "../../src/admin/client.ts";
 import { Daemon } from "../../src/daemon/daemon.ts";
 import { EarlySockets } from "../../src/daemon/early-sockets.ts";
+import { keepLogsShort } from "../../src/daemon/short-logs.ts";
 import { sweep } from "../../src/daemon/sweep.ts";
 import { readRecord } from "../../src/lib/daemon-record.ts";
 import { SimError } from "../../src/lib/errors.ts";
 import { NameBook } from "../../src/lib/name-book.ts";
 import { call } from "../helpers/plugin-client.ts";
+import { waitFor } from "../helpers/wait.ts";
 import { surroundings } from "./fake-parts.ts";
 
 const held = [{ name: "pg", heldBy: ["postgres (4711)"] }];
@@ -34,6 +36,51 @@ t.test(
     for (const dir of [dirs.stateDir, dirs.runDir, dirs.pluginDir]) t.same(fs.readdirSync(dir), []);
   },
 );
+
+t.test("logs are kept short under those who append to them, at the start and while the daemon runs", async (t) => {
+  const { dirs, start } = surroundings(t);
+  const ours = ["run/daemon.log", "run/sdc/volume-1/engine.log", "run/sdc/.repair.log", "state/agents/a/agent.log"];
+  const theirs = "state/agents/a/slaves/stdout.log";
+  const root = path.dirname(dirs.runDir);
+  const files = [...ours, theirs].map((name) => path.join(root, name));
+  const open = files.map((file) => {
+    fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+    return fs.openSync(file, "a");
+  });
+  const much = `${"x".repeat(98)}\n`.repeat(100_000);
+  const write = (end: string) => {
+    for (const fd of open) fs.writeSync(fd, `${much}${end}`);
+  };
+  const lengths = () => files.map((file) => fs.statSync(file).size);
+  const ends = () => files.map((file) => fs.readFileSync(file, "utf8").slice(-200).split("\n").slice(-3, -1));
+  write("before the start\n");
+  const daemon = await start();
+  t.teardown(async () => {
+    await daemon.stop({ unmount: true, force: false });
+    await daemon.ended;
+    for (const fd of open) fs.closeSync(fd);
+  });
+  t.ok(
+    lengths()
+      .slice(0, -1)
+      .every((size) => size <= 2 ** 20),
+    `${lengths()}`,
+  );
+  t.ok((lengths().at(-1) ?? 0) > much.length, "what tasks write is theirs");
+  const end = keepLogsShort(dirs, { warn: (message) => t.fail(message), every: 10 });
+  t.teardown(end);
+  write("while it runs\n");
+  await waitFor(
+    () =>
+      lengths()
+        .slice(0, -1)
+        .every((size) => size <= 2 ** 20),
+    { what: "all to be cut" },
+  );
+  for (const fd of open) fs.writeSync(fd, "on it goes\n");
+  for (const last of ends()) t.same(last, ["while it runs", "on it goes"]);
+  t.match(fs.readFileSync(files[1] ?? "", "utf8"), /^x{98}\n/, "from a line's beginning on");
+});
 
 t.test("down over the admin socket is answered before the daemon ends", async (t) => {
   const { dirs, volumes, start } = surroundings(t);

@@ -1,3 +1,5 @@
+import fs from "node:fs";
+import path from "node:path";
 import t from "tap";
 import { IMAGE, startDocker } from "../helpers/docker.ts";
 import { requiresDocker } from "../helpers/requires.ts";
@@ -54,10 +56,41 @@ t.test("many volumes and containers at once", { skip, timeout: 400_000 }, async 
 
   await t.test("20 containers on one volume", async (t) => {
     await create("shared");
-    await Promise.all(numbers(20).map((n) => start(`s${n}`, "shared", `echo ${n} >> /data/f`, "--rm")));
-    const lines = await start("reader", "shared", "sort -n /data/f", "--rm");
-    t.same(lines.split("\n"), numbers(20).map(String));
-    await waitFor(async () => (await mounted(sim)) === 0, { what: "it to be unmounted after the last" });
+    // As the README has it: who uses which volume.
+    const record = path.join(sim.stateDir, "attachments/shared.json");
+    const uses = () => {
+      if (!fs.existsSync(record)) return 0;
+      const { uses } = JSON.parse(fs.readFileSync(record, "utf8")) as { uses: { count: number }[] };
+      return uses.reduce((sum, { count }) => sum + count, 0);
+    };
+    const users = async () => (await docker("ps", "--all", "--quiet", "--filter", "volume=shared")).match(/\w+/g) ?? [];
+    const end = (...names: number[]) => docker("rm", "--force", ...names.map((n) => `s${n}`));
+    const append = (n: number) =>
+      `i=0; while [ $((i += 1)) -le 100 ]; do echo ${n} $i >> /data/f; done; exec tail -f /dev/null`;
+    await Promise.all(numbers(20).map((n) => start(`s${n}`, "shared", append(n), "--detach")));
+    t.same([uses(), (await users()).length], [20, 20]);
+    const lines = async () => (await docker("exec", "s20", "cat", "/data/f")).split("\n");
+    await waitFor(async () => (await lines()).length >= 2000, { what: "all to have written", deadline: 60_000 });
+    await end(...numbers(12));
+    t.same([uses(), (await users()).length], [8, 8]);
+    await Promise.all(
+      numbers(20)
+        .slice(12)
+        .map((n) => end(n)),
+    );
+    t.same([uses(), await users()], [0, []]);
+    t.equal(await mounted(sim), 0, "it is unmounted after the last");
+    const kept = (await start("reader", "shared", "cat /data/f", "--rm")).split("\n");
+    t.equal(kept.length, 2000);
+    for (const n of numbers(20)) {
+      const own = kept.filter((line) => line.startsWith(`${n} `));
+      t.same(
+        own,
+        numbers(100).map((i) => `${n} ${i}`),
+        `all of ${n}, in order`,
+      );
+    }
+    await waitFor(async () => (await mounted(sim)) === 0, { what: "it to be unmounted after the reader" });
     await docker("volume", "rm", "shared");
   });
 

@@ -1,44 +1,28 @@
-import { execFileSync, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import fs from "node:fs";
-import net from "node:net";
 import path from "node:path";
 import t, { type Test } from "tap";
+import { VERSION } from "../../src/lib/version.ts";
 import { type DockerEngine, IMAGE, startDocker } from "../helpers/docker.ts";
+import { commandsOf } from "../helpers/readme.ts";
+import { startRegistry } from "../helpers/registry.ts";
 import { requiresDocker, requiresTools } from "../helpers/requires.ts";
 import { output, run } from "../helpers/run.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
-// The managed plugin on the real engine, from a registry of this machine: built in both ways, installed as REX-Ray's are, used,
-// taken away under a running container, without its data, upgraded (docker-volume-plugin.md 13 and the rows of 15, spec/rexray.md 11).
+// The managed plugin on the real engine: built in both ways and used by the lines of the README, taken away under a running container,
+// without its data, upgraded from a registry of this machine, installed as REX-Ray's are (docker-volume-plugin.md 13 and the rows of 15,
+// spec/rexray.md 11).
 const skip = requiresDocker() || requiresTools("docker-registry");
 const ROOT = path.resolve(import.meta.dirname, "../..");
 
-/** A registry on the loopback address that lasts as long as the test; answers host:port. */
-async function startRegistry(t: Test, dir: string): Promise<string> {
-  const port = await new Promise<number>((resolve) => {
-    const server = net.createServer().listen(0, "127.0.0.1", () => {
-      const { port: free } = server.address() as net.AddressInfo;
-      server.close(() => resolve(free));
-    });
-  });
-  const config = path.join(dir, "registry.yml");
-  const storage = `storage: {filesystem: {rootdirectory: ${dir}/registry}}`;
-  fs.writeFileSync(config, `version: 0.1\nlog: {level: error}\n${storage}\nhttp: {addr: "127.0.0.1:${port}"}\n`);
-  const log = fs.openSync(path.join(dir, "registry.log"), "a");
-  const registry = spawn("docker-registry", ["serve", config], { stdio: ["ignore", log, log] });
-  fs.closeSync(log);
-  t.teardown(() => registry.kill("SIGKILL"));
-  await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/v2/`)).ok, { what: "the registry" });
-  return `127.0.0.1:${port}`;
-}
-
 /**
- * Gives the engine the base image of plugin/Dockerfile, which no registry here has: Debian with Node and nothing else (with
- * PLUGIN_BASE=debian: takes minutes), or just what the Dockerfile calls, from this machine.
+ * Gives the registry a base image for plugin/Dockerfile: Debian with Node and nothing else (with PLUGIN_BASE=debian: takes minutes),
+ * or just what the Dockerfile calls, from this machine. The engine has its layers, and not the image.
  */
-async function importBase(engine: DockerEngine, dir: string, rootfs: string): Promise<void> {
+async function publishBase(engine: DockerEngine, name: string, dir: string, rootfs: string): Promise<void> {
   const base = path.join(dir, "base");
   const tarball = `${base}.tar`;
   if (process.env["PLUGIN_BASE"] === "debian") {
@@ -51,7 +35,10 @@ async function importBase(engine: DockerEngine, dir: string, rootfs: string): Pr
     await output("cp", ["--archive", `${rootfs}/.`, base]);
     await output("tar", ["--directory", base, "--create", "--file", tarball, "."]);
   }
-  await engine.docker("import", tarball, "node:20-bookworm-slim");
+  await engine.docker("import", tarball, "layers:kept");
+  await engine.docker("tag", "layers:kept", name);
+  await engine.docker("push", name);
+  await engine.docker("rmi", name);
   fs.rmSync(base, { recursive: true, force: true });
   fs.rmSync(tarball);
 }
@@ -68,8 +55,10 @@ function contents(root: string): Record<string, string> {
   return Object.fromEntries(entries);
 }
 
-const inContainer = (engine: DockerEngine, volume: string, command: string) =>
-  engine.docker("run", "--rm", "--network", "none", "--volume", `${volume}:/data`, IMAGE, "sh", "-c", command);
+const inContainer = (engine: DockerEngine, volume: string, command: string, at = "/data") =>
+  engine.docker("run", "--rm", "--network", "none", "--volume", `${volume}:${at}`, IMAGE, "sh", "-c", command);
+/** Docker gives an empty volume the mode of what the image has in its place; there the image has nothing. */
+const BARE = "/bare";
 
 const plugin = "rexray/scaleio:latest";
 
@@ -96,53 +85,56 @@ t.test("a life of the managed plugin: the data stay", { skip, timeout: 900_000 }
   fs.writeFileSync(path.join(state, "config.yml"), "simulator:\n  granularity: 64MB\n");
   const engine = await startDocker(t);
   const registry = await startRegistry(t, dir);
-  const published = `${registry}/rexray/scaleio:1`;
+  const published = `${registry}/rexray/scaleio:2`;
 
   const labels = (volume: string) => engine.docker("volume", "inspect", "--format", "{{json .Labels}}", volume);
-  const install = (...settings: readonly string[]) => {
-    const words = [
-      "install",
-      "--grant-all-permissions",
-      "--alias",
-      "rexray/scaleio",
-      published,
-      `data.source=${source}`,
-    ];
-    return engine.docker("plugin", ...words, ...settings);
-  };
   /** A command of the plugin's, called on the machine. */
   const command = (name: string, ...args: readonly string[]) =>
     execFileSync(path.join(state, "bin", name), args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  const typed = async (line: string, env: NodeJS.ProcessEnv = {}) => {
+    const options = { cwd: ROOT, env: { ...process.env, ...engine.env, ...env }, timeout: 600_000 };
+    const { code, stdout, stderr } = await run("bash", ["-c", line], options);
+    t.equal(code, 0, `${line}: ${stderr}`);
+    return { stdout, stderr };
+  };
+  // The others of the section install on the machine itself.
+  const lines = commandsOf("Install").filter((line) => /rexray\/scaleio|^\/var\/lib\/rexray-sim\//.test(line));
+  const [build = "", set = "", enable = "", status = ""] = lines;
+
   t.test("it is built in both ways with the same result, and is small", async (t) => {
+    t.same(
+      lines.map((line) => line.split(" ").slice(0, 3).join(" ").trim()),
+      [
+        "npm run plugin:build",
+        "docker plugin set",
+        "docker plugin enable",
+        "/var/lib/rexray-sim/bin/rexray-sim status",
+      ],
+    );
     const rootfs = path.join(ROOT, "dist/plugin/rootfs");
-    const build = async (env: NodeJS.ProcessEnv) => {
-      const options = { env: { ...process.env, ...engine.env, ...env }, timeout: 600_000 };
-      const { code, stderr } = await run(path.join(ROOT, "scripts/plugin-build"), [published], options);
-      t.equal(code, 0, stderr);
+    const built = async (from: string, env: NodeJS.ProcessEnv) => {
+      const { stderr } = await typed(build, env);
+      t.match(stderr, `programs come from ${from}`);
       const [, size] = /rootfs of (\d+) MB/.exec(stderr) ?? [];
       t.ok(Number(size) <= 120, `${size} MB`);
       return contents(rootfs);
     };
-    const fromPackages = await build({ ROOTFS: "packages", NO_CREATE: "1" });
-    await importBase(engine, dir, rootfs);
-    const fromDockerfile = await build({ ROOTFS: "dockerfile" });
+    const base = `${registry}/node:20-bookworm-slim`;
+    const fromPackages = await built("this machine's packages", { BASE: base, NO_CREATE: "1" });
+    await publishBase(engine, base, dir, rootfs);
+    const fromDockerfile = await built(base, { BASE: base });
     t.same(Object.keys(fromDockerfile).sort(), Object.keys(fromPackages).sort());
     // Another Debian may have other versions.
     if (process.env["PLUGIN_BASE"] !== "debian") t.same(fromDockerfile, fromPackages);
-    await engine.docker("plugin", "push", published);
-    await engine.docker("plugin", "rm", published);
   });
 
-  t.test("the install line of REX-Ray works, settings and all", async (t) => {
-    await install(
-      "SCALEIO_ENDPOINT=https://gateway/api",
-      "SCALEIO_USERNAME=admin",
-      "SCALEIO_PASSWORD=password",
-      "SCALEIO_SYSTEMNAME=cluster1",
-      "SCALEIO_PROTECTIONDOMAINNAME=pd1",
-      "SCALEIO_STORAGEPOOLNAME=pool1",
-    );
-    t.match(await engine.docker("plugin", "ls", "--format", "{{.Name}} {{.Enabled}}"), `${plugin} true`);
+  t.test("the lines of the README set it, enable it and find its commands", async (t) => {
+    await engine.docker("plugin", "set", plugin, `data.source=${source}`);
+    await typed(set);
+    await typed(enable);
+    // Docker waits for the plugin's socket, which is there before the rest.
+    await waitFor(() => fs.existsSync(path.join(state, "bin/rexray-sim")), { what: "the commands to be there" });
+    t.match((await typed(status.replace("/var/lib/rexray-sim", state))).stdout, /health +ok/);
   });
 
   t.test("rows 57 and 58: enabled and disabled once, set in between", async (t) => {
@@ -151,11 +143,12 @@ t.test("a life of the managed plugin: the data stay", { skip, timeout: 900_000 }
     t.match(await said("set", plugin, "REXRAY_PREEMPT=true"), /disable plugin before setting/);
     t.equal(await said("disable", plugin), "");
     t.match(await said("disable", plugin), "already disabled");
-    t.equal(await said("set", plugin, "REXRAY_FSTYPE=ext4"), "");
+    t.equal(await said("set", plugin, "LINUX_VOLUME_FILEMODE=0751"), "");
     t.equal(await said("enable", plugin), "");
     const words = ["--driver", "rexray/scaleio", "--opt", "size=1", "--label", "keep=me", "pg"];
     await engine.docker("volume", "create", ...words);
-    t.equal(await inContainer(engine, "pg", "echo kept > /data/f; sync; grep -c ' /data ext4' /proc/mounts"), "1");
+    const look = `echo kept > ${BARE}/f; sync; grep -c ' ${BARE} ext4' /proc/mounts; stat -c %a ${BARE}`;
+    t.equal(await inContainer(engine, "pg", look, BARE), "1\n751", "as they were set");
   });
 
   t.test("its commands are reached from the machine, and name what is there", async (t) => {
@@ -237,7 +230,17 @@ t.test("a life of the managed plugin: the data stay", { skip, timeout: 900_000 }
     await engine.docker("volume", "rm", "pg-1", "gone");
   });
 
-  t.test("row 59b: upgraded, and removed", async (t) => {
+  t.test("row 59b: upgraded to another version, and removed", async (t) => {
+    const next = path.join(dir, "next");
+    await output("cp", ["--archive", path.join(ROOT, "dist/plugin"), next]);
+    const program = path.join(next, "rootfs/app/bin/rexray-sim.js");
+    const text = fs.readFileSync(program, "utf8");
+    fs.writeFileSync(program, text.replace(`version: "${VERSION}"`, 'version: "9.9.9"'));
+    await engine.docker("plugin", "create", published, next);
+    await engine.docker("plugin", "push", published);
+    await engine.docker("plugin", "rm", published);
+    t.equal(command("rexray-sim", "--version").trim(), VERSION);
+
     await engine.docker("plugin", "disable", "--force", plugin);
     await engine.docker("plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", plugin, published);
     // Docker forgets where the data are: the plugin does not begin anew somewhere else.
@@ -248,20 +251,50 @@ t.test("a life of the managed plugin: the data stay", { skip, timeout: 900_000 }
     await engine.docker("plugin", "enable", plugin);
     t.equal(await inContainer(engine, "pg", "cat /data/f"), "kept\nmore");
     t.equal(await labels("pg"), '{"keep":"me"}');
+    t.equal(command("rexray-sim", "--version").trim(), "9.9.9");
+    await engine.docker("volume", "create", "--driver", "rexray/scaleio", "--opt", "size=1", "new");
+    const look = `grep -c ' ${BARE} ext4' /proc/mounts; stat -c %a ${BARE}`;
+    t.equal(await inContainer(engine, "new", look, BARE), "1\n751", "other settings it has kept");
+    await engine.docker("volume", "rm", "new");
     await engine.docker("plugin", "disable", "--force", plugin);
     await engine.docker("plugin", "rm", "--force", plugin);
     t.ok(fs.existsSync(path.join(state, "mdm")), "what the plugin had written is there");
+  });
 
-    await install("REXRAY_LOGLEVEL=loud");
+  t.test("the install line of REX-Ray works, settings and all, and its password is nowhere", async (t) => {
+    const password = randomBytes(12).toString("hex");
+    await engine.docker(
+      ...[
+        "plugin",
+        "install",
+        "--grant-all-permissions",
+        "--alias",
+        "rexray/scaleio",
+        published,
+        `data.source=${source}`,
+      ],
+      "SCALEIO_ENDPOINT=https://gateway/api",
+      "SCALEIO_USERNAME=admin",
+      `SCALEIO_PASSWORD=${password}`,
+      "SCALEIO_SYSTEMNAME=cluster1",
+      "SCALEIO_PROTECTIONDOMAINNAME=pd1",
+      "SCALEIO_STORAGEPOOLNAME=pool1",
+      "REXRAY_LOGLEVEL=loud",
+    );
+    t.match(await engine.docker("plugin", "ls", "--format", "{{.Name}} {{.Enabled}}"), `${plugin} true`);
     await keptThoughRefused(t, engine, "pg", "must be panic, fatal, error, warn, info, debug or trace");
     await engine.docker("plugin", "disable", "--force", plugin);
-    await engine.docker("plugin", "set", plugin, "REXRAY_LOGLEVEL=warn");
+    await engine.docker("plugin", "set", plugin, "REXRAY_LOGLEVEL=trace");
     await engine.docker("plugin", "enable", plugin);
     t.equal(await inContainer(engine, "pg", "cat /data/f"), "kept\nmore", "and a new one finds it");
     t.equal(await labels("pg"), '{"keep":"me"}');
     await engine.docker("volume", "create", "--driver", "rexray/scaleio", "--opt", "size=1", "new");
     t.equal(await inContainer(engine, "new", "grep -c ' /data xfs' /proc/mounts"), "1", "REX-Ray's default");
     await engine.docker("volume", "rm", "pg", "new");
+    const words = ["--recursive", "--devices=skip", "--files-with-matches", "--fixed-strings"];
+    t.equal((await run("grep", [...words, password, state, engine.logFile])).stdout, "");
+    t.match(fs.readFileSync(engine.logFile, "utf8"), /must be panic, fatal.* plugin=/, "where its own words are");
+    t.notMatch(command("rexray-sim", "status", "--json"), password);
     await engine.docker("plugin", "disable", plugin);
     await engine.docker("plugin", "rm", plugin);
   });

@@ -1,7 +1,7 @@
-import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
 import { IMAGE, startDocker } from "../helpers/docker.ts";
+import { commandsOf } from "../helpers/readme.ts";
 import { requiresDocker } from "../helpers/requires.ts";
 import { run } from "../helpers/run.ts";
 import { startSim } from "../helpers/sim.ts";
@@ -9,13 +9,6 @@ import { startSim } from "../helpers/sim.ts";
 // The README's tour, line by line, as its reader types it; only names and places are the test's own.
 const skip = requiresDocker();
 const ROOT = path.resolve(import.meta.dirname, "../..");
-
-/** The indented lines of a section. */
-function commandsOf(section: string): string[] {
-  const text = fs.readFileSync(path.join(ROOT, "README.md"), "utf8");
-  const body = text.split(`\n## ${section}\n`)[1]?.split("\n## ")[0] ?? "";
-  return body.split("\n").flatMap((line) => (line.startsWith("    ") ? [line.trim()] : []));
-}
 
 t.test("the tour works as it is written", { skip, timeout: 280_000 }, async (t) => {
   const sim = await startSim(t);

@@ -138,7 +138,9 @@ export class Agent {
       seq: 0,
       starting: new AbortController(),
     };
-    fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
+    // Whose tasks there are is nobody else's business; the sandbox itself is open, as Mesos' are.
+    fs.mkdirSync(runs, { recursive: true, mode: 0o711 });
+    fs.mkdirSync(directory, { mode: 0o755 });
     for (const name of ["stdout", "stderr"]) fs.writeFileSync(path.join(directory, name), "");
     fs.mkdirSync(this.#dirs(task).meta, { recursive: true, mode: 0o700 });
     fs.rmSync(path.join(runs, "latest"), { force: true });

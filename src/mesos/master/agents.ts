@@ -126,7 +126,8 @@ export class Agents implements AgentsApi, FaultFamily {
     for (const member of this.#members) {
       const { name } = member.settings;
       fs.mkdirSync(member.config.pluginDir, { recursive: true, mode: 0o755 });
-      fs.mkdirSync(member.config.workDir, { recursive: true, mode: 0o755 });
+      // Users of tasks pass through it to their sandboxes.
+      fs.mkdirSync(member.config.workDir, { recursive: true, mode: 0o711 });
       member.plugins = await this.#options.servePlugins(name, member.config.pluginDir);
       member.pid = pidOf(member.config);
       const { state } = this.#states.of(name);
