@@ -14,13 +14,19 @@ export class Model {
   /** Those whose `durable` a flush may change. */
   readonly #unflushed = new Set<number>();
 
+  /** Suspect since the last write to it began. */
+  readonly #lost = new Set<number>();
+
   /** A write that is not acknowledged yet may be seen or not. */
   begin(sector: number, tag: number): void {
+    this.#lost.delete(sector);
     const { live, durable, suspect } = this.#at(sector);
     this.#set(sector, { live: new Set(live).add(tag), durable: new Set(durable).add(tag), suspect });
   }
 
   acknowledge(sector: number, tag: number): void {
+    // Lost in the middle of the request, when another part of it was synced.
+    if (this.#lost.has(sector)) return;
     this.#set(sector, { live: new Set([tag]), durable: this.#at(sector).durable, suspect: false });
   }
 
@@ -48,6 +54,7 @@ export class Model {
 
   /** The only good copy could not be synced. */
   suspect(sector: number): void {
+    this.#lost.add(sector);
     const { live, durable } = this.#at(sector);
     const both = new Set([...live, ...durable]);
     this.#set(sector, { live: both, durable: both, suspect: true });
