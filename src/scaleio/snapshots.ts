@@ -166,6 +166,8 @@ export class Snapshots {
   /** Every volume gets a new layer on top of the one that took its writes, which never changes again when this returns. */
   async #freeze(ids: readonly Id[], quiesced: Quiesced): Promise<void> {
     const frozen = ids.map((id) => ({ volume: this.#volume(id), layer: ownLayer(this.#volume(id)) }));
+    // Those that could not be settled when they were frozen: two engines would compare the copies of one that is shared.
+    for (const { volume } of frozen) for (const layer of volume.lower ?? []) this.#checkSettled(volume, layer);
     const onTop = frozen.map(({ volume, layer }) => ({
       volume,
       layer: { id: this.#id(), sizeBytes: volume.sizeBytes },

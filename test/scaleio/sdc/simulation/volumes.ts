@@ -1,5 +1,5 @@
 import { type Layer, layersOf, ownLayer } from "../../../../src/scaleio/layers.ts";
-import type { VolumeRecord } from "../../../../src/scaleio/model.ts";
+import type { LayerRef, VolumeRecord } from "../../../../src/scaleio/model.ts";
 import type { Volume } from "./layers.ts";
 import { MOST_CHUNKS } from "./pool.ts";
 import { MIB } from "./units.ts";
@@ -24,6 +24,9 @@ function freeze(world: World, volume: Mounted): boolean {
   // What cannot be read cannot be settled.
   if (world.layers.isOutOfReach(layersOf(volume.record as VolumeRecord)) || volume.model.suspects.length > 0)
     return false;
+  // What is not settled is not to be shared.
+  const isSettled = (layer: LayerRef) => world.layers.activeRegions(layer).length === 0;
+  if (!(volume.record.lower ?? []).every(isSettled)) return false;
   const old = ownLayer(volume.record as VolumeRecord);
   const id = world.newId();
   world.disk.undisturbed(() => world.layers.create({ id, sizeBytes: old.sizeBytes }, old.sizeBytes / MIB));
@@ -35,7 +38,7 @@ function freeze(world: World, volume: Mounted): boolean {
   world.open(volume);
   // Sealing syncs all.
   volume.model.flushed();
-  return world.disk.undisturbed(() => world.layers.activeRegions(old).length === 0);
+  return isSettled(old);
 }
 
 export function grow(world: World, volume: Mounted): void {
