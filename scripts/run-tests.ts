@@ -12,6 +12,7 @@ import { readTap } from "./read-tap.ts";
  * `N passed, N failed[, N skipped]`: tap's own counts, and a failure more for each leak and each forbidden skip.
  *
  * TEST_LIMIT: seconds after which the run is broken off. ALLOWED_SKIPS: a file with the only tests that may be skipped.
+ * NOT_ALONE: others make loop devices meanwhile, so one that does not tell its file is not taken for ours.
  */
 const limit = Number(process.env["TEST_LIMIT"] ?? 0);
 const allowedSkips = process.env["ALLOWED_SKIPS"];
@@ -25,7 +26,8 @@ const CACHES = /^(?:tsx-\d+|node-compile-cache)$/;
 const run = `rxs-${randomBytes(4).toString("hex")}`;
 const dir = path.join(os.tmpdir(), run);
 const plugin = (name: string) => name.startsWith(`${run}-`);
-const scope = { dir, mark: `REXRAY_SIM_TEST_RUN=${run}`, plugin, before: baseline() };
+const before = process.env["NOT_ALONE"] ? {} : { before: baseline() };
+const scope = { dir, mark: `REXRAY_SIM_TEST_RUN=${run}`, plugin, ...before };
 const tapFile = path.join(dir, "run.tap");
 fs.mkdirSync(dir, { mode: 0o755 });
 

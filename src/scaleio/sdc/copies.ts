@@ -87,6 +87,11 @@ export class Copies {
     return device >= 0 && this.#modes[device] === HEALTHY;
   }
 
+  /** Whether the layer's file on the device is open: no zeros are believed to be in one that may be missing. */
+  hasFile(device: number): boolean {
+    return (this.#fds[device] ?? -1) >= 0;
+  }
+
   /** Whether the copy can be tried at all. */
   reachable(chunk: number, slot: Slot): boolean {
     const device = this.#layout.device(chunk, slot);

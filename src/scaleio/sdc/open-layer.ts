@@ -278,7 +278,7 @@ export class OpenLayer {
   /** The volume has grown: its new chunks are zeros. */
   #grow(first: number, chunks: number): void {
     const { layout } = this.copies;
-    this.#ledger.grow(first, chunks, (chunk) => layout.untouched(chunk, (device) => this.copies.isHealthy(device)));
+    this.#ledger.grow(first, chunks, (chunk) => layout.untouched(chunk, (device) => this.copies.hasFile(device)));
     this.#states = this.#ledger.states;
   }
 
