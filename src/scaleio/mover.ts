@@ -23,7 +23,7 @@ export interface MoverOptions {
   /** How long a node that may come back is waited for before its copies are made anew elsewhere (ms). */
   readonly rebuildGraceMs: number;
   readonly sdc: Sdc;
-  readonly repairer: Pick<Repairer, "busy" | "clearedBy" | "soundBy" | "look">;
+  readonly repairer: Pick<Repairer, "busy" | "known" | "look">;
   /** Whether there is room for the third copies that balance takes for a while (spec/scaleio.md 1.4). */
   readonly mayRebalance: () => Promise<boolean>;
   /** The map has changed: engines and repairer are to be told. */
@@ -136,14 +136,14 @@ export class Mover {
    */
   #isSound(layer: Layer, running: ReadonlySet<Id>, mapVersion: number): boolean {
     const isServed = layer.owner !== undefined && running.has(layer.owner.id);
-    return !isServed && this.#options.repairer.soundBy(unitOf(layer)) === mapVersion;
+    return !isServed && this.#options.repairer.known.soundBy(unitOf(layer)) === mapVersion;
   }
 
   /** Whether everything retired by this map has been given up by the layer, and nobody goes by an older map. */
   #cleared(layer: Layer, running: ReadonlySet<Id>, mapVersion: number): boolean {
     const unit = unitOf(layer);
     if (layer.owner === undefined || !running.has(layer.owner.id)) {
-      if (this.#options.repairer.clearedBy(unit) === mapVersion) return true;
+      if (this.#options.repairer.known.clearedBy(unit) === mapVersion) return true;
       if ((this.#asked.get(unit) ?? 0) < Date.now() - ASK_AGAIN_MS) {
         this.#asked.set(unit, Date.now());
         this.#options.repairer.look(unit);

@@ -1,5 +1,6 @@
 import { Slices } from "../lib/slices.ts";
-import { assess, type Condition, GOOD, toDo } from "./condition.ts";
+import { assess, type Condition, toDo } from "./condition.ts";
+import { Conditions } from "./conditions.ts";
 import type { FaultBook } from "./faults/fault-book.ts";
 import { disconnectOf, limitMsOf } from "./faults/sdc-disconnect.ts";
 import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
@@ -52,13 +53,9 @@ interface ScanOrder {
  */
 export class Repairer {
   readonly #options: RepairerOptions;
+  /** What is known of the layers without an engine; here it is kept up. */
+  readonly known = new Conditions();
   readonly #stop = new AbortController();
-  /** Conditions of units without an engine that are not good. */
-  readonly #conditions = new Map<string, Condition>();
-  /** Units without an engine whose retired copies have all been given up, and the map that said which those are. */
-  readonly #cleared = new Map<string, number>();
-  /** And those of which every copy that this map wants is good. */
-  readonly #sound = new Map<string, number>();
   /** Units without an engine, to be looked at. */
   readonly #queue = new Set<string>();
   /** Units whose repair failed. */
@@ -83,7 +80,7 @@ export class Repairer {
       devices: () => mdm.state.pool.deviceIds.filter((id) => id !== "").length,
       signal: this.#stop.signal,
     });
-    options.turns.onTaken((unit) => this.#sound.delete(unit));
+    options.turns.onTaken((unit) => this.known.opened(unit));
   }
 
   start(): void {
@@ -121,22 +118,10 @@ export class Repairer {
 
   forget(unit: string): void {
     this.#queue.delete(unit);
-    this.#conditions.delete(unit);
-    this.#cleared.delete(unit);
-    this.#sound.delete(unit);
+    this.known.forget(unit);
     this.#failed.delete(unit);
     this.#complaints.delete(unit);
     this.#stuck.delete(unit);
-  }
-
-  /** Version of the newest map by which a unit without an engine has given up its retired copies; 0 when none is known. */
-  clearedBy(unit: string): number {
-    return this.#cleared.get(unit) ?? 0;
-  }
-
-  /** As {@link clearedBy}: of a unit of which besides every copy is good, and which nobody has opened since. */
-  soundBy(unit: string): number {
-    return this.#sound.get(unit) ?? 0;
   }
 
   /**
@@ -150,7 +135,7 @@ export class Repairer {
 
   /** `status` is the engine's word on an attached volume. */
   condition(unit: string, status: EngineStatus | undefined): Condition {
-    if (status === undefined) return this.#conditions.get(unit) ?? GOOD;
+    if (status === undefined) return this.known.of(unit);
     const { staleCopies, unsyncedChunks, garbage, absorbing } = status;
     return { staleCopies, unsyncedChunks, garbage, absorbing, problem: "" };
   }
@@ -267,7 +252,7 @@ export class Repairer {
       const layer = this.#layer(unit);
       if (layer === undefined || (await this.#isAttached(layer))) {
         this.#queue.delete(unit);
-        this.#conditions.delete(unit);
+        this.known.attached(unit);
         continue;
       }
       if (this.#options.turns.isHeld(unit) || !this.#queue.delete(unit)) continue;
@@ -282,7 +267,7 @@ export class Repairer {
     if (layer === undefined) return false;
     const session = this.#session(layer);
     const condition = assess(this.#options.stateDir, layer, session);
-    this.#note(unit, session.mapVersion, condition);
+    this.known.note(unit, session.mapVersion, condition);
     if (condition.problem === "" && layer.absorb > 0 && condition.absorbing === 0) {
       await this.#absorbed(layer);
       // Somebody may have attached it meanwhile.
@@ -304,7 +289,7 @@ export class Repairer {
     // At once: whoever has it from now on changes it.
     if (!this.#options.turns.isHeld(unit)) {
       const { garbage } = status;
-      this.#note(unit, session.mapVersion, { ...assess(this.#options.stateDir, layer, session), garbage });
+      this.known.note(unit, session.mapVersion, { ...assess(this.#options.stateDir, layer, session), garbage });
     }
     await this.#heed(layer, status);
     if (this.#layer(unit) !== undefined && status.absorbed.length > 0) await this.#absorbed(layer);
@@ -382,19 +367,8 @@ export class Repairer {
   #repair(session: Session, task: (engine: RepairEngine) => Promise<unknown>): Promise<EngineStatus | undefined> {
     const { sdc, turns } = this.#options;
     this.#changed = false;
-    this.#sound.delete(session.volumeId);
+    this.known.opened(session.volumeId);
     return turns.run(session.volumeId, (signal) => sdc.repair(session, signal, task));
-  }
-
-  #note(unit: string, mapVersion: number, condition: Condition): void {
-    const { staleCopies, unsyncedChunks, garbage, problem } = condition;
-    if (problem === "" && toDo(condition) === 0) this.#conditions.delete(unit);
-    else this.#conditions.set(unit, condition);
-    this.#sound.delete(unit);
-    if (problem !== "" || garbage > 0) return;
-    this.#cleared.set(unit, mapVersion);
-    // What has to be compared yet may turn out to be stale.
-    if (staleCopies + unsyncedChunks === 0) this.#sound.set(unit, mapVersion);
   }
 }
 
