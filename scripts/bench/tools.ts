@@ -51,10 +51,12 @@ export function startProduct(
   fs.writeFileSync(`${home}/config.yml`, config);
   const dirs = ["--state-dir", `${home}/state`, "--run-dir", `${home}/run`, "--plugin-dir", `${home}/plugins`];
   sh(process.execPath, PROGRAM, "up", "--detach", ...dirs, "--config", `${home}/config.yml`, "--plugin-name", "bench");
-  atEnd(() => sh(process.execPath, PROGRAM, "down", "--force", "--run-dir", `${home}/run`));
+  atEnd(() => stopProduct(name));
   return (operation, body) =>
     new Promise((resolve, reject) => {
-      const options = { socketPath: `${home}/plugins/bench.sock`, path: `/VolumeDriver.${operation}`, method: "POST" };
+      // A connection of its own: the instance that an old one leads to may be gone.
+      const socketPath = `${home}/plugins/bench.sock`;
+      const options = { socketPath, path: `/VolumeDriver.${operation}`, method: "POST", agent: false };
       const request = http.request(options, (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (part: string) => (text += part));
@@ -66,6 +68,13 @@ export function startProduct(
       });
       request.once("error", reject).end(JSON.stringify(body));
     });
+}
+
+/** Ends an instance and removes what it has, if it is there. */
+export function stopProduct(name: string): void {
+  if (!fs.existsSync(`${dir}/${name}`)) return;
+  order(name, "down", "--force");
+  fs.rmSync(`${dir}/${name}`, { recursive: true });
 }
 
 /** ext4 on a direct-I/O loop device over a file, mounted; what the peers of the comparison have. */

@@ -39,8 +39,7 @@ export class Pacer {
       const began = Date.now();
       const pace = throttle.pace(policy, this.#look(began), this.#options.devices(), began);
       const after = await work(pace.chunks);
-      const copied = Math.max(0, toCopy(before) - toCopy(after)) * CHUNK_BYTES;
-      const rest = pace.rest(Date.now() - began, copied);
+      const rest = pace.rest(Date.now() - began, after.worked * CHUNK_BYTES);
       await pause(rest, undefined, { signal: this.#options.signal }).catch(() => undefined);
       return after;
     });
@@ -58,5 +57,3 @@ export class Pacer {
     return this.#load;
   }
 }
-
-const toCopy = ({ staleCopies, absorbing }: EngineStatus) => staleCopies + absorbing;

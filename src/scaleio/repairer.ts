@@ -205,7 +205,7 @@ export class Repairer {
     if (disconnect !== undefined && limitMsOf(disconnect) > 0) await sdc.work(id, 0);
     if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
     const after = await this.#pacer.step(status, (chunks) => sdc.work(id, chunks));
-    if (fingerprint(after) !== fingerprint(status)) return true;
+    if (after.worked > 0) return true;
     this.#stuck.set(id, fingerprint(after));
     return false;
   }
@@ -301,9 +301,8 @@ export class Repairer {
     const end = Date.now() + TURN_MS;
     let { status } = engine;
     while (toDo(status) > 0) {
-      const before = fingerprint(status);
       status = await this.#pacer.step(status, (chunks) => engine.work(chunks));
-      if (fingerprint(status) === before) return;
+      if (status.worked === 0) return;
       const changed = this.#changed || session.mapVersion !== this.#options.mdm.state.pool.mapVersion;
       if (toDo(status) === 0 || (!changed && Date.now() < end)) continue;
       this.#queue.add(session.volumeId);

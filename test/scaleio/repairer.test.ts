@@ -36,6 +36,8 @@ class World {
   /** Stale copies left, by volume. */
   readonly left = new Map<string, number>();
   requests = 0;
+  /** Copies that applications are still to make stale, as many as were made good at a time. */
+  spoilt = 0;
   readonly turns = new RepairTurns();
   /** Engines at work, and the most at a time. */
   working = 0;
@@ -110,11 +112,12 @@ class World {
     return this.#repairer;
   }
 
-  #status(id: string): EngineStatus {
+  #status(id: string, worked = 0): EngineStatus {
     const staleCopies = this.left.get(id) ?? 0;
     const none = { unsyncedChunks: 0, garbage: 0, absorbing: 0, absorbed: [], badBlocks: [], failedDevices: [] };
     return {
       ...none,
+      worked,
       staleCopies,
       degradedChunks: 0,
       fixedBlocks: 0,
@@ -128,10 +131,21 @@ class World {
     this.most = Math.max(this.most, ++this.working);
     await pause(20);
     this.working--;
-    this.left.set(id, Math.max(0, (this.left.get(id) ?? 0) - chunks));
-    return this.#status(id);
+    const left = this.left.get(id) ?? 0;
+    const worked = Math.min(left, chunks);
+    // What applications write meanwhile makes others stale.
+    this.left.set(id, left - worked + Math.min(worked, this.spoilt));
+    this.spoilt -= Math.min(worked, this.spoilt);
+    return this.#status(id, worked);
   }
 }
+
+t.test("a repair goes on when applications make as many copies stale as it makes good", async (t) => {
+  const world = new World(t, ["busy"], []);
+  world.spoilt = 160;
+  world.start(t, policy("limitNumOfConcurrentIos"));
+  await waitFor(() => world.left.get("busy") === 0, { what: "all copies to be good" });
+});
 
 t.test("layers that are not attached are repaired at the pace of the policy too", async (t) => {
   const told = async (rebalance: ThrottlePolicy, busy: boolean, chunks: number) => {

@@ -42,6 +42,7 @@ export function before(files: Files, operations: readonly Operation[], act: (ope
     read: first("read", files.read),
     write: first("write", files.write),
     datasync: first("datasync", files.datasync),
+    syncRange: first("datasync", files.syncRange),
     punch: first("punch", files.punch),
   };
 }

@@ -29,10 +29,14 @@ export interface Pace {
   readonly rest: (tookMs: number, bytes: number) => number;
 }
 
-/** Some tens of milliseconds on a usual disk. */
-const STEP_CHUNKS = 16;
 const FULL_SPEED_CHUNKS = 64;
+/** Less than a tenth of a second on a usual disk: an application may come. */
+const IDLE_CHUNKS = 16;
+/** Some tens of milliseconds. */
+const STEP_CHUNKS = 8;
 const GENTLE_CHUNKS = 2;
+/** While it copies an engine serves nobody: so much longer (with one copy at a time) it then does nothing else. */
+const TURNS = 2;
 
 /** How many engines may copy at a time. */
 export const lanesOf = ({ policy, concurrentIos }: ThrottlePolicy): number =>
@@ -49,8 +53,9 @@ export class Throttle {
       const bytesPerMs = (policy.bandwidthKbps * 1024 * devices) / 1000 / policy.concurrentIos;
       return { chunks: GENTLE_CHUNKS, rest: (tookMs, bytes) => Math.max(tookMs, bytes / bytesPerMs - tookMs) };
     }
+    if (load.iops === 0) return { chunks: IDLE_CHUNKS, rest: () => 0 };
     // Each copy under way takes its turn with the applications.
-    return { chunks: STEP_CHUNKS, rest: (tookMs) => tookMs / policy.concurrentIos };
+    return { chunks: STEP_CHUNKS, rest: (tookMs) => (TURNS * tookMs) / policy.concurrentIos };
   }
 
   #favoursApplications({ policy, ...limits }: ThrottlePolicy, { iops, kbps }: AppLoad, now: number): boolean {

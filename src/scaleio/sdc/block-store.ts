@@ -169,7 +169,7 @@ export class BlockStore {
     return this.#copies.failures + this.#layer.lower.failures;
   }
 
-  status(): Omit<EngineStatus, "pid" | "supervisorPid" | "ack" | "mapVersion" | "resend"> {
+  status(): Omit<EngineStatus, "pid" | "supervisorPid" | "ack" | "worked" | "mapVersion" | "resend"> {
     return {
       degradedChunks: this.#layer.staleCopies === 0 ? 0 : this.#layer.countDegraded(),
       staleCopies: this.#layer.staleCopies,

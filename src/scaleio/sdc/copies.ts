@@ -12,9 +12,13 @@ const DOWN = 0;
 const FAILED = 1;
 const HEALTHY = 2;
 
-/** What is known of a device's writes: bits. DIRTY: some are not synced. LOST: some could not be. */
+/**
+ * What is known of a device's writes: bits. DIRTY: some are not synced. LOST: some could not be. UNSURE: copies that do not
+ * count may be in memory other than on the disk.
+ */
 const DIRTY = 1;
 const LOST = 2;
+const UNSURE = 4;
 
 type Failure = Omit<EngineStatus["failedDevices"][number], "name">;
 type BadBlocks = { -readonly [K in "count" | "fixed"]: EngineStatus["badBlocks"][number][K] };
@@ -173,7 +177,7 @@ export class Copies {
   punch(device: number, offset: number, length: number): boolean {
     const fd = this.#fds[device] as number;
     try {
-      this.#dirty[device] = (this.#dirty[device] as number) | DIRTY;
+      this.#dirty[device] = (this.#dirty[device] as number) | DIRTY | UNSURE;
       // A file without a single block is a hole already: discarding a new volume costs nothing.
       if (this.#files.allocated(fd) > 0) {
         (this.#filesOf[device] as Files).punch(fd, offset, length);
@@ -193,14 +197,41 @@ export class Copies {
   syncAll(): number[] {
     const unsynced: number[] = [];
     for (let device = 0; device < this.#dirty.length; device++) {
-      if (this.#dirty[device] !== 0 && !this.#sync(device)) unsynced.push(device);
+      if (((this.#dirty[device] as number) & (DIRTY | LOST)) !== 0 && !this.#sync(device)) unsynced.push(device);
     }
     return unsynced;
   }
 
   /** Nothing depends on what the device took since it was last synced. */
   disown(device: number): void {
-    this.#dirty[device] = 0;
+    this.#dirty[device] = (this.#dirty[device] as number) & UNSURE;
+  }
+
+  /** A copy on the device does not count any more: what it took last may be in memory only. */
+  drop(device: number): void {
+    if (device >= 0) this.#dirty[device] = (this.#dirty[device] as number) | UNSURE;
+  }
+
+  /** Puts a range of a copy on disk, and nothing else that waits. */
+  syncRange(chunk: number, slot: Slot, offset: number, length: number): boolean {
+    const device = this.#layout.device(chunk, slot);
+    try {
+      (this.#filesOf[device] as Files).syncRange(this.#fds[device] as number, offset, length);
+      return true;
+    } catch (error) {
+      this.#fail(device, "sync", error);
+      return false;
+    }
+  }
+
+  /** Sees to it that copies that do not count are on the disks of healthy devices as they are in memory; answers where they cannot be. */
+  settleDropped(): number[] {
+    const unsynced: number[] = [];
+    for (let device = 0; device < this.#dirty.length; device++) {
+      if (((this.#dirty[device] as number) & UNSURE) === 0 || !this.isHealthy(device)) continue;
+      if (!this.#sync(device)) unsynced.push(device);
+    }
+    return unsynced;
   }
 
   /** Puts the checksums on disk; answers the devices on which that failed. */
@@ -217,7 +248,7 @@ export class Copies {
       const old = before.devices[index];
       const changed = old !== undefined && (old.state !== device.state || old.file !== device.file);
       if (!changed) return;
-      const synced = this.#dirty[index] === 0 || this.#sync(index);
+      const synced = ((this.#dirty[index] as number) & (DIRTY | LOST)) === 0 || this.#sync(index);
       // Its copies are good when it comes back, so their checksums must be right.
       if (!this.#syncSums(index) || !synced) unsynced.push(index);
     });
@@ -336,7 +367,7 @@ export class Copies {
       this.#modes[device] = HEALTHY;
       this.#failures[device] = undefined;
       // A former engine that was killed may have left writes that only the page cache has: the next flush answers for them.
-      this.#dirty[device] = DIRTY;
+      this.#dirty[device] = DIRTY | UNSURE;
     } catch (error) {
       const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
       if (missing && this.#files.exists(path.join(path.dirname(file), LABEL))) this.#newFiles.add(device);

@@ -43,6 +43,8 @@ export class Engine {
   #opened: Opened | undefined;
   #negotiated = readJson<Negotiated>(this.#files.negotiated);
   #ack = 0;
+  /** What the last order to work made good. */
+  #worked = 0;
   #ticks = 0;
   #failedDevices = 0;
   /** The volume could not be opened; the reason has been left for the daemon. */
@@ -89,7 +91,7 @@ export class Engine {
         if (process.ppid !== order.by) break;
         this.#openToRepair();
       } else if ("close" in order) this.#opened?.store.close();
-      else if ("work" in order) this.#opened?.store.work(order.work);
+      else if ("work" in order) this.#worked = this.#opened?.store.work(order.work) ?? 0;
       else this.#opened?.store.scan(order.scan.first, order.scan.chunks);
       this.#report();
       if ("close" in order) {
@@ -136,7 +138,7 @@ export class Engine {
     const order = readJson<Control>(this.#files.control);
     if (order !== undefined && order.seq !== this.#ack) {
       if (order.action === "scan") this.#opened.store.scan(order.first ?? 0, order.chunks ?? 1);
-      else if (order.action === "work") this.#opened.store.work(order.chunks ?? 1);
+      else if (order.action === "work") this.#worked = this.#opened.store.work(order.chunks ?? 1);
       else follow(this.#opened, readJson<Session>(this.#files.session) ?? this.#opened.session);
       this.#ack = order.seq;
     }
@@ -169,6 +171,7 @@ export class Engine {
       pid: process.pid,
       supervisorPid: process.ppid,
       ack: this.#ack,
+      worked: this.#worked,
       mapVersion: session.mapVersion,
       resend: this.#negotiated?.resend ?? false,
       ...store.status(),

@@ -13,6 +13,8 @@ export interface Files {
   read(fd: number, into: Buffer, at: number, length: number, position: number): void;
   write(fd: number, from: Buffer, at: number, length: number, position: number): void;
   datasync(fd: number): void;
+  /** As {@link datasync}, for this range only: what else was written to the file may go on waiting. */
+  syncRange(fd: number, position: number, length: number): void;
   /**
    * Gives up what is in memory of the file and is not to be written any more, so that it is read from the disk: after a sync
    * that failed Linux may have there what the disk has not.
@@ -72,6 +74,9 @@ export function whole({ read, write }: Transfers): Pick<Files, "read" | "write">
  */
 const MOST_AT_ONCE = 64 * 1024;
 
+/** What {@link Files.syncRange} passes through; made when it is first needed. */
+let passing = Buffer.alloc(0);
+
 /** Real files. */
 export const nodeFiles: Files = {
   open(path, { create = false, durable = false } = {}) {
@@ -84,6 +89,18 @@ export const nodeFiles: Files = {
   }),
 
   datasync: (fd) => fs.fdatasyncSync(fd),
+
+  // Node cannot sync a range. A write to a descriptor that syncs does, and what is there already is written in no other pieces.
+  syncRange(fd, position, length) {
+    if (passing.length < length) passing = Buffer.alloc(length);
+    nodeFiles.read(fd, passing, 0, length, position);
+    const syncing = fs.openSync(`/proc/self/fd/${fd}`, O.O_WRONLY | O.O_DSYNC);
+    try {
+      for (let done = 0; done < length; ) done += fs.writeSync(syncing, passing, done, length - done, position + done);
+    } finally {
+      fs.closeSync(syncing);
+    }
+  },
 
   // Node has no punch-hole call, so util-linux does it on the very descriptor (data-path.md, "Requests that matter").
   punch(fd, position, length) {

@@ -139,6 +139,7 @@ export class OpenLayer {
     if (this.isStale(chunk, slot)) return;
     if (this.isLast(chunk, slot)) throw noGoodCopy(chunk);
     this.change(chunk, this.state(chunk) | BIT[slot]);
+    this.copies.drop(this.copies.deviceOf(chunk, slot));
     this.touch(chunk);
   }
 
@@ -231,9 +232,12 @@ export class OpenLayer {
     return elsewhere;
   }
 
-  /** Data and checksums; answers the devices on which that failed, to be followed by {@link distrust}. */
-  syncEverything(): number[] {
-    const unsynced = this.copies.syncAll();
+  /**
+   * Copies that did not count and have been made equal to good ones (whole-chunks.ts) are on disk when it returns, with their
+   * checksums. Answers the devices on which that failed, to be followed by {@link distrust}.
+   */
+  settleDropped(): number[] {
+    const unsynced = this.copies.settleDropped();
     return this.copies.checksum ? [...new Set([...unsynced, ...this.copies.syncSums()])] : unsynced;
   }
 

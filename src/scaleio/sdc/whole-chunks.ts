@@ -90,7 +90,10 @@ export class WholeChunks {
       if (bad.length === 0 || !this.readAny(chunk, false, this.#target, 0, block, BLOCK_BYTES)) continue;
       for (const slot of bad) {
         if (!this.#copies.healthy(chunk, slot)) continue;
-        if (this.#copies.write(chunk, slot, this.#target, 0, block, BLOCK_BYTES)) {
+        if (
+          this.#copies.write(chunk, slot, this.#target, 0, block, BLOCK_BYTES) &&
+          this.#copies.syncRange(chunk, slot, block, BLOCK_BYTES)
+        ) {
           this.fixedBlocks++;
           this.#copies.fixed(chunk, slot);
         } else this.#layer.markStale(chunk, slot);
@@ -113,7 +116,7 @@ export class WholeChunks {
     this.#layer.record();
     for (const slot of SLOTS)
       if ((targets & BIT[slot]) !== 0 && !this.#mirror(chunk, slot)) this.#layer.markStale(chunk, slot);
-    for (const device of this.#layer.syncEverything()) {
+    for (const device of this.#layer.settleDropped()) {
       this.#layer.distrust(device);
       this.#layer.markDevice(chunk, device);
     }
@@ -250,7 +253,7 @@ export class WholeChunks {
   }
 
   #declareGood(copies: readonly { chunk: number; slot: Slot }[]): void {
-    const distrusted = new Set(this.#layer.syncEverything());
+    const distrusted = new Set(this.#layer.settleDropped());
     for (const { chunk, slot } of copies) {
       if (!distrusted.has(this.#copies.deviceOf(chunk, slot)))
         this.#layer.change(chunk, this.#layer.state(chunk) & ~BIT[slot]);
@@ -309,7 +312,7 @@ export class WholeChunks {
   }
 
   #sync(): void {
-    for (const device of this.#layer.syncEverything()) this.#layer.distrust(device);
+    for (const device of this.#layer.settleDropped()) this.#layer.distrust(device);
   }
 
   /** Reads a whole copy, whatever its checksums say. */
@@ -344,11 +347,18 @@ export class WholeChunks {
       if (!this.#target.equals(ZEROS)) return this.#punch(chunk, slot);
       return this.#sumSource(chunk, slot);
     }
+    // What has been written and is not on disk yet: [from, at).
+    let from = 0;
+    const settle = (to: number) =>
+      to === from || this.#copies.syncRange(chunk, slot, chunk * CHUNK_BYTES + from, to - from);
     for (let at = 0; at < CHUNK_BYTES; at += PIECE_BYTES) {
       const end = at + PIECE_BYTES;
-      if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) continue;
-      if (!this.#copies.write(chunk, slot, this.#source, at, chunk * CHUNK_BYTES + at, PIECE_BYTES)) return false;
+      if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) {
+        if (!settle(at)) return false;
+        from = end;
+      } else if (!this.#copies.write(chunk, slot, this.#source, at, chunk * CHUNK_BYTES + at, PIECE_BYTES))
+        return false;
     }
-    return this.#sumSource(chunk, slot);
+    return settle(CHUNK_BYTES) && this.#sumSource(chunk, slot);
   }
 }

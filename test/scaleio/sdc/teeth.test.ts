@@ -47,8 +47,14 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: "3 and once that has been synced",
+    file: "copies.ts",
+    of: "(this.#filesOf[device] as Files).syncRange(this.#fds[device] as number, offset, length);",
+    by: "",
+  },
+  {
+    invariant: "3 also what was equal already, in memory",
     file: "whole-chunks.ts",
-    of: "const distrusted = new Set(this.#layer.syncEverything());",
+    of: "const distrusted = new Set(this.#layer.settleDropped());",
     by: "const distrusted = new Set<number>();",
   },
   {
@@ -120,7 +126,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "snapshots: a chunk is on disk before the ledger says that it has been copied up",
     file: "whole-chunks.ts",
-    of: "for (const device of this.#layer.syncEverything()) {\n      this.#layer.distrust(device);\n      this.#layer.markDevice(chunk, device);\n    }",
+    of: "for (const device of this.#layer.settleDropped()) {\n      this.#layer.distrust(device);\n      this.#layer.markDevice(chunk, device);\n    }",
     by: "",
   },
   {

@@ -26,6 +26,26 @@ interface SimulatedFile {
   readonly stray: Set<number>;
 }
 
+/** The parts of the changes that lie in the range of whole pages, and the others. */
+function divided(changes: readonly Pending[], position: number, length: number): [Pending[], Pending[]] {
+  const [inside, outside]: [Pending[], Pending[]] = [[], []];
+  for (const change of changes) {
+    const end = change.position + change.length;
+    const [first, last] = [position, position + length].map((at) => Math.min(Math.max(at, change.position), end)) as [
+      number,
+      number,
+    ];
+    const part = (into: Pending[], from: number, to: number) => {
+      const data = change.data?.subarray(from - change.position, to - change.position);
+      if (to > from) into.push({ position: from, length: to - from, data });
+    };
+    part(outside, change.position, first);
+    part(inside, first, last);
+    part(outside, last, end);
+  }
+  return [inside, outside];
+}
+
 const isIn = (prefixes: ReadonlySet<string>, path: string) => {
   for (const prefix of prefixes) if (path.startsWith(prefix)) return true;
   return false;
@@ -92,21 +112,25 @@ export class SimulatedDisk implements Files {
     this.#step();
     const { path, file } = this.#file(fd);
     if (!isIn(this.brokenWrites, path) && !isIn(this.brokenSyncs, path)) {
-      this.#harden(file);
+      this.#harden(file, file.pending);
+      file.pending = [];
       return;
     }
-    for (const { position, length } of file.pending) {
-      this.lost(path, position, length);
-      this.#note(path, position, length);
-      for (let page = position / PAGE; page * PAGE < position + length; page++) {
-        const fate = this.#random();
-        if (fate < 0.4) file.durable.take(file.seen, page);
-        else if (fate < 0.7) file.stray.add(page);
-        else file.seen.take(file.durable, page);
-      }
-    }
+    this.#fail(path, file, file.pending);
     file.pending = [];
     throw errno("EIO", path);
+  }
+
+  syncRange(fd: number, position: number, length: number): void {
+    this.#step();
+    const { path, file } = this.#file(fd);
+    const [inside, outside] = divided(file.pending, position, length);
+    file.pending = outside;
+    if (isIn(this.brokenWrites, path) || isIn(this.brokenSyncs, path)) {
+      this.#fail(path, file, inside);
+      throw errno("EIO", path);
+    }
+    this.#harden(file, inside);
   }
 
   refresh(fd: number): void {
@@ -271,7 +295,10 @@ export class SimulatedDisk implements Files {
       file.size = Math.max(file.size, position + done + n);
       done += n;
     }
-    if (durable) this.#harden(file);
+    if (durable) {
+      this.#harden(file, file.pending);
+      file.pending = [];
+    }
     if (broken) throw errno(this.#random() < 0.5 ? "EIO" : "ENOSPC", path);
     return some;
   }
@@ -298,12 +325,25 @@ export class SimulatedDisk implements Files {
     this.#note(path, first, length);
   }
 
-  #harden(file: SimulatedFile): void {
-    for (const { position, length, data } of file.pending) {
+  #harden(file: SimulatedFile, changes: readonly Pending[]): void {
+    for (const { position, length, data } of changes) {
       if (data === undefined) file.durable.punch(position, length);
       else file.durable.write(position, data);
     }
-    file.pending = [];
+  }
+
+  /** A sync of these changes has failed. */
+  #fail(path: string, file: SimulatedFile, changes: readonly Pending[]): void {
+    for (const { position, length } of changes) {
+      this.lost(path, position, length);
+      this.#note(path, position, length);
+      for (let page = position / PAGE; page * PAGE < position + length; page++) {
+        const fate = this.#random();
+        if (fate < 0.4) file.durable.take(file.seen, page);
+        else if (fate < 0.7) file.stray.add(page);
+        else file.seen.take(file.durable, page);
+      }
+    }
   }
 
   /** What is written anew is to be written. */
