@@ -1,9 +1,9 @@
 import type { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { CapacityStates, Id, Sds, SystemState } from "./model.ts";
+import type { Placements } from "./placements.ts";
 import { type CapacityLayer, capacityStates } from "./pool/capacity-states.ts";
-import { layerStates, tally } from "./sdc/books.ts";
-import { BIT, flatGroups, INHERITED, Layout, SLOTS } from "./sdc/layout.ts";
+import { flatGroups, Layout } from "./sdc/layout.ts";
 import { usedBytes } from "./sds/volume-files.ts";
 
 /** A place of the map with what is there; undefined where a device was removed. */
@@ -21,26 +21,36 @@ export const isUp = (place: Place): boolean => place?.sds.state === "up" && plac
 /**
  * The capacity states of the pool, and the bytes used at each place.
  *
- * @param whole whether all copies of a layer are known to be good; others are looked at chunk by chunk
+ * @param whole whether all copies of a layer are known to be good; others are looked at
  */
 export async function poolCapacity(
   state: SystemState,
-  stateDir: string,
+  placements: Placements,
   slices: Slices,
   whole: (layerId: Id) => boolean,
 ): Promise<{ states: CapacityStates; used: readonly number[] }> {
   const places = placesOf(state);
   const used = places.map(() => 0);
   const groups = flatGroups(state.pool.groups);
+  const copiesOf = (layer: Layer): CapacityLayer["copies"] => {
+    try {
+      return placements.of(layer, new Layout(layer, groups), state.pool.mapVersion);
+    } catch {
+      // The health says why.
+      return undefined;
+    }
+  };
   const layerOf = (layer: Layer): CapacityLayer => {
     const bytes = places.map((place) => (place === undefined ? 0 : usedBytes(place.device, layer.id)));
     for (const [place, amount] of bytes.entries()) used[place] = (used[place] as number) + amount;
     const { sizeBytes } = layer;
-    const copies = whole(layer.id) ? undefined : copiesOf(stateDir, layer, new Layout(layer, groups));
+    const copies = whole(layer.id) ? undefined : copiesOf(layer);
     return { sizeBytes, thick: layer.owner?.thick === true, used: bytes, copies };
   };
   const rows: CapacityLayer[] = [];
-  for (const layer of allLayers(state.volumes.values()).values()) {
+  const layers = allLayers(state.volumes.values());
+  placements.keep(layers);
+  for (const layer of layers.values()) {
     rows.push(layerOf(layer));
     await slices.next();
   }
@@ -50,23 +60,6 @@ export async function poolCapacity(
     return { capacityBytes: place?.device.capacityBytes ?? 0, reach } as const;
   });
   return { states: capacityStates(reaches, rows, state.pool.sparePercent), used };
-}
-
-/** Where the chunks that the layer holds have good copies. */
-function copiesOf(stateDir: string, layer: Layer, layout: Layout): CapacityLayer["copies"] {
-  let states: Uint8Array;
-  try {
-    states = layerStates(stateDir, layer);
-  } catch {
-    // The health says why.
-    return undefined;
-  }
-  return tally(layout, states)
-    .filter(({ state }) => (state & INHERITED) === 0)
-    .map(({ group, state, chunks }) => {
-      const good = SLOTS.filter((slot) => (state & BIT[slot]) === 0);
-      return { places: good.map((slot) => layout.deviceOf(group, slot)), chunks };
-    });
 }
 
 /** Whether the device at a place of the map can take new files. */

@@ -15,6 +15,7 @@ import { Membership } from "./membership.ts";
 import type { ClusterStatus, Id, SystemEvent, SystemState, VolumeLayout, VolumeRecord } from "./model.ts";
 import { Mover } from "./mover.ts";
 import { Nodes } from "./nodes.ts";
+import { Placements } from "./placements.ts";
 import { inUseBytes, isCritical } from "./pool/capacity.ts";
 import { Promises } from "./promises.ts";
 import { RepairTurns } from "./repair-turns.ts";
@@ -52,6 +53,7 @@ export class Cluster implements ClusterApi {
   readonly #turns = new RepairTurns();
   readonly #locks = new VolumeLocks(this.#turns);
   readonly #mappings: Mappings;
+  readonly #placements: Placements;
   /** Numbers handed out but not yet recorded. */
   #lastId = 0;
   readonly #stop = new AbortController();
@@ -61,6 +63,7 @@ export class Cluster implements ClusterApi {
     this.#options = options;
     this.#mdm = mdm;
     this.#sdc = new Sdc(options.runDir, thisHost(options.binDir));
+    this.#placements = new Placements(options.stateDir);
     this.#events = new EventLog(options.stateDir);
     this.#watch = new Watch(() => clusterStatus(this.#sources(), { background: true }), this.#events, options.log);
     this.faults = new Faults({
@@ -373,6 +376,7 @@ export class Cluster implements ClusterApi {
       repairer: this.#repairer,
       faults: this.faults.book,
       stateDir,
+      placements: this.#placements,
       granularityBytes: config.granularityBytes,
       isSettled: () => this.#mover.isSettled,
       secondsLeft: (kind, bytes) => this.#watch.secondsLeft(kind, bytes),

@@ -20,10 +20,11 @@ import {
   type WorkKind,
 } from "./model.ts";
 import { plannerDevices } from "./mover.ts";
+import { type Placements, placementsOf } from "./placements.ts";
 import { availableBytes, isCritical, thinAvailableBytes } from "./pool/capacity.ts";
 import { surplus } from "./pool/rebalance.ts";
 import type { Repairer } from "./repairer.ts";
-import { effectiveStates, tally } from "./sdc/books.ts";
+import { effectiveStates } from "./sdc/books.ts";
 import { BIT, flatGroups, Layout, SLOTS } from "./sdc/layout.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import { usedBytes, volumeFile } from "./sds/volume-files.ts";
@@ -37,6 +38,7 @@ export interface ReportSources {
   readonly repairer: Repairer;
   readonly faults: Pick<FaultBook, "faults">;
   readonly stateDir: string;
+  readonly placements: Placements;
   readonly granularityBytes: number;
   /** How long so much work will take; null when that is not known. */
   readonly secondsLeft: (kind: WorkKind, bytes: number) => number | null;
@@ -66,7 +68,7 @@ export async function clusterStatus(
   for (const layer of allLayers(state.volumes.values()).values())
     if (layer.owner === undefined) conditions.set(layer.id, sources.repairer.condition(unitOf(layer), undefined));
   const allUp = devices.every(isUp);
-  const { states, used } = await poolCapacity(state, sources.stateDir, slices, (id) => {
+  const { states, used } = await poolCapacity(state, sources.placements, slices, (id) => {
     const condition = conditions.get(id);
     return allUp && condition?.staleCopies === 0 && condition.problem === "";
   });
@@ -234,7 +236,8 @@ async function volumeStatus(
   volume: VolumeRecord,
   places: readonly Place[],
 ): Promise<{ volume: VolumeRecord; status: ClusterVolumeStatus; condition: Condition }> {
-  const { sdc, repairer, stateDir } = sources;
+  const { sdc, repairer, stateDir, placements } = sources;
+  const { pool } = sources.mdm.state;
   const device = (await sdc.device(volume.id)) ?? null;
   const engine = device === null ? undefined : sdc.status(volume.id);
   const condition = repairer.condition(volume.id, engine);
@@ -242,12 +245,12 @@ async function volumeStatus(
   // Only a volume that is not plainly good is worth the walk over its chunks.
   const layered = (volume.lower?.length ?? 0) > 0;
   if (condition.problem === "" && (condition.staleCopies > 0 || layered || !places.filter(isThere).every(isUp))) {
-    const layout = new Layout(volume, flatGroups(sources.mdm.state.pool.groups));
-    const states = effectiveStates(stateDir, layersOf(volume), layout);
-    for (const { group, state, chunks } of tally(layout, states)) {
-      const good = SLOTS.filter(
-        (slot) => (state & BIT[slot]) === 0 && isUp(places[layout.deviceOf(group, slot)]),
-      ).length;
+    const layout = new Layout(volume, flatGroups(pool.groups));
+    const alike = layered
+      ? placementsOf(layout, effectiveStates(stateDir, layersOf(volume), layout))
+      : placements.of({ id: ownLayer(volume).id, sizeBytes: volume.sizeBytes }, layout, pool.mapVersion);
+    for (const { places: where, chunks } of alike) {
+      const good = where.filter((place) => isUp(places[place])).length;
       if (good < 2) degraded += chunks;
       if (good === 0) failed += chunks;
     }

@@ -191,27 +191,27 @@ const SPACE: Bite<number> = {
   mutations: [
     {
       invariant: "8 discard gives space back",
-      file: "copies.ts",
-      of: "(this.#filesOf[device] as Files).punch(fd, offset, length);",
-      by: "(this.#filesOf[device] as Files).write(fd, Buffer.alloc(length), 0, length, offset);",
+      file: "device-file.ts",
+      of: "this.#files.punch(this.#fd, offset, length);",
+      by: "this.#files.write(this.#fd, Buffer.alloc(length), 0, length, offset);",
     },
     {
       invariant: "8 thin volumes take what was written, also where copies are made good",
       file: "whole-chunks.ts",
-      of: "if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) continue;",
-      by: "",
+      of: "if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) {",
+      by: "if (loaded === undefined) {",
     },
     {
       invariant: "8 a full device is reported as failed",
-      file: "copies.ts",
-      of: 'this.#fail(device, "write", error);',
-      by: "",
+      file: "device-file.ts",
+      of: 'return this.#fail("write", error);',
+      by: "return false;",
     },
     {
       invariant: "8 and costs no data",
-      file: "copies.ts",
-      of: 'this.#fail(device, "write", error);\n      return false;',
-      by: 'this.#fail(device, "write", error);\n      return true;',
+      file: "device-file.ts",
+      of: 'return this.#fail("write", error);',
+      by: 'return !this.#fail("write", error);',
     },
   ],
 };

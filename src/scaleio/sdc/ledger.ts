@@ -22,13 +22,14 @@ const FORMAT = 1;
 /** Sectors written at creation; they cover 1 TB. */
 const MOST_PREALLOCATED = 256;
 
-const replicaPaths = (dir: string) => [path.join(dir, "ledger.1"), path.join(dir, "ledger.2")];
+/** The two replicas in a layer's directory of records. */
+export const ledgerFiles = (dir: string): string[] => [path.join(dir, "ledger.1"), path.join(dir, "ledger.2")];
 
 /** Writes the two replicas of a new volume with a usual map: a header sector, and zeros, which mean two good copies. */
 export function createLedger(files: Files, dir: string, volumeId: string, chunks: number, mapVersion: number): void {
   const header = Buffer.alloc(SECTOR_BYTES);
   writeHeader(header, { volumeId, chunks, mapVersion }, 1);
-  for (const file of replicaPaths(dir)) {
+  for (const file of ledgerFiles(dir)) {
     const fd = files.open(file, { create: true, durable: true });
     const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
     files.resize(fd, SECTOR_BYTES * sectors);
@@ -70,7 +71,7 @@ export class Ledger {
     const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
     this.#numbers = new Float64Array(sectors);
 
-    for (const file of replicaPaths(dir)) {
+    for (const file of ledgerFiles(dir)) {
       // A lost replica is made anew and filled below.
       const lost = !files.exists(file);
       if (lost && !mend) continue;

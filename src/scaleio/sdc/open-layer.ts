@@ -139,7 +139,7 @@ export class OpenLayer {
     if (this.isStale(chunk, slot)) return;
     if (this.isLast(chunk, slot)) throw noGoodCopy(chunk);
     this.change(chunk, this.state(chunk) | BIT[slot]);
-    this.copies.drop(this.copies.deviceOf(chunk, slot));
+    this.copies.drop(chunk, slot);
     this.touch(chunk);
   }
 

@@ -347,18 +347,18 @@ export class WholeChunks {
       if (!this.#target.equals(ZEROS)) return this.#punch(chunk, slot);
       return this.#sumSource(chunk, slot);
     }
-    // What has been written and is not on disk yet: [from, at).
+    // What has been written and is not on disk yet begins here.
     let from = 0;
-    const settle = (to: number) =>
+    const putOnDisk = (to: number) =>
       to === from || this.#copies.syncRange(chunk, slot, chunk * CHUNK_BYTES + from, to - from);
     for (let at = 0; at < CHUNK_BYTES; at += PIECE_BYTES) {
       const end = at + PIECE_BYTES;
       if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) {
-        if (!settle(at)) return false;
+        if (!putOnDisk(at)) return false;
         from = end;
       } else if (!this.#copies.write(chunk, slot, this.#source, at, chunk * CHUNK_BYTES + at, PIECE_BYTES))
         return false;
     }
-    return settle(CHUNK_BYTES) && this.#sumSource(chunk, slot);
+    return putOnDisk(CHUNK_BYTES) && this.#sumSource(chunk, slot);
   }
 }

@@ -47,8 +47,8 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: "3 and once that has been synced",
-    file: "copies.ts",
-    of: "(this.#filesOf[device] as Files).syncRange(this.#fds[device] as number, offset, length);",
+    file: "device-file.ts",
+    of: "this.#files.syncRange(this.#fd, offset, length);",
     by: "",
   },
   {
@@ -78,7 +78,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "3 a copy is compared with what its disk has, not with what memory has kept of a failed sync",
     file: "copies.ts",
-    of: "this.refresh(index);",
+    of: "file.refresh();",
     by: "",
   },
   {
@@ -101,9 +101,9 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: "8 a discard gives the space back",
-    file: "copies.ts",
-    of: "(this.#filesOf[device] as Files).punch(fd, offset, length);",
-    by: "this.#files.write(fd, Buffer.alloc(length), 0, length, offset);",
+    file: "device-file.ts",
+    of: "this.#files.punch(this.#fd, offset, length);",
+    by: "this.#files.write(this.#fd, Buffer.alloc(length), 0, length, offset);",
   },
   {
     invariant: "blank chunks: what was written to is on record for ever, before it is written",
@@ -143,7 +143,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: "checksums: a block that is not what was written is never answered",
-    file: "copies.ts",
+    file: "device-file.ts",
     of: "if (sum === sums.get(block) || sum === sums.getAgain(block)) continue;",
     by: "continue;",
   },
