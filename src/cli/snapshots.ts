@@ -5,9 +5,6 @@ import { type Context, EXIT } from "./context.ts";
 import { bytes, table } from "./text.ts";
 import { volumeRm } from "./volume-changes.ts";
 
-const snapshotsOf = async (client: AdminClient) =>
-  (await client.status()).volumes.filter(({ snapshotOf }) => snapshotOf !== null);
-
 /** `rexray-sim snapshot create VOLUME=NAME…`: all at one instant. */
 export async function snapshotCreate(context: Context, options: Asked & { pairs: string[] }): Promise<number> {
   const wanted = options.pairs.map((pair) => {
@@ -18,8 +15,7 @@ export async function snapshotCreate(context: Context, options: Asked & { pairs:
   });
   const client = new AdminClient(options.runDir);
   await client.snapshot(wanted);
-  const names = wanted.map(({ name }) => name);
-  const made = (await snapshotsOf(client)).filter(({ name }) => names.includes(name));
+  const made = await Promise.all(wanted.map(({ name }) => client.volume(name, { chunks: false })));
   const text = wanted.map(({ volume, name }) => `${name} is a snapshot of ${volume}; it is a volume itself\n`);
   tell(context, options, made, text.join(""));
   return EXIT.ok;
@@ -27,7 +23,8 @@ export async function snapshotCreate(context: Context, options: Asked & { pairs:
 
 /** `rexray-sim snapshot ls`. */
 export async function snapshotLs(context: Context, options: Asked): Promise<number> {
-  const snapshots = await snapshotsOf(new AdminClient(options.runDir));
+  const { volumes } = await new AdminClient(options.runDir).status();
+  const snapshots = volumes.filter(({ snapshotOf }) => snapshotOf !== null);
   const rows = snapshots.map(({ name, snapshotOf, sizeBytes }) => [name, snapshotOf || "(removed)", bytes(sizeBytes)]);
   const text = rows.length === 0 ? "no snapshots\n" : table(["SNAPSHOT", "OF", "SIZE"], rows);
   show(context, options, snapshots, text);
@@ -48,9 +45,14 @@ export async function snapshotRestore(
 
 /** `rexray-sim snapshot rm NAME…`. A volume that is no snapshot is not taken for one. */
 export async function snapshotRm(context: Context, options: Asked & { names: readonly string[] }): Promise<number> {
-  const snapshots = (await snapshotsOf(new AdminClient(options.runDir))).map(({ name }) => name);
-  const other = options.names.find((name) => !snapshots.includes(name));
-  if (other !== undefined)
-    throw new SimError("not_found", `no snapshot is called "${other}": \`rexray-sim snapshot ls\` lists them`);
+  const client = new AdminClient(options.runDir);
+  for (const name of options.names) {
+    const volume = await client.volume(name, { chunks: false }).catch((error) => {
+      if (error instanceof SimError && error.code === "not_found") return undefined;
+      throw error;
+    });
+    if (volume === undefined || volume.snapshotOf === null)
+      throw new SimError("not_found", `no snapshot is called "${name}": \`rexray-sim snapshot ls\` lists them`);
+  }
   return volumeRm(context, options);
 }

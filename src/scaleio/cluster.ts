@@ -146,7 +146,7 @@ export class Cluster implements ClusterApi {
       log,
     });
     this.#life = new VolumeLife({
-      ...{ stateDir, mdm, promises, nextNumber, changed, granularityBytes: options.config.granularityBytes },
+      ...{ stateDir, mdm, promises, nextNumber, granularityBytes: options.config.granularityBytes },
       ...{ sdc: this.#sdc, engines: this.#engines, locks: this.#locks, turns: this.#turns },
       ...{ repairer: this.#repairer, health: this.#health },
     });
@@ -392,7 +392,7 @@ export class Cluster implements ClusterApi {
   async #tell(): Promise<void> {
     this.#watch.look();
     this.#repairer.changed();
-    await this.#engines.tellAll();
+    await this.#engines.tell(this.#sdc.known());
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FaultBook } from "./faults/fault-book.ts";
 import { allLayers, familyOf, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
-import type { VolumeRecord } from "./model.ts";
+import type { Id, VolumeRecord } from "./model.ts";
 import type { RepairTurns } from "./repair-turns.ts";
 import type { Sdc } from "./sdc/sdc.ts";
 import type { Session } from "./sdc/session.ts";
@@ -10,7 +10,7 @@ import { sessionOf } from "./sessions.ts";
 export interface EnginesOptions {
   readonly stateDir: string;
   readonly mdm: Pick<Mdm, "state" | "isCurrent">;
-  readonly sdc: Pick<Sdc, "known" | "device" | "reload">;
+  readonly sdc: Pick<Sdc, "device" | "reload">;
   readonly turns: Pick<RepairTurns, "isRepaired">;
   readonly faults: () => Pick<FaultBook, "on" | "faults">;
   readonly log: (message: string) => void;
@@ -33,12 +33,12 @@ export class Engines {
     return sessionOf(mdm.state, stateDir, { ...own, sizeBytes: volume.sizeBytes }, faults());
   }
 
-  /** Tells every attached volume's engine how things stand. One that does not answer learns it when it is run again. */
-  async tellAll(): Promise<void> {
+  /** Tells the engines of these volumes, if they are attached, how things stand. One that does not answer learns it when it is run again. */
+  async tell(volumes: Iterable<Id>): Promise<void> {
     const { mdm, sdc, turns, log } = this.#options;
     if (!mdm.isCurrent) return;
     await Promise.all(
-      sdc.known().map(async (id) => {
+      [...volumes].map(async (id) => {
         if (turns.isRepaired(id) || (await sdc.device(id)) === undefined) return;
         // As it is now: nothing may be waited for between the look at the state and the writing of the session.
         const volume = mdm.state.volumes.get(id);

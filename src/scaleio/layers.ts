@@ -29,6 +29,13 @@ export function familyOf(volumes: Iterable<VolumeRecord>, volume: VolumeRecord):
   return [...volumes].filter(({ id, vtreeId }) => (vtreeId ?? id) === tree);
 }
 
+/** One layer as all volumes see it, without a look at all the others; undefined: no volume needs it. */
+export function layerWith(volumes: Iterable<VolumeRecord>, id: Id): Layer | undefined {
+  const all = [...volumes];
+  const one = all.find((volume) => ownLayer(volume).id === id || volume.lower?.some((layer) => layer.id === id));
+  return one && allLayers(familyOf(all, one)).get(id);
+}
+
 /** All layers that some volume needs, by id. What lies on the devices beyond these is nobody's. */
 export function allLayers(volumes: Iterable<VolumeRecord>): ReadonlyMap<Id, Layer> {
   const found = new Map<Id, Omit<Layer, "absorb"> & { volumes: VolumeRecord[] }>();

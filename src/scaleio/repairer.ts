@@ -3,9 +3,9 @@ import { assess, type Condition, toDo } from "./condition.ts";
 import { Conditions } from "./conditions.ts";
 import type { FaultBook } from "./faults/fault-book.ts";
 import { disconnectOf, limitMsOf } from "./faults/sdc-disconnect.ts";
-import { allLayers, familyOf, type Layer, ownLayer } from "./layers.ts";
+import { allLayers, familyOf, type Layer, layerWith, ownLayer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
-import type { Id } from "./model.ts";
+import type { Id, VolumeRecord } from "./model.ts";
 import { Pacer, type PacerOptions } from "./pacer.ts";
 import type { RepairTurns } from "./repair-turns.ts";
 import type { RepairEngine, Sdc } from "./sdc/sdc.ts";
@@ -113,7 +113,11 @@ export class Repairer {
   }
 
   lookAtAll(): void {
-    for (const layer of allLayers(this.#options.mdm.state.volumes.values()).values()) this.look(unitOf(layer));
+    this.lookAtLayersOf(this.#options.mdm.state.volumes.values());
+  }
+
+  lookAtLayersOf(volumes: Iterable<VolumeRecord>): void {
+    for (const layer of allLayers(volumes).values()) this.look(unitOf(layer));
   }
 
   forget(unit: string): void {
@@ -344,7 +348,7 @@ export class Repairer {
   #layer(unit: string): Layer | undefined {
     const { volumes } = this.#options.mdm.state;
     if (unit.startsWith("layer-")) {
-      const layer = allLayers(volumes.values()).get(unit.slice("layer-".length));
+      const layer = layerWith(volumes.values(), unit.slice("layer-".length));
       return layer?.owner === undefined ? layer : undefined;
     }
     const volume = volumes.get(unit);

@@ -11,6 +11,7 @@ import {
   type ClusterStatus,
   type ClusterVolumeStatus,
   type Health,
+  type Id,
   type ScanProgress,
   type Sds,
   type ServiceState,
@@ -60,8 +61,9 @@ export async function clusterStatus(
   const devices = places.filter(isThere);
   const volumes: Awaited<ReturnType<typeof volumeStatus>>[] = [];
   const slices = new Slices(options);
+  const known = new Set(sources.sdc.known());
   for (const volume of [...state.volumes.values()]) {
-    volumes.push(await volumeStatus(sources, volume, places));
+    volumes.push(await volumeStatus(sources, volume, places, known));
     await slices.next();
   }
   const conditions = new Map(volumes.map(({ volume, condition }) => [ownLayer(volume).id, condition]));
@@ -177,7 +179,7 @@ export async function volumeLayout(
 ): Promise<VolumeLayout> {
   const { state } = sources.mdm;
   const places = placesOf(state);
-  const { status } = await volumeStatus(sources, volume, places);
+  const { status } = await volumeStatus(sources, volume, places, new Set([volume.id]));
   const layout = new Layout(volume, flatGroups(state.pool.groups));
   const states = effectiveStates(sources.stateDir, layersOf(volume), layout);
   const layers = layersOf(volume);
@@ -231,14 +233,16 @@ export async function volumeLayout(
   };
 }
 
+/** `known`: volumes that may have an engine. */
 async function volumeStatus(
   sources: ReportSources,
   volume: VolumeRecord,
   places: readonly Place[],
+  known: ReadonlySet<Id>,
 ): Promise<{ volume: VolumeRecord; status: ClusterVolumeStatus; condition: Condition }> {
   const { sdc, repairer, stateDir, placements } = sources;
   const { pool } = sources.mdm.state;
-  const device = (await sdc.device(volume.id)) ?? null;
+  const device = (known.has(volume.id) ? await sdc.device(volume.id) : undefined) ?? null;
   const engine = device === null ? undefined : sdc.status(volume.id);
   const condition = repairer.condition(volume.id, engine);
   let { degraded, failed } = { degraded: condition.unsyncedChunks, failed: 0 };

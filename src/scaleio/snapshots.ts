@@ -2,7 +2,7 @@ import { SimError } from "../lib/errors.ts";
 import { syncDirectory } from "../lib/sync-directory.ts";
 import { livePlaces } from "./capacity-report.ts";
 import { idOf } from "./founding.ts";
-import { allLayers, familyOf, layersOf, ownLayer } from "./layers.ts";
+import { allLayers, familyOf, layersOf, layerWith, ownLayer } from "./layers.ts";
 import { isInDoubt, type Mdm } from "./mdm/mdm.ts";
 import {
   CHUNK_BYTES,
@@ -37,8 +37,8 @@ export interface SnapshotsOptions {
   readonly liveDevices: () => readonly Device[];
   /** Has the volume's engine, if there is one, go over to the volume's own layer; returns when it has. Throws unavailable. */
   readonly follow: (volume: VolumeRecord) => Promise<void>;
-  /** Layers have changed: engines and repairer are to be told. */
-  readonly changed: () => Promise<void>;
+  /** Layers of this volume's family have changed: its engines and the repairer are to be told. `member` as it was then. */
+  readonly changed: (member: VolumeRecord) => Promise<void>;
   /** Removes what is left of a layer. */
   readonly removeLayer: (id: Id) => Promise<void>;
 }
@@ -72,8 +72,9 @@ export class Snapshots {
         );
       }
     }
-    return this.#keepingLayers(async () => {
-      await this.#freeze([...new Set(requests.map(({ volumeId }) => volumeId))], quiesced);
+    const sources = [...new Set(requests.map(({ volumeId }) => volumeId))];
+    return this.#keepingLayers(sources, async () => {
+      await this.#freeze(sources, quiesced);
       const consistencyGroupId = this.#id();
       const volumes = requests.map(({ volumeId, name }): VolumeRecord => {
         // Snapshots are thin.
@@ -119,7 +120,7 @@ export class Snapshots {
         `volume ${target.name} cannot be overwritten from ${source.name}: the two do not come from the same volume`,
       );
     }
-    return this.#keepingLayers(async () => {
+    return this.#keepingLayers([sourceId], async () => {
       await this.#freeze([sourceId], quiesced);
       const { lower = [], sizeBytes } = this.#volume(sourceId);
       const before = layersOf(target);
@@ -127,7 +128,7 @@ export class Snapshots {
       await this.#withNewLayers([{ layer, volume: target, inheritedBytes: sizeBytes }], () =>
         this.#change([{ id: targetId, to: { layerId: layer.id, sizeBytes: layer.sizeBytes, lower } }], layer.id),
       );
-      await this.#options.changed();
+      await this.#options.changed(target);
       await this.sweep(before, target);
     });
   }
@@ -135,7 +136,7 @@ export class Snapshots {
   /** A layer has taken over all it needs of these lower ones. */
   async absorbed(layerId: Id, lower: readonly Id[]): Promise<void> {
     if (this.#atWork > 0) return;
-    const layer = allLayers(this.#state.volumes.values()).get(layerId);
+    const layer = layerWith(this.#state.volumes.values(), layerId);
     const going = layer?.lower.slice(0, lower.length) ?? [];
     // What the engine says may be old.
     if (layer === undefined || going.length === 0 || layer.absorb < going.length) return;
@@ -147,8 +148,9 @@ export class Snapshots {
       })),
       layerId,
     );
-    await this.#options.changed();
-    await this.sweep(going, layer.volumes[0] as VolumeRecord);
+    const member = layer.volumes[0] as VolumeRecord;
+    await this.#options.changed(member);
+    await this.sweep(going, member);
   }
 
   /** Removes those of the layers that no volume of a family needs any more. `member`: one that had them, as it was then. */
@@ -231,14 +233,17 @@ export class Snapshots {
     await this.#options.mdm.commit({ type: "volumes-changed", volumes, lastId: numberOf(newestId) });
   }
 
-  /** While the task runs, no layer is taken for superfluous. */
-  async #keepingLayers<T>(task: () => Promise<T>): Promise<T> {
+  /** While the task runs, no layer is taken for superfluous; afterwards those of these volumes may be. */
+  async #keepingLayers<T>(ids: readonly Id[], task: () => Promise<T>): Promise<T> {
     this.#atWork++;
     try {
       return await task();
     } finally {
       this.#atWork--;
-      await this.#options.changed();
+      for (const id of ids) {
+        const volume = this.#state.volumes.get(id);
+        if (volume !== undefined) await this.#options.changed(volume);
+      }
     }
   }
 

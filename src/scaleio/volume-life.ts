@@ -5,7 +5,7 @@ import type { LimitRequest } from "./cluster-api.ts";
 import type { DeviceHealth } from "./device-health.ts";
 import type { Engines } from "./engines.ts";
 import { idOf } from "./founding.ts";
-import { allLayers, layersOf, ownLayer } from "./layers.ts";
+import { familyOf, layersOf, layerWith, ownLayer } from "./layers.ts";
 import { isInDoubt, type Mdm } from "./mdm/mdm.ts";
 import { liveDevices } from "./membership.ts";
 import { CHUNK_BYTES, type Id, type SystemState, type VolumeRecord } from "./model.ts";
@@ -37,12 +37,10 @@ export interface VolumeLifeOptions {
   readonly promises: Promises;
   readonly locks: VolumeLocks;
   readonly turns: RepairTurns;
-  readonly repairer: Pick<Repairer, "forget">;
+  readonly repairer: Pick<Repairer, "forget" | "changed" | "lookAtLayersOf">;
   readonly health: Pick<DeviceHealth, "forget">;
   /** A number for an id that nobody has. */
   readonly nextNumber: () => number;
-  /** Engines are to be told, and there may be something to repair. */
-  readonly changed: () => Promise<void>;
 }
 
 /** How volumes come about, grow, are copied and go. */
@@ -51,7 +49,7 @@ export class VolumeLife {
   readonly #snapshots: Snapshots;
 
   constructor(options: VolumeLifeOptions) {
-    const { stateDir, mdm, turns, nextNumber, changed } = options;
+    const { stateDir, mdm, turns, nextNumber } = options;
     this.#options = options;
     this.#snapshots = new Snapshots({
       stateDir,
@@ -59,7 +57,7 @@ export class VolumeLife {
       nextNumber,
       liveDevices: () => liveDevices(mdm.state).map(({ device }) => device),
       follow: (volume) => this.#follow(volume),
-      changed,
+      changed: (member) => this.#layersChanged(member),
       removeLayer: (id) => turns.without(`layer-${id}`, async () => this.removeFiles(id)),
     });
   }
@@ -195,7 +193,7 @@ export class VolumeLife {
     this.#options.repairer.forget(id);
     await this.#options.health.forget(id);
     await this.#snapshots.sweep(layersOf(volume), volume);
-    if (volume.lower !== undefined) await this.#options.changed();
+    if (volume.lower !== undefined) await this.#layersChanged(volume);
   }
 
   async #resize(id: Id, bytes: number): Promise<VolumeRecord> {
@@ -253,11 +251,18 @@ export class VolumeLife {
   /** A layer needs nothing any more of these lower ones. */
   async absorbed(layerId: Id, lower: readonly Id[]): Promise<void> {
     // A snapshot that is made while this waits shares the layers too.
-    const ids = () =>
-      allLayers(this.#state.volumes.values())
-        .get(layerId)
-        ?.volumes.map(({ id }) => id) ?? [];
+    const ids = () => layerWith(this.#state.volumes.values(), layerId)?.volumes.map(({ id }) => id) ?? [];
     await this.#options.locks.all(ids, () => this.#snapshots.absorbed(layerId, lower));
+  }
+
+  /** See SnapshotsOptions: nobody else has anything to do with it, however many volumes there are. */
+  async #layersChanged(member: VolumeRecord): Promise<void> {
+    const { repairer, engines } = this.#options;
+    const { volumes } = this.#state;
+    const family = familyOf(volumes.values(), member).flatMap(({ id }) => volumes.get(id) ?? []);
+    repairer.changed();
+    await engines.tell(family.map(({ id }) => id));
+    repairer.lookAtLayersOf(family);
   }
 
   /** Whatever a layer has on devices within reach, and its records. */
