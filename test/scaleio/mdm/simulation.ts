@@ -158,7 +158,8 @@ export class Simulation {
       this.#between();
     }
     this.#observe();
-    if (this.#mdm?.isCurrent !== true && this.#harm.mustSuffice) throw new Error("two members are well, and do not suffice");
+    if (this.#mdm?.isCurrent !== true && this.#harm.mustSuffice)
+      throw new Error("two members are well, and do not suffice");
   }
 
   /** What may be there or not is from now on as it is. */

@@ -18,9 +18,9 @@ t.test(
     let seed = FIRST;
     for (; seed < FIRST + SEEDS && Date.now() < end; seed++) {
       try {
-        new Simulation(seed).run(steps);
+        await new Simulation(seed).run(steps);
       } catch (error) {
-        const fewer = shrink(steps, (some) => new Simulation(seed).run(some)).join(",");
+        const fewer = (await shrink(steps, (some) => new Simulation(seed).run(some))).join(",");
         t.fail(`seed ${seed}: ${error instanceof Error ? error.stack : error}`, {
           replay: `SIMULATION_SEED=${seed} SIMULATION_SEEDS=1 SIMULATION_STEPS=${fewer}, node --import=tsx test/scaleio/sdc/simulation.test.ts`,
         });

@@ -32,8 +32,8 @@ export function rot(world: World): void {
 }
 
 /** Record files that cannot be written to: one replica of a ledger, which nobody may notice, or all of a layer's. */
-export function breakRecords(world: World): void {
-  mendRecords(world);
+export async function breakRecords(world: World): Promise<void> {
+  await mendRecords(world);
   if (world.random() < 0.3) return;
   const { id } = world.pick([...world.layers.all().values()]);
   const replica = `/rec/${id}/ledger.${1 + (world.seed % 4 === 1 ? 1 : 0)}`;
@@ -45,14 +45,25 @@ export function breakRecords(world: World): void {
   if (!all && world.random() < 0.5) world.disk.brokenReads.add(prefix);
 }
 
-export function mendRecords(world: World): void {
+export async function mendRecords(world: World): Promise<void> {
   if (world.brokenRecords.size === 0) return;
   world.repairRecords();
   // With a flush everything that is known is on record.
-  for (const volume of world.volumes) if (volume.store !== undefined) world.tryTo(() => flush(world, volume));
+  for (const volume of world.volumes) if (volume.store !== undefined) await world.tryTo(() => flush(world, volume));
 }
 
-export function losePower(world: World): void {
+export async function losePower(world: World): Promise<void> {
   world.cutPower();
-  world.reopen();
+  await world.restart();
+}
+
+/** MDM members fall ill, are not to be found, come back; or the daemon dies, and its successor finds other members. */
+export function changeMembers(world: World): void {
+  const { harm } = world.mdm;
+  const dice = world.random();
+  if (dice < 0.3) harm.fallIll();
+  else if (dice < 0.5) harm.comeOrGo();
+  else if (dice < 0.65) harm.recover();
+  else if (dice < 0.75) harm.healAll();
+  else world.mdm.die();
 }

@@ -1,6 +1,6 @@
 import path from "node:path";
 import { allLayers, type Layer, ownLayer } from "../../../../src/scaleio/layers.ts";
-import type { LayerRef, VolumeRecord } from "../../../../src/scaleio/model.ts";
+import type { Group, LayerRef, VolumeRecord } from "../../../../src/scaleio/model.ts";
 import { Intent } from "../../../../src/scaleio/sdc/intent.ts";
 import { ALL_SLOTS, BIT, INHERITED, Layout, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import { createLedger, Ledger } from "../../../../src/scaleio/sdc/ledger.ts";
@@ -9,16 +9,12 @@ import type { SimulatedDisk } from "./disk.ts";
 import { MOST_CHUNKS, type SimulatedPool } from "./pool.ts";
 import { MIB } from "./units.ts";
 
-export type Volume = {
-  -readonly [K in keyof Pick<VolumeRecord, "id" | "sizeBytes" | "firstGroup" | "layerId" | "lower">]: VolumeRecord[K];
-};
-
 /** The layers of all volumes: their records, their files, and what an engine is told of them. Nothing here is killed. */
 export class SimulatedLayers {
   constructor(
     readonly disk: SimulatedDisk,
     readonly pool: SimulatedPool,
-    readonly volumes: readonly { readonly record: Volume }[],
+    readonly volumes: () => Iterable<VolumeRecord>,
     readonly checksum: boolean,
   ) {}
 
@@ -64,7 +60,7 @@ export class SimulatedLayers {
 
   /** By id. */
   all(): ReadonlyMap<string, Layer> {
-    return allLayers(this.volumes.map(({ record }) => record as VolumeRecord));
+    return allLayers(this.volumes());
   }
 
   /** Those that nobody writes to. */
@@ -72,8 +68,8 @@ export class SimulatedLayers {
     return [...this.all().values()].filter(({ owner }) => owner === undefined);
   }
 
-  sessionOf({ record }: { readonly record: Volume }): Session {
-    return this.session(this.all().get(ownLayer(record as VolumeRecord).id) as Layer);
+  sessionOf({ record }: { readonly record: VolumeRecord }): Session {
+    return this.session(this.all().get(ownLayer(record).id) as Layer);
   }
 
   session({ id, sizeBytes, lower, absorb }: Layer): Session {
@@ -89,7 +85,8 @@ export class SimulatedLayers {
       devices: devices.map((device, index) => ({
         name: this.pool.directory(index),
         file: own[index] as string,
-        state: device?.state ?? "stopped",
+        // Nothing falls silent here.
+        state: (device?.state ?? "stopped") as Session["devices"][number]["state"],
       })),
       groups: this.pool.groups.flat(),
       firstGroup: 0,
@@ -127,7 +124,7 @@ export class SimulatedLayers {
     return layers.some((layer) => {
       const states = this.ledger(layer);
       for (let chunk = first; chunk <= Math.min(last, states.length - 1); chunk++) {
-        const group = this.pool.groups[chunk] as [number, number, number, number];
+        const group = this.pool.groups[chunk] as Group;
         const served = SLOTS.some(
           (slot) =>
             group[slot] >= 0 &&
