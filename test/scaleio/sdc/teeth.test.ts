@@ -112,6 +112,12 @@ const MUTATIONS: readonly Mutation[] = [
     by: "for (const { change } of batch) apply(this.#tables, change);\n        await this.#append(batch.map(({ change }) => change));",
   },
   {
+    invariant: "7 nor does a later daemon find it made",
+    file: "../mdm/mdm.ts",
+    of: "member.cutBack(length)",
+    by: "Promise.resolve(member.length)",
+  },
+  {
     invariant: "7 a member that comes back alone is not believed",
     file: "../mdm/mdm.ts",
     of: "if (histories.length >= QUORUM || isNew)",

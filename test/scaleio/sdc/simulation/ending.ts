@@ -8,7 +8,7 @@ import type { Mounted, World } from "./world.ts";
 /** All devices back, everything rebuilt: every sector as the model says, all copies equal, and nothing left over. */
 export async function finish(world: World): Promise<void> {
   world.mdm.calm = true;
-  world.mdm.harm.healAll();
+  await world.mdm.healAll();
   if (!(await world.mdm.attend())) throw new Error("all MDM members are well, and do not suffice");
   await mendRecords(world);
   world.catchUp();
@@ -61,7 +61,7 @@ function rewriteSuspects(world: World, volume: Mounted): void {
 function checkNothingLeft(world: World): void {
   const needed = world.layers.all();
   for (const path of world.disk.paths()) {
-    const id = /^\/(?:rec\/|sds\/[\d.]+\/)(\w+)/.exec(path)?.[1] ?? "";
+    const id = /^\/(?:sdc\/|sds\/\d+\/)(\w+)/.exec(path)?.[1] ?? "";
     if (!needed.has(id)) throw new Error(`${path} is left`);
   }
 }

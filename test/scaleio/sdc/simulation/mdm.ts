@@ -111,6 +111,16 @@ export class SimulatedMdm {
     else this.#members.crash();
   }
 
+  /** Members that are down on purpose, as long as this daemon lives. */
+  async takeDown(names: readonly string[]): Promise<void> {
+    await this.#process?.takeDown(names).catch(() => undefined);
+  }
+
+  async healAll(): Promise<void> {
+    this.harm.healAll();
+    await this.takeDown([]);
+  }
+
   check(): void {
     if (this.#acts && printOf(this.#state) !== this.#acknowledged) throw isNot(this.#state, this.#acknowledged);
   }

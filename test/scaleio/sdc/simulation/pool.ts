@@ -48,7 +48,7 @@ export class SimulatedPool {
     this.#state = state;
   }
 
-  founded(random: Random): Change {
+  founded(random: Random, checksum: boolean): Change {
     const devices = Array.from({ length: FIRST_DEVICES }, () => this.#newDevice(random));
     const groups = Array.from({ length: MOST_CHUNKS }, (_, group): Group => {
       return [group % 4, (group + 1 + (Math.floor(group / 4) % 3)) % 4, -1, 0];
@@ -62,6 +62,7 @@ export class SimulatedPool {
         name: "pool1",
         protectionDomain: "pd1",
         sparePercent: 10,
+        checksum,
         mapVersion: 1,
         deviceIds: devices.map(({ id }) => id),
         groups,
@@ -87,6 +88,11 @@ export class SimulatedPool {
 
   get version(): number {
     return this.#state().pool.mapVersion;
+  }
+
+  /** As engines call a device. */
+  name(device: number): string {
+    return `${SDS}/${this.devices[device]?.name}`;
   }
 
   /** The directory of a device. */

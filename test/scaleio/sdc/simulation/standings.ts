@@ -32,7 +32,7 @@ export class Standings {
       // A volume that had to be left half-way is looked at when it has been opened again, one whose records cannot be written
       // when they can.
       const isOpen = owner === undefined || owner.store !== undefined;
-      return isOpen && !brokenRecords.has(`/rec/${layer.id}/`) ? [this.#standing(layer, owner)] : [];
+      return isOpen && !brokenRecords.has(`/sdc/${layer.id}/`) ? [this.#standing(layer, owner)] : [];
     });
   }
 

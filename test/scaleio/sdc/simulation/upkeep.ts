@@ -84,7 +84,7 @@ function facts(world: World): Facts {
         ledgers.every((states) => group >= states.length || ((states[group] as number) & retired) === retired)
       );
     },
-    noticed: (device) => failed.every((names) => names.has(world.pool.directory(device))),
+    noticed: (device) => failed.every((names) => names.has(world.pool.name(device))),
   };
 }
 

@@ -70,14 +70,14 @@ export class World {
     this.disk = new SimulatedDisk(random);
     this.mdm = new SimulatedMdm(random);
     this.pool = new SimulatedPool(this.disk, seed % 3 === 0, () => this.mdm.state);
-    this.layers = new SimulatedLayers(this.disk, this.pool, () => this.mdm.state.volumes.values(), this.checksum);
+    this.layers = new SimulatedLayers(this.disk, this.pool, () => this.mdm.state);
     this.invariants = new Invariants(this.disk, this.pool);
     this.standings = new Standings(this);
   }
 
   /** The system, and a volume. */
   async found(): Promise<void> {
-    await this.mdm.found(this.pool.founded(() => this.random()));
+    await this.mdm.found(this.pool.founded(() => this.random(), this.checksum));
     const volume = this.newVolume({ sizeBytes: CHUNKS * MIB });
     this.layers.create(ownLayer(volume), 0);
     await this.mdm.commit({ type: "volume-created", volume });
@@ -251,7 +251,7 @@ export class World {
   }
 
   #sweepAll(): void {
-    this.layers.sweep([...new Set(this.disk.paths().map((path) => /^\/rec\/(\w+)/.exec(path)?.[1] ?? ""))]);
+    this.layers.sweep([...new Set(this.disk.paths().map((path) => /^\/sdc\/(\w+)/.exec(path)?.[1] ?? ""))]);
     this.pool.sweep();
   }
 
