@@ -11,7 +11,7 @@ const STEPS = process.env["SIMULATION_STEPS"] ?? "300";
 const steps = STEPS.includes(",") ? STEPS.split(",").filter(Boolean).map(Number) : [...Array(Number(STEPS)).keys()];
 
 t.test(
-  "simulated lives of a volume and its snapshots, each with kills, power losses, rot and failing devices",
+  "simulated lives of a volume and its snapshots, each with kills, power losses, rot, failing devices and MDM members",
   { timeout: 0 },
   async (t) => {
     const end = SEEDS === Number.POSITIVE_INFINITY ? Date.now() + SECONDS * 1000 : Number.POSITIVE_INFINITY;

@@ -33,7 +33,11 @@ export class SimulatedMdm {
   /** Nothing happens to the process or the members. */
   calm = true;
 
-  constructor(random: Random) {
+  constructor(
+    random: Random,
+    /** Told of what goes wrong. */
+    readonly trace: (line: string) => void,
+  ) {
     this.#random = random;
     this.#members = new SimulatedMembers(random);
     this.harm = new MemberHarm(this.#members, random);
@@ -93,6 +97,7 @@ export class SimulatedMdm {
       done();
       return;
     }
+    this.trace(`  ${change.type}: ${code}`);
     if (code === "in_doubt") {
       this.#doubt = { made, done, undone };
       this.die();
@@ -105,6 +110,7 @@ export class SimulatedMdm {
 
   /** The daemon dies; its machine may go on. */
   die({ power = false } = {}): void {
+    this.trace("  the daemon dies");
     this.#process = undefined;
     this.#acts = false;
     if (power) this.#members.powerLoss();
@@ -131,6 +137,9 @@ export class SimulatedMdm {
     const doubt = this.#doubt;
     const isMade = found === doubt?.made;
     if (!isMade && found !== this.#acknowledged) throw isNot(state, this.#acknowledged);
+    this.trace(
+      `  a daemon takes over${doubt === undefined ? "" : `, finds ${isMade ? "made" : "not made"} what was in doubt`}`,
+    );
     this.#acknowledged = found;
     this.#state = state;
     this.#acts = true;

@@ -68,7 +68,7 @@ export class World {
     const random = () => this.random();
     this.checksum = seed % 2 === 0;
     this.disk = new SimulatedDisk(random);
-    this.mdm = new SimulatedMdm(random);
+    this.mdm = new SimulatedMdm(random, trace);
     this.pool = new SimulatedPool(this.disk, seed % 3 === 0, () => this.mdm.state);
     this.layers = new SimulatedLayers(this.disk, this.pool, () => this.mdm.state);
     this.invariants = new Invariants(this.disk, this.pool);
