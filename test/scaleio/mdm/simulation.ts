@@ -1,13 +1,10 @@
 import { Mdm } from "../../../src/scaleio/mdm/mdm.ts";
-import { lastOf, Member, type Position } from "../../../src/scaleio/mdm/member.ts";
-import type { MemberFiles } from "../../../src/scaleio/mdm/member-files.ts";
 import type { Change, VolumeRecord } from "../../../src/scaleio/model.ts";
 import { randomOf } from "../../helpers/random.ts";
-import { type Illness, SimulatedMembers } from "./simulated-members.ts";
+import { MEMBERS, MemberHarm } from "./member-harm.ts";
+import { SimulatedMembers } from "./simulated-members.ts";
 
 const SYSTEM = "0123456789abcdef";
-const MEMBERS = ["/mdm/1", "/mdm/2", "/mdm/3"];
-const ILLNESSES: readonly Illness[] = ["full", "unreadable", "no-sync", "no-truncate"];
 
 export const founded: Change = {
   type: "system-created",
@@ -31,30 +28,21 @@ export const volume = (number: number): VolumeRecord => ({
 
 export const create = (number: number): Change => ({ type: "volume-created", volume: volume(number) });
 
-const NOWHERE: Position = { epoch: 0, index: 0 };
-const newer = (a: Position, b: Position) => a.epoch > b.epoch || (a.epoch === b.epoch && a.index >= b.index);
-
 /**
  * One seeded life of an MDM whose members are lost, rot, are torn, are put back, are full, cannot be reached, several of them at
  * once and not healed in between, and whose process is killed between any two file operations or loses power. Held against
  * what its callers were told: what was acknowledged is there, what was refused is not, what has been seen once stays (design.md,
- * invariant 7). Nothing is done that two copies cannot survive: of any two members that can be read, now or later, one
- * has all that was acknowledged, or there are no two. Throws at the first state that is wrong.
+ * invariant 7). Nothing is done that two copies cannot survive (member-harm.ts). Throws at the first state that is wrong.
  */
 export class Simulation {
   readonly #random: () => number;
   readonly #disk: SimulatedMembers;
+  readonly #harm: MemberHarm;
   #mdm: Mdm | undefined;
   #number = 0;
   /** Volumes by number: whether it is there, as far as was said. */
   readonly #there = new Map<number, "yes" | "no" | "maybe">();
-  /** Where the history was when something was acknowledged last. */
-  #acknowledged: Position = NOWHERE;
-  #founded: Position = NOWHERE;
-  #copy: ReadonlyMap<string, Buffer> | undefined;
   readonly #down = new Set<string>();
-  /** Members whose files something has happened to, and that have not been mended since. */
-  readonly #damaged = new Set<string>();
 
   /** In every second life processes do not live long, and each finds another member away. */
   readonly #shortLived: boolean;
@@ -63,12 +51,12 @@ export class Simulation {
     this.#shortLived = seed % 2 === 0;
     this.#random = randomOf(seed);
     this.#disk = new SimulatedMembers(this.#random);
+    this.#harm = new MemberHarm(this.#disk, this.#random);
   }
 
   async run(steps: number): Promise<void> {
     await this.#reopen({ calm: true });
     await this.#commit([founded]);
-    this.#founded = this.#acknowledged;
     for (let step = 0; step < steps; step++) {
       this.#mayBeKilled();
       await this.#step();
@@ -85,8 +73,8 @@ export class Simulation {
       const changes = Array.from({ length: 1 + Math.floor(this.#random() ** 2 * 5) }, () => create(++this.#number));
       await this.#commit(changes);
     } else if (dice < 0.5) await this.#remove();
-    else if (dice < 0.6) this.#fallIll();
-    else if (dice < 0.7) this.#disk.ill.delete(this.#pick(MEMBERS));
+    else if (dice < 0.6) this.#harm.fallIll();
+    else if (dice < 0.7) this.#harm.recover();
     else if (dice < 0.75) await this.#takeDown();
     else if (dice < 0.85) await this.#mdm?.repair().catch(() => undefined);
     else await this.#restart();
@@ -122,17 +110,13 @@ export class Simulation {
       if (number > 0) this.#there.set(number, done);
       // What was in doubt is decided.
       this.#observe();
-      for (const position of this.#ends()) if (newer(position, this.#acknowledged)) this.#acknowledged = position;
+      this.#harm.acknowledged();
       return;
     }
     const { code } = answer.reason as { code?: string };
     if (code === "no_quorum") {
       if (number > 0) this.#there.set(number, before);
     } else if (code !== "in_doubt") throw answer.reason;
-  }
-
-  #fallIll(): void {
-    this.#disk.ill.set(this.#pick(MEMBERS), this.#pick(ILLNESSES));
   }
 
   async #takeDown(): Promise<void> {
@@ -153,55 +137,9 @@ export class Simulation {
   #between(): void {
     if (this.#random() < 0.4) this.#disk.powerLoss();
     else this.#disk.crash();
-    if (this.#shortLived) {
-      this.#disk.away.clear();
-      this.#disk.away.add(this.#pick(MEMBERS));
-      if (!this.#survivable()) this.#disk.away.clear();
-    } else while (this.#random() < 0.4) this.#damage(this.#pick(MEMBERS));
-    if (this.#random() < 0.1) this.#copy = this.#disk.copy(this.#pick(MEMBERS));
-  }
-
-  #damage(member: string): void {
-    const before = this.#disk.copy(member);
-    const dice = this.#random();
-    if (dice < 0.35) {
-      if (!this.#disk.away.delete(member)) this.#disk.away.add(member);
-      if (!this.#survivable()) this.#disk.away.delete(member);
-      return;
-    }
-    this.#damaged.add(member);
-    if (dice < 0.5) this.#disk.lose(member);
-    else if (dice < 0.7) this.#disk.rot(`${member}/${this.#random() < 0.7 ? "log" : "snapshot.json"}`);
-    else if (dice < 0.85) this.#disk.tear(`${member}/log`, Math.floor(this.#random() * 1000));
-    else if (this.#copy !== undefined) this.#disk.putBack(member, this.#copy);
-    if (!this.#survivable()) this.#disk.putBack(member, before);
-  }
-
-  /**
-   * Of any two members with files, one has everything that was acknowledged; and one at least has. Where no member at all can be
-   * found, a new system is founded.
-   */
-  #survivable(): boolean {
-    const ends = this.#ends();
-    const whole = ends.filter((end) => newer(end, this.#acknowledged)).length;
-    const found = this.#ends({ away: false }).filter((end) => newer(end, this.#founded)).length;
-    return whole >= Math.max(1, ends.length - 1) && found > 0;
-  }
-
-  /** Where the histories end of those members that have one, as far as it is on disk. */
-  #ends({ away = true } = {}): Position[] {
-    return MEMBERS.filter((directory) => away || !this.#disk.away.has(directory)).flatMap(
-      (directory) => this.#endOf(directory) ?? [],
-    );
-  }
-
-  #endOf(directory: string): Position | undefined {
-    try {
-      const history = new Member(directory, this.#disk.platters as MemberFiles).read();
-      return history && lastOf(history);
-    } catch {
-      return undefined;
-    }
+    if (this.#shortLived) this.#harm.awayIs(this.#pick(MEMBERS));
+    else this.#harm.damageSome();
+    this.#harm.mayCopy();
   }
 
   /** Starts until it is not killed on the way. `calm`: at once. */
@@ -220,14 +158,14 @@ export class Simulation {
       this.#between();
     }
     this.#observe();
-    const bad = new Set([...this.#disk.away, ...this.#disk.ill.keys(), ...this.#damaged]);
-    if (this.#mdm?.isCurrent !== true && bad.size <= 1) throw new Error("two members are well, and do not suffice");
+    if (this.#mdm?.isCurrent !== true && this.#harm.mustSuffice)
+      throw new Error("two members are well, and do not suffice");
   }
 
   /** What may be there or not is from now on as it is. */
   #observe(): void {
     if (this.#mdm?.isCurrent !== true) return;
-    for (const { name, state } of this.#mdm.members()) if (state === "normal") this.#damaged.delete(`/mdm/${name}`);
+    for (const { name, state } of this.#mdm.members()) if (state === "normal") this.#harm.isWell(`/mdm/${name}`);
     for (const [number, state] of this.#there)
       if (state === "maybe") this.#there.set(number, this.#has(number) ? "yes" : "no");
   }
@@ -246,14 +184,7 @@ export class Simulation {
 
   /** All is healed: changes are made again, by this process and by the next one. */
   async #finish(): Promise<void> {
-    this.#disk.away.clear();
-    this.#disk.ill.clear();
-    // Too few may be left: whoever knows that one of them has everything copies it.
-    if (this.#ends().length < 2) {
-      const whole = MEMBERS.find((member) => newer(this.#endOf(member) ?? NOWHERE, this.#acknowledged));
-      for (const member of MEMBERS)
-        if (whole !== undefined && member !== whole) this.#disk.putBack(member, this.#disk.copy(whole));
-    }
+    this.#harm.healAll();
     for (const end of ["now", "after a start"]) {
       await this.#mdm?.takeDown([]);
       if (this.#mdm === undefined || end !== "now") await this.#reopen({ calm: true });
@@ -267,7 +198,7 @@ export class Simulation {
   }
 
   #pick<T>(from: readonly T[]): T {
-    return from[Math.floor(this.#random() * from.length)] as T;
+    return this.#harm.pick(from);
   }
 }
 

@@ -11,16 +11,16 @@ const STEPS = process.env["SIMULATION_STEPS"] ?? "300";
 const steps = STEPS.includes(",") ? STEPS.split(",").filter(Boolean).map(Number) : [...Array(Number(STEPS)).keys()];
 
 t.test(
-  "simulated lives of a volume and its snapshots, each with kills, power losses, rot and failing devices",
+  "simulated lives of a volume and its snapshots, each with kills, power losses, rot, failing devices and MDM members",
   { timeout: 0 },
   async (t) => {
     const end = SEEDS === Number.POSITIVE_INFINITY ? Date.now() + SECONDS * 1000 : Number.POSITIVE_INFINITY;
     let seed = FIRST;
     for (; seed < FIRST + SEEDS && Date.now() < end; seed++) {
       try {
-        new Simulation(seed).run(steps);
+        await new Simulation(seed).run(steps);
       } catch (error) {
-        const fewer = shrink(steps, (some) => new Simulation(seed).run(some)).join(",");
+        const fewer = (await shrink(steps, (some) => new Simulation(seed).run(some))).join(",");
         t.fail(`seed ${seed}: ${error instanceof Error ? error.stack : error}`, {
           replay: `SIMULATION_SEED=${seed} SIMULATION_SEEDS=1 SIMULATION_STEPS=${fewer}, node --import=tsx test/scaleio/sdc/simulation.test.ts`,
         });

@@ -100,6 +100,36 @@ const MUTATIONS: readonly Mutation[] = [
     by: "if (mapVersion < 0) {",
   },
   {
+    invariant: "7 engines are told of what is on two members only",
+    file: "../mdm/mdm.ts",
+    of: "await this.#append(batch.map(({ change }) => change));",
+    by: "void this.#append(batch.map(({ change }) => change)).catch(() => undefined);",
+  },
+  {
+    invariant: "7 and not of what was refused",
+    file: "../mdm/mdm.ts",
+    of: "await this.#append(batch.map(({ change }) => change));\n        for (const { change } of batch) apply(this.#tables, change);",
+    by: "for (const { change } of batch) apply(this.#tables, change);\n        await this.#append(batch.map(({ change }) => change));",
+  },
+  {
+    invariant: "7 nor does a later daemon find it made",
+    file: "../mdm/mdm.ts",
+    of: "member.cutBack(length)",
+    by: "Promise.resolve(member.length)",
+  },
+  {
+    invariant: "7 a member that comes back alone is not believed",
+    file: "../mdm/mdm.ts",
+    of: "if (histories.length >= QUORUM || isNew)",
+    by: "if (histories.length > 0 || isNew)",
+  },
+  {
+    invariant: "7 nor the one of two that is behind",
+    file: "../mdm/mdm.ts",
+    of: "compare(lastOf(b), lastOf(a))",
+    by: "compare(lastOf(a), lastOf(b))",
+  },
+  {
     invariant: "8 a discard gives the space back",
     file: "device-file.ts",
     of: "this.#files.punch(this.#fd, offset, length);",

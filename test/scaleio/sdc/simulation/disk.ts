@@ -7,6 +7,9 @@ import { MIB } from "./units.ts";
 /** Thrown in the middle of a file operation: the process is gone. */
 export class Killed extends Error {}
 
+/** An engine or the MDM has said no to a request, and may. */
+export class Refused extends Error {}
+
 /** A change that is not on the platter: whole pages; without data it is a hole. */
 interface Pending {
   readonly position: number;

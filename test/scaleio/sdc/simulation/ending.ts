@@ -2,31 +2,28 @@ import { BLOCK_BYTES } from "../../../../src/scaleio/sdc/sums.ts";
 import { mendRecords } from "./harm.ts";
 import { check } from "./requests.ts";
 import { SECTOR } from "./units.ts";
-import { drop, repairAside, scanAll } from "./upkeep.ts";
+import { drop, mendDevice, repairAside, scanAll } from "./upkeep.ts";
 import type { Mounted, World } from "./world.ts";
 
 /** All devices back, everything rebuilt: every sector as the model says, all copies equal, and nothing left over. */
-export function finish(world: World): void {
-  world.quorum = true;
-  mendRecords(world);
-  world.tellAll({ mayDie: false });
-  for (const device of world.pool.away) {
-    world.pool.mend(device, () => {
-      world.pool.version++;
-      world.tellAll({ mayDie: false });
-    });
-  }
+export async function finish(world: World): Promise<void> {
+  world.mdm.calm = true;
+  await world.mdm.healAll();
+  if (!(await world.mdm.attend())) throw new Error("all MDM members are well, and do not suffice");
+  await mendRecords(world);
+  world.catchUp();
+  for (const device of world.pool.away) await mendDevice(world, device);
   for (const volume of world.volumes) rewriteSuspects(world, volume);
   if (world.checksum) scanAll(world);
   for (let round = 0; round < 3; round++) {
     for (const volume of world.volumes) {
       while (world.live(volume).work(64) > 0);
       const { absorbed, layerId } = world.live(volume).status();
-      if (absorbed.length > 0) drop(world, layerId, absorbed);
+      if (absorbed.length > 0) await drop(world, layerId, absorbed);
     }
     for (const { id } of world.layers.frozen()) {
       const layer = world.layers.all().get(id);
-      if (layer !== undefined) repairAside(world, layer, 1024);
+      if (layer !== undefined) await repairAside(world, layer, 1024);
     }
   }
   for (const volume of world.volumes) while (world.live(volume).work(64) > 0);
@@ -43,7 +40,7 @@ export function finish(world: World): void {
     check(world, volume, 0, volume.record.sizeBytes / SECTOR);
   }
   if (world.volumes.length === 1 && world.layers.all().size > 1) throw new Error("layers that nobody needs remain");
-  world.invariants.checkAll(world.standings());
+  world.invariants.checkAll(world.standings.all());
   for (const volume of world.volumes) world.live(volume).close();
   checkNothingLeft(world);
 }
@@ -64,7 +61,7 @@ function rewriteSuspects(world: World, volume: Mounted): void {
 function checkNothingLeft(world: World): void {
   const needed = world.layers.all();
   for (const path of world.disk.paths()) {
-    const id = /^\/(?:rec\/|sds\/[\d.]+\/)(\w+)/.exec(path)?.[1] ?? "";
+    const id = /^\/(?:sdc\/|sds\/\d+\/)(\w+)/.exec(path)?.[1] ?? "";
     if (!needed.has(id)) throw new Error(`${path} is left`);
   }
 }

@@ -11,7 +11,7 @@ import type { World } from "./world.ts";
 export function rot(world: World): void {
   const layer = world.pick([...world.layers.all().values()]);
   if (!world.checksum) {
-    const replica = `/rec/${layer.id}/ledger.${1 + (world.seed % 4 === 1 ? 1 : 0)}`;
+    const replica = `/sdc/${layer.id}/ledger.${1 + (world.seed % 4 === 1 ? 1 : 0)}`;
     world.disk.rot(replica, Math.floor(world.random() * 8192));
     return;
   }
@@ -32,27 +32,39 @@ export function rot(world: World): void {
 }
 
 /** Record files that cannot be written to: one replica of a ledger, which nobody may notice, or all of a layer's. */
-export function breakRecords(world: World): void {
-  mendRecords(world);
+export async function breakRecords(world: World): Promise<void> {
+  await mendRecords(world);
   if (world.random() < 0.3) return;
   const { id } = world.pick([...world.layers.all().values()]);
-  const replica = `/rec/${id}/ledger.${1 + (world.seed % 4 === 1 ? 1 : 0)}`;
+  const replica = `/sdc/${id}/ledger.${1 + (world.seed % 4 === 1 ? 1 : 0)}`;
   const all = world.random() < 0.4;
-  const prefix = all ? `/rec/${id}/` : replica;
+  const prefix = all ? `/sdc/${id}/` : replica;
   world.brokenRecords.add(prefix);
   // What is torn in one replica is whole in the other one; nothing survives both torn at once.
   (all ? world.disk.refusedWrites : world.disk.brokenWrites).add(prefix);
   if (!all && world.random() < 0.5) world.disk.brokenReads.add(prefix);
 }
 
-export function mendRecords(world: World): void {
+export async function mendRecords(world: World): Promise<void> {
   if (world.brokenRecords.size === 0) return;
   world.repairRecords();
   // With a flush everything that is known is on record.
-  for (const volume of world.volumes) if (volume.store !== undefined) world.tryTo(() => flush(world, volume));
+  for (const volume of world.volumes) if (volume.store !== undefined) await world.tryTo(() => flush(world, volume));
 }
 
-export function losePower(world: World): void {
+export async function losePower(world: World): Promise<void> {
   world.cutPower();
-  world.reopen();
+  await world.restart();
+}
+
+/** MDM members fall ill, are not to be found, are taken down, come back; or the daemon dies, and its successor finds others. */
+export async function changeMembers(world: World): Promise<void> {
+  const { mdm } = world;
+  const dice = world.random();
+  if (dice < 0.3) mdm.harm.fallIll();
+  else if (dice < 0.45) mdm.harm.comeOrGo();
+  else if (dice < 0.6) mdm.harm.recover();
+  else if (dice < 0.7) await mdm.takeDown(["1", "2", "3"].filter(() => world.random() < 0.5));
+  else if (dice < 0.8) await mdm.healAll();
+  else mdm.die();
 }

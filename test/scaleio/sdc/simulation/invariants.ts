@@ -1,4 +1,5 @@
 import type { Layer } from "../../../../src/scaleio/layers.ts";
+import type { Group } from "../../../../src/scaleio/model.ts";
 import { BIT, INHERITED, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import type { Model } from "./model.ts";
@@ -82,7 +83,7 @@ export class Invariants {
   }
 
   #goodDevices(chunk: number, state: number): number[] {
-    const group = this.#pool.groups[chunk] as [number, number, number, number];
+    const group = this.#pool.groups[chunk] as Group;
     return SLOTS.filter((slot) => group[slot] >= 0 && (state & BIT[slot]) === 0).map((slot) => group[slot]);
   }
 

@@ -1,44 +1,44 @@
 import path from "node:path";
 import { allLayers, type Layer, ownLayer } from "../../../../src/scaleio/layers.ts";
-import type { LayerRef, VolumeRecord } from "../../../../src/scaleio/model.ts";
+import type { Group, Id, LayerRef, SystemState, VolumeRecord } from "../../../../src/scaleio/model.ts";
+import { recordDir } from "../../../../src/scaleio/sdc/books.ts";
 import { Intent } from "../../../../src/scaleio/sdc/intent.ts";
 import { ALL_SLOTS, BIT, INHERITED, Layout, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import { createLedger, Ledger } from "../../../../src/scaleio/sdc/ledger.ts";
 import type { Session } from "../../../../src/scaleio/sdc/session.ts";
+import { sessionOf } from "../../../../src/scaleio/sessions.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import { MOST_CHUNKS, type SimulatedPool } from "./pool.ts";
 import { MIB } from "./units.ts";
 
-export type Volume = {
-  -readonly [K in keyof Pick<VolumeRecord, "id" | "sizeBytes" | "firstGroup" | "layerId" | "lower">]: VolumeRecord[K];
-};
+const STATE_DIR = "/";
+const recordsOf = (id: Id) => recordDir(STATE_DIR, id);
 
 /** The layers of all volumes: their records, their files, and what an engine is told of them. Nothing here is killed. */
 export class SimulatedLayers {
   constructor(
     readonly disk: SimulatedDisk,
     readonly pool: SimulatedPool,
-    readonly volumes: readonly { readonly record: Volume }[],
-    readonly checksum: boolean,
+    readonly state: () => SystemState,
   ) {}
 
   /** `inherited`: so many chunks show through from the layer below. */
   create({ id, sizeBytes }: LayerRef, inherited: number): void {
-    createLedger(this.disk, `/rec/${id}`, id, sizeBytes / MIB, this.pool.version);
-    const ledger = new Ledger(this.disk, `/rec/${id}`, id, sizeBytes / MIB);
+    createLedger(this.disk, recordsOf(id), id, sizeBytes / MIB, this.pool.version);
+    const ledger = new Ledger(this.disk, recordsOf(id), id, sizeBytes / MIB);
     const layout = new Layout({ sizeBytes, firstGroup: 0 }, this.pool.groups.flat());
     const isUp = (device: number) => this.pool.devices[device]?.state === "up";
     for (let chunk = 0; chunk < layout.chunks; chunk++)
       ledger.states[chunk] = layout.untouched(chunk, isUp) | (chunk < inherited ? INHERITED : 0);
     ledger.persist(0, sizeBytes / MIB - 1);
     ledger.close();
-    Intent.create(this.disk, `/rec/${id}`);
-    this.disk.syncDirectory(`/rec/${id}`);
+    Intent.create(this.disk, recordsOf(id));
+    this.disk.syncDirectory(recordsOf(id));
     for (const device of this.pool.present) {
       if (!isUp(device)) continue;
       const file = this.pool.file(device, id);
       this.disk.close(this.disk.open(file, { create: true }));
-      if (this.checksum) this.disk.close(this.disk.open(`${file}.sum`, { create: true }));
+      if (this.state().pool.checksum === true) this.disk.close(this.disk.open(`${file}.sum`, { create: true }));
       this.disk.syncDirectory(path.dirname(file));
     }
   }
@@ -46,7 +46,7 @@ export class SimulatedLayers {
   /** The states of its chunks, as the ledger on disk has them. */
   ledger({ id, sizeBytes }: LayerRef): Uint8Array {
     return this.disk.undisturbed(() => {
-      const ledger = new Ledger(this.disk, `/rec/${id}`, id, sizeBytes / MIB, { mend: false });
+      const ledger = new Ledger(this.disk, recordsOf(id), id, sizeBytes / MIB, { mend: false });
       ledger.close();
       return ledger.states;
     });
@@ -55,7 +55,7 @@ export class SimulatedLayers {
   /** Offsets of the chunks that the layer's write-intent record has. */
   activeRegions({ id, sizeBytes }: LayerRef): number[] {
     return this.disk.undisturbed(() => {
-      const intent = new Intent(this.disk, `/rec/${id}`, sizeBytes);
+      const intent = new Intent(this.disk, recordsOf(id), sizeBytes);
       intent.close();
       const chunks = Array.from({ length: sizeBytes / MIB }, (_, chunk) => chunk * MIB);
       return chunks.filter((offset) => intent.isActive(offset));
@@ -64,7 +64,7 @@ export class SimulatedLayers {
 
   /** By id. */
   all(): ReadonlyMap<string, Layer> {
-    return allLayers(this.volumes.map(({ record }) => record as VolumeRecord));
+    return allLayers(this.state().volumes.values());
   }
 
   /** Those that nobody writes to. */
@@ -72,34 +72,12 @@ export class SimulatedLayers {
     return [...this.all().values()].filter(({ owner }) => owner === undefined);
   }
 
-  sessionOf({ record }: { readonly record: Volume }): Session {
-    return this.session(this.all().get(ownLayer(record as VolumeRecord).id) as Layer);
+  sessionOf({ record }: { readonly record: VolumeRecord }): Session {
+    return this.session(this.all().get(ownLayer(record).id) as Layer);
   }
 
-  session({ id, sizeBytes, lower, absorb }: Layer): Session {
-    const { devices } = this.pool;
-    const files = (layerId: string) => devices.map((_, device) => this.pool.file(device, layerId));
-    const own = files(id);
-    return {
-      format: 1,
-      volumeId: id,
-      layerId: id,
-      sizeBytes,
-      mapVersion: this.pool.version,
-      devices: devices.map((device, index) => ({
-        name: this.pool.directory(index),
-        file: own[index] as string,
-        state: device?.state ?? "stopped",
-      })),
-      groups: this.pool.groups.flat(),
-      firstGroup: 0,
-      recordDir: `/rec/${id}`,
-      lower: lower.map((layer) => ({ ...layer, files: files(layer.id), recordDir: `/rec/${layer.id}` })),
-      absorb,
-      giveUp: true,
-      limits: { iops: 0, bytesPerSecond: 0 },
-      checksum: this.checksum,
-    };
+  session(layer: Layer): Session {
+    return sessionOf(this.state(), STATE_DIR, layer, { faults: [], on: () => [] });
   }
 
   /** Removes those of the layers that nobody needs. */
@@ -111,7 +89,7 @@ export class SimulatedLayers {
         this.disk.remove(this.pool.file(device, id));
         this.disk.remove(`${this.pool.file(device, id)}.sum`);
       }
-      for (const name of ["ledger.1", "ledger.2", "intent"]) this.disk.remove(`/rec/${id}/${name}`);
+      for (const name of ["ledger.1", "ledger.2", "intent"]) this.disk.remove(`${recordsOf(id)}/${name}`);
     }
   }
 
@@ -122,12 +100,12 @@ export class SimulatedLayers {
   isOutOfReach(layers: readonly LayerRef[], first = 0, last = MOST_CHUNKS - 1, by?: Session): boolean {
     const isKnown = (device: number) => {
       const known = by?.devices[device];
-      return by === undefined || (known?.state === "up" && known.name === this.pool.directory(device));
+      return by === undefined || (known?.state === "up" && known.name === this.pool.name(device));
     };
     return layers.some((layer) => {
       const states = this.ledger(layer);
       for (let chunk = first; chunk <= Math.min(last, states.length - 1); chunk++) {
-        const group = this.pool.groups[chunk] as [number, number, number, number];
+        const group = this.pool.groups[chunk] as Group;
         const served = SLOTS.some(
           (slot) =>
             group[slot] >= 0 &&

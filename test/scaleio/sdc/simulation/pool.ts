@@ -1,30 +1,20 @@
+import { idOf } from "../../../../src/scaleio/founding.ts";
+import type { Change, Device, Group, GroupTable, Id, SystemState } from "../../../../src/scaleio/model.ts";
 import type { PlannerDevice } from "../../../../src/scaleio/pool/plan.ts";
 import { planMoves } from "../../../../src/scaleio/pool/planner.ts";
 import { BIT, COUNT, SLOTS, type Slot } from "../../../../src/scaleio/sdc/layout.ts";
-import type { Session } from "../../../../src/scaleio/sdc/session.ts";
 import type { Random } from "../../../helpers/random.ts";
 import type { SimulatedDisk } from "./disk.ts";
 
+export const SYSTEM = "0000000000000000";
 /** As many placement groups, so that a chunk has a group of its own. */
 export const MOST_CHUNKS = 8;
 const FIRST_DEVICES = 4;
 const MOST_DEVICES = 6;
-
-type State = Session["devices"][number]["state"];
+const SDS = "sds1";
 
 /** What somebody may do to a device that is there. */
 const HARMS = ["stop", "no-sync", "no-write", "no-read-no-write"] as const;
-
-interface SimulatedDevice {
-  /** Rises when the place is given to another device. */
-  readonly generation: number;
-  readonly capacityBytes: number;
-  /** As the MDM has it. */
-  state: State;
-  /** Whether it has been harmed: stopped, or failing, which the MDM may not have heard. */
-  away: boolean;
-  leaving: boolean;
-}
 
 /** What the ledgers of all layers say together. */
 export interface Facts {
@@ -36,30 +26,78 @@ export interface Facts {
   readonly noticed: (device: number) => boolean;
 }
 
-/** The pool's devices and map as the MDM has them, and what happens to them. Nothing here knows of volumes. */
+/**
+ * The pool's devices and map as the MDM has them, what may change about them, and what happens to devices. Nothing here knows of
+ * volumes. Whoever wants a change gets it from here, and has the MDM make it.
+ */
 export class SimulatedPool {
   readonly #disk: SimulatedDisk;
-  /** undefined: a place without a device. */
-  readonly devices: (SimulatedDevice | undefined)[] = [];
-  readonly groups: [number, number, number, number][] = [];
-  version = 1;
+  readonly #state: () => SystemState;
+  /** Devices that fail, which the MDM may not have heard. */
+  readonly #failing = new Set<Id>();
+  #devices: { readonly of: SystemState["pool"]; readonly byPlace: readonly (Device | undefined)[] } | undefined;
   #generations = 0;
 
   constructor(
     disk: SimulatedDisk,
     /** Copies move as the planner says; otherwise in any way that the rules allow. */
     readonly planned: boolean,
-    random: Random,
+    state: () => SystemState,
   ) {
     this.#disk = disk;
-    for (let device = 0; device < FIRST_DEVICES; device++) this.add(random);
-    for (let group = 0; group < MOST_CHUNKS; group++)
-      this.groups.push([group % 4, (group + 1 + (Math.floor(group / 4) % 3)) % 4, -1, 0]);
+    this.#state = state;
+  }
+
+  founded(random: Random, checksum: boolean): Change {
+    const devices = Array.from({ length: FIRST_DEVICES }, () => this.#newDevice(random));
+    const groups = Array.from({ length: MOST_CHUNKS }, (_, group): Group => {
+      return [group % 4, (group + 1 + (Math.floor(group / 4) % 3)) % 4, -1, 0];
+    });
+    return {
+      type: "system-created",
+      systemId: SYSTEM,
+      lastId: 0,
+      pool: {
+        id: "pool",
+        name: "pool1",
+        protectionDomain: "pd1",
+        sparePercent: 10,
+        checksum,
+        mapVersion: 1,
+        deviceIds: devices.map(({ id }) => id),
+        groups,
+      },
+      sds: [{ id: SDS, name: SDS, faultSet: SDS, state: "up", devices }],
+    };
+  }
+
+  /** By place; undefined: a place without a device. */
+  get devices(): readonly (Device | undefined)[] {
+    const { pool, sds } = this.#state();
+    // Whatever changes a device changes the pool's version.
+    if (this.#devices?.of !== pool) {
+      const byId = new Map(sds.flatMap(({ devices }) => devices.map((device) => [device.id, device])));
+      this.#devices = { of: pool, byPlace: pool.deviceIds.map((id) => byId.get(id)) };
+    }
+    return this.#devices.byPlace;
+  }
+
+  get groups(): GroupTable {
+    return this.#state().pool.groups;
+  }
+
+  get version(): number {
+    return this.#state().pool.mapVersion;
+  }
+
+  /** As engines call a device. */
+  name(device: number): string {
+    return `${SDS}/${this.devices[device]?.name}`;
   }
 
   /** The directory of a device. */
   directory(device: number): string {
-    return `/sds/${device}.${this.devices[device]?.generation ?? "none"}/`;
+    return `${this.devices[device]?.path ?? "/sds/none"}/`;
   }
 
   file(device: number, layerId: string): string {
@@ -70,117 +108,121 @@ export class SimulatedPool {
     return [...this.devices.keys()].filter((device) => this.devices[device] !== undefined);
   }
 
+  /** Those that do not serve. */
   get away(): number[] {
-    return this.present.filter((device) => this.devices[device]?.away);
-  }
-
-  /** Mask of the slots of a group that are to be kept. */
-  active(group: number): number {
-    const { 3: retired, ...slots } = this.groups[group] as [number, number, number, number];
-    return SLOTS.reduce<number>((mask, slot) => mask | (slots[slot] >= 0 ? BIT[slot] : 0), 0) & ~retired;
-  }
-
-  /** A new device, in the first free place. False: there are enough. */
-  add(random: Random): boolean {
-    const free = this.devices.indexOf(undefined);
-    const place = free < 0 ? this.devices.length : free;
-    if (place >= MOST_DEVICES) return false;
-    const capacityBytes = 1 + Math.floor(random() * 3);
-    const generation = ++this.#generations;
-    this.devices[place] = { generation, capacityBytes, state: "up", away: false, leaving: false };
-    this.#disk.labels.add(`${this.directory(place)}device.json`);
-    return true;
-  }
-
-  /** A device is to be emptied, or no longer. */
-  leave(random: Random): void {
-    const leaving = this.present.find((device) => this.devices[device]?.leaving);
-    const who = leaving ?? pick(random, this.present);
-    const device = this.devices[who] as SimulatedDevice;
-    device.leaving = leaving === undefined && this.present.length > 3;
-  }
-
-  /** A device that was to be emptied, and is, goes. True when one did. */
-  removeEmpty(): boolean {
-    const empty = this.present.find(
-      (device) =>
-        this.devices[device]?.leaving &&
-        !this.devices[device]?.away &&
-        this.groups.every((group) => !group.slice(0, 3).includes(device)),
-    );
-    if (empty === undefined) return false;
-    const directory = this.directory(empty);
-    this.#disk.labels.delete(`${directory}device.json`);
-    for (const path of this.#disk.paths()) if (path.startsWith(directory)) this.#disk.remove(path);
-    this.devices[empty] = undefined;
-    return true;
-  }
-
-  /** Answers how. */
-  harm(random: Random, device: number): (typeof HARMS)[number] {
-    const harmed = this.devices[device] as SimulatedDevice;
-    harmed.away = true;
-    const how = pick(random, HARMS);
-    const directory = this.directory(device);
-    if (how === "stop") harmed.state = "stopped";
-    else if (how === "no-sync") this.#disk.brokenSyncs.add(directory);
-    else {
-      this.#disk.brokenWrites.add(directory);
-      if (how === "no-read-no-write") this.#disk.brokenReads.add(directory);
-    }
-    return how;
+    return this.present.filter((device) => !this.serves(device));
   }
 
   /** Whether it serves: what its copies hold can be had. */
   serves(device: number): boolean {
-    return this.devices[device]?.state === "up" && !this.devices[device]?.away;
+    const there = this.devices[device];
+    return there?.state === "up" && !this.#failing.has(there.id);
   }
 
-  /** Mended; `declare` tells everybody of each state, one after the other. */
-  mend(device: number, declare: () => void): void {
-    const harmed = this.devices[device] as SimulatedDevice;
-    this.#disk.repair(this.directory(device));
-    // The MDM heard of a failure before the device is declared well.
-    if (harmed.state === "up") {
-      harmed.state = "failed";
-      declare();
+  /** Mask of the slots of a group that are to be kept. */
+  active(group: number): number {
+    const { 3: retired, ...slots } = this.groups[group] as Group;
+    return SLOTS.reduce<number>((mask, slot) => mask | (slots[slot] >= 0 ? BIT[slot] : 0), 0) & ~retired;
+  }
+
+  /** A new device, in the first free place. Undefined: there are enough. */
+  added(random: Random): Change | undefined {
+    if (this.present.length >= MOST_DEVICES) return undefined;
+    return { type: "device-added", sds: SDS, device: this.#newDevice(random), lastId: 0 };
+  }
+
+  /** A device is to be emptied, or no longer. */
+  left(random: Random): Change | undefined {
+    const leaving = this.devices.find((device) => device?.leaving);
+    if (leaving !== undefined) return { type: "device-leaving", id: leaving.id, leaving: false };
+    const { id } = this.devices[pick(random, this.present)] as Device;
+    return this.present.length > 3 ? { type: "device-leaving", id, leaving: true } : undefined;
+  }
+
+  /** A device that was to be emptied, and is, goes. */
+  removed(): Change | undefined {
+    const empty = this.present.find(
+      (device) =>
+        this.devices[device]?.leaving &&
+        this.serves(device) &&
+        this.groups.every((group) => !group.slice(0, 3).includes(device)),
+    );
+    return empty === undefined ? undefined : { type: "device-removed", id: this.devices[empty]?.id as Id };
+  }
+
+  /** What devices that are none any more have held goes. */
+  sweep(): void {
+    const isOurs = (path: string) => this.devices.some((device) => path.startsWith(`${device?.path}/`));
+    for (const path of this.#disk.paths()) if (path.startsWith("/sds/") && !isOurs(path)) this.#disk.remove(path);
+    for (const label of this.#disk.labels) if (!isOurs(label)) this.#disk.labels.delete(label);
+  }
+
+  /** Chooses how; what it answers is for the MDM to record first, and the device fails only then. */
+  harm(random: Random, device: number): { readonly how: (typeof HARMS)[number]; readonly change: Change | undefined } {
+    const { id } = this.devices[device] as Device;
+    const how = pick(random, HARMS);
+    const directory = this.directory(device);
+    if (how === "stop")
+      return { how, change: { type: "device-state", id, state: "stopped", reason: "an injected fault" } };
+    this.#failing.add(id);
+    if (how === "no-sync") this.#disk.brokenSyncs.add(directory);
+    else {
+      this.#disk.brokenWrites.add(directory);
+      if (how === "no-read-no-write") this.#disk.brokenReads.add(directory);
     }
-    harmed.state = "up";
-    harmed.away = false;
-    declare();
+    return { how, change: undefined };
+  }
+
+  /** It works again. */
+  mend(device: number): void {
+    this.#disk.repair(this.directory(device));
+    this.#failing.delete(this.devices[device]?.id as Id);
+  }
+
+  declared(device: number, state: "up" | "failed"): Change {
+    const reason = state === "up" ? "" : "it fails";
+    return { type: "device-state", id: this.devices[device]?.id as Id, state, reason };
   }
 
   /** Copies move on. */
-  move(random: Random, facts: Facts): void {
-    if (this.planned) this.#plan(facts);
-    else this.#moveAtRandom(random, facts);
-    this.version++;
+  moved(random: Random, facts: Facts): Change | undefined {
+    const groups = this.planned ? this.#plan(facts) : this.#moveAtRandom(random, facts);
+    return groups.length === 0 ? undefined : { type: "groups-changed", groups };
+  }
+
+  #newDevice(random: Random): Device {
+    const number = ++this.#generations;
+    const path = `/sds/${number}`;
+    this.#disk.labels.add(`${path}/device.json`);
+    const capacityBytes = 1 + Math.floor(random() * 3);
+    return { id: idOf(SYSTEM, number), name: `disk${number}`, path, capacityBytes, state: "up", reason: "" };
   }
 
   /** As the mover does: the planner's decisions, by what the ledgers say, while nodes leave, are lost and come back. */
-  #plan({ stale, givenUp }: Facts): void {
+  #plan({ stale, givenUp }: Facts): (readonly [number, Group])[] {
     const counts = { stale: new Uint32Array(MOST_CHUNKS * 3), held: new Uint8Array(MOST_CHUNKS) };
     for (let group = 0; group < MOST_CHUNKS; group++) {
       counts.held[group] = givenUp(group) ? 0 : 1;
       for (const slot of SLOTS) counts.stale[group * 3 + slot] = ((stale[group] as number) >> slot) & 1;
     }
     const devices = this.devices.map((device, place): PlannerDevice => {
-      const standing = device === undefined || device.away ? "lost" : device.leaving ? "leaving" : "home";
+      const standing = !this.serves(place) ? "lost" : device?.leaving ? "leaving" : "home";
       return { capacityBytes: device?.capacityBytes ?? 0, faultUnit: String(place), standing };
     });
-    for (const [number, group] of planMoves(this.groups, devices, counts)) this.groups[number] = [...group];
+    return [...planMoves(this.groups, devices, counts)];
   }
 
   /** What a planner may do: takes a third place for some groups, gives a place up, frees it. */
-  #moveAtRandom(random: Random, { stale, givenUp, noticed }: Facts): void {
-    for (const [number, group] of this.groups.entries()) {
+  #moveAtRandom(random: Random, { stale, givenUp, noticed }: Facts): (readonly [number, Group])[] {
+    const moves: [number, Group][] = [];
+    for (const [number, before] of this.groups.entries()) {
       if (random() < 0.5) continue;
+      const group: [number, number, number, number] = [...before];
       const bad = stale[number] as number;
       const active = this.active(number);
       // What the engines know already the MDM may not have heard; what nobody knows must not be counted on.
       const good = SLOTS.filter(
-        (slot) =>
-          (active & ~bad & BIT[slot]) !== 0 && (!this.devices[group[slot]]?.away || noticed(group[slot] as number)),
+        (slot) => (active & ~bad & BIT[slot]) !== 0 && (this.serves(group[slot]) || noticed(group[slot])),
       );
       const empty = SLOTS.find((slot) => group[slot] === -1);
       const spare = this.present.filter(
@@ -199,8 +241,10 @@ export class SimulatedPool {
         const choice = random() < 0.7 ? (worst ?? leaving) : undefined;
         const retire = choice !== undefined && others(choice) ? choice : pick(random, good);
         group[3] = BIT[retire];
-      }
+      } else continue;
+      moves.push([number, group]);
     }
+    return moves;
   }
 }
 

@@ -20,7 +20,7 @@ export function discard(world: World, volume: Mounted): void {
   // Whole pieces of 64 KiB, for what is copied up from below is; in slots that hold nothing there may be anything.
   const [first, end] = [Math.ceil((sector * SECTOR) / 65536), Math.floor(((sector + count) * SECTOR) / 65536)];
   if (end > first && volume.record.lower === undefined)
-    world.invariants.checkDiscarded(world.standing(volume), first * 65536, (end - first) * 65536);
+    world.invariants.checkDiscarded(world.standings.of(volume), first * 65536, (end - first) * 65536);
 }
 
 export function read(world: World, volume: Mounted): void {
@@ -47,7 +47,7 @@ export function check(world: World, volume: Mounted, sector: number, count: numb
 export function flush(world: World, volume: Mounted): void {
   world.do(volume, (store) => store.flush());
   volume.model.flushed();
-  world.invariants.checkFlushed(world.standing(volume));
+  world.invariants.checkFlushed(world.standings.of(volume));
 }
 
 function range(world: World, { record }: Mounted, most: number): { sector: number; count: number } {

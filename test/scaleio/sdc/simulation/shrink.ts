@@ -2,25 +2,22 @@
  * The fewest of these steps with which the life still fails: leaves out parts, smaller and smaller ones, while it does. Takes
  * no longer than `limitMs`.
  */
-export function shrink(
+export async function shrink(
   steps: readonly number[],
-  live: (steps: readonly number[]) => void,
+  live: (steps: readonly number[]) => Promise<void>,
   limitMs = 60_000,
-): readonly number[] {
+): Promise<readonly number[]> {
   const end = Date.now() + limitMs;
-  const fails = (some: readonly number[]) => {
-    try {
-      live(some);
-      return false;
-    } catch {
-      return true;
-    }
-  };
+  const fails = (some: readonly number[]) =>
+    live(some).then(
+      () => false,
+      () => true,
+    );
   let left = steps;
   for (let part = Math.ceil(left.length / 2); part >= 1; part = part === 1 ? 0 : Math.ceil(part / 2)) {
     for (let at = 0; at < left.length && Date.now() < end; ) {
       const fewer = left.toSpliced(at, part);
-      if (fails(fewer)) left = fewer;
+      if (await fails(fewer)) left = fewer;
       else at += part;
     }
   }

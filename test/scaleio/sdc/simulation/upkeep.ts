@@ -1,25 +1,26 @@
 import { SimError } from "../../../../src/lib/errors.ts";
 import type { Layer } from "../../../../src/scaleio/layers.ts";
+import type { Group, Id } from "../../../../src/scaleio/model.ts";
 import { BlockStore } from "../../../../src/scaleio/sdc/block-store.ts";
 import { BIT, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import { type Facts, MOST_CHUNKS } from "./pool.ts";
 import type { Mounted, World } from "./world.ts";
 
 /** As the repairer has an engine do it; then layers that nobody needs go. */
-export function work(world: World, volume: Mounted): void {
+export async function work(world: World, volume: Mounted): Promise<void> {
   const budget = 1 + Math.floor(world.random() * 6);
   world.do(volume, (store) => store.work(budget));
   const { absorbed, layerId } = world.live(volume).status();
-  if (absorbed.length > 0 && world.quorum && !world.daemonIsDown) drop(world, layerId, absorbed);
+  if (absorbed.length > 0 && world.mdm.acts && !world.isUntold) await drop(world, layerId, absorbed);
 }
 
 /** A process of its own repairs a layer that nobody writes to. */
-export function repairFrozen(world: World): void {
+export async function repairFrozen(world: World): Promise<void> {
   const frozen = world.layers.frozen();
-  if (frozen.length > 0) repairAside(world, world.pick(frozen), 1 + Math.floor(world.random() * 6));
+  if (frozen.length > 0) await repairAside(world, world.pick(frozen), 1 + Math.floor(world.random() * 6));
 }
 
-export function repairAside(world: World, layer: Layer, budget: number): void {
+export async function repairAside(world: World, layer: Layer, budget: number): Promise<void> {
   let absorbed: readonly string[] = [];
   world.permit(
     () => {
@@ -30,23 +31,24 @@ export function repairAside(world: World, layer: Layer, budget: number): void {
     },
     () => world.layers.isOutOfReach([layer]),
   );
-  if (absorbed.length > 0) drop(world, layer.id, absorbed);
+  if (absorbed.length > 0) await drop(world, layer.id, absorbed);
 }
 
-export function drop(world: World, layerId: string, absorbed: readonly string[]): void {
-  world.disk.undisturbed(() => {
-    for (const { id } of world.layers.all().get(layerId)?.volumes ?? []) {
-      const { record } = world.volumes.find((volume) => volume.record.id === id) as Mounted;
-      record.lower = (record.lower ?? []).filter((layer) => !absorbed.includes(layer.id));
-    }
-  });
+export async function drop(world: World, layerId: Id, absorbed: readonly Id[]): Promise<void> {
+  const volumes = (world.layers.all().get(layerId)?.volumes ?? []).map(({ id, lower = [] }) => ({
+    id,
+    to: { lower: lower.filter((layer) => !absorbed.includes(layer.id)) },
+  }));
+  await world.mdm.commit({ type: "volumes-changed", volumes, lastId: 0 });
   world.tellAll({ mayDie: false });
   world.layers.sweep(absorbed);
 }
 
-export function moveCopies(world: World): void {
+export async function moveCopies(world: World): Promise<void> {
   if (world.checksum && world.pool.away.length === 0) scanAll(world);
-  world.pool.move(() => world.random(), facts(world));
+  const change = world.pool.moved(() => world.random(), facts(world));
+  if (change === undefined) return;
+  await world.mdm.commit(change);
   world.tellAll({ mayDie: true });
 }
 
@@ -75,27 +77,24 @@ function facts(world: World): Facts {
   return {
     stale: world.layers.staleSlots(),
     givenUp: (group) => {
-      const retired = (world.pool.groups[group] as number[])[3] as number;
+      const retired = (world.pool.groups[group] as Group)[3];
       return (
         told &&
         !garbage &&
         ledgers.every((states) => group >= states.length || ((states[group] as number) & retired) === retired)
       );
     },
-    noticed: (device) => failed.every((names) => names.has(world.pool.directory(device))),
+    noticed: (device) => failed.every((names) => names.has(world.pool.name(device))),
   };
 }
 
 /** A device is harmed or mended. A second one is harmed as well now and then: some chunks cannot be had then. */
-export function changeDevice(world: World): void {
+export async function changeDevice(world: World): Promise<void> {
   const { away } = world.pool;
   if (away.length > 0 && (away.length > 1 || world.random() < 0.7)) {
     const device = world.pick(away);
     world.trace(`  device ${device} is mended`);
-    world.pool.mend(device, () => {
-      world.pool.version++;
-      world.tellAll({ mayDie: false });
-    });
+    await mendDevice(world, device);
     return;
   }
   if (world.checksum) scanAll(world);
@@ -107,25 +106,33 @@ export function changeDevice(world: World): void {
     );
     if (!enough) return;
   }
-  world.trace(`  device ${device}: ${world.pool.harm(() => world.random(), device)}`);
-  world.pool.version++;
+  const { how, change } = world.pool.harm(() => world.random(), device);
+  world.trace(`  device ${device}: ${how}`);
+  if (change !== undefined) await world.mdm.commit(change);
   world.tellAll({ mayDie: true });
+}
+
+/** The MDM hears of a failure before the device is declared well, and everybody is told of both. */
+export async function mendDevice(world: World, device: number): Promise<void> {
+  const isDeclared = world.pool.devices[device]?.state !== "up";
+  if (!isDeclared) await world.mdm.commit(world.pool.declared(device, "failed"));
+  world.pool.mend(device);
+  if (!isDeclared) world.tellAll({ mayDie: false });
+  await world.mdm.commit(world.pool.declared(device, "up"));
+  world.tellAll({ mayDie: false });
 }
 
 /** Devices are added, are to leave, and go. */
-export function changeMembers(world: World): void {
+export async function changeDevices(world: World): Promise<void> {
   const random = () => world.random();
   const given = facts(world).givenUp;
   const settled = world.pool.groups.every((_, group) => given(group));
-  const changed = (settled && world.pool.removeEmpty()) || (world.random() < 0.5 && world.pool.add(random));
-  if (!changed) world.pool.leave(random);
-  world.pool.version++;
+  const removed = settled ? world.pool.removed() : undefined;
+  const change = removed ?? (world.random() < 0.5 ? world.pool.added(random) : undefined) ?? world.pool.left(random);
+  if (change === undefined) return;
+  await world.mdm.commit(change);
+  if (removed !== undefined) world.pool.sweep();
   world.tellAll({ mayDie: true });
-}
-
-/** Two MDM members are gone, or back. Without them nothing changes, and I/O goes on. */
-export function changeQuorum(world: World): void {
-  world.quorum = !world.quorum;
 }
 
 /** A map from before: nobody may go by it. */

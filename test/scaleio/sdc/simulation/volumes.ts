@@ -1,6 +1,5 @@
 import { type Layer, layersOf, ownLayer } from "../../../../src/scaleio/layers.ts";
-import type { LayerRef, VolumeRecord } from "../../../../src/scaleio/model.ts";
-import type { Volume } from "./layers.ts";
+import type { LayerRef } from "../../../../src/scaleio/model.ts";
 import { MOST_CHUNKS } from "./pool.ts";
 import { MIB } from "./units.ts";
 import { repairAside } from "./upkeep.ts";
@@ -9,81 +8,93 @@ import type { Mounted, World } from "./world.ts";
 const MOST_VOLUMES = 3;
 
 /** The volume goes over to a layer of its own; when the old one is settled, a snapshot of it is recorded. */
-export function snapshot(world: World, volume: Mounted): void {
+export async function snapshot(world: World, volume: Mounted): Promise<void> {
   if (world.volumes.length >= MOST_VOLUMES) return;
-  if (!freeze(world, volume)) return;
-  const { lower, sizeBytes } = volume.record;
-  const record: Volume = { id: world.newId(), sizeBytes, firstGroup: 0, lower: lower ?? [] };
-  world.disk.undisturbed(() => world.layers.create(ownLayer(record as VolumeRecord), sizeBytes / MIB));
-  const snapshot = world.addVolume(record, volume.model.copy());
+  if (!(await freeze(world, volume))) return;
+  const { lower = [], sizeBytes } = volume.record;
+  const record = world.newVolume({ sizeBytes, lower });
+  world.disk.undisturbed(() => world.layers.create(ownLayer(record), sizeBytes / MIB));
+  // What the volume holds now: if it takes a while until it is known whether there is a snapshot, the volume goes on.
+  const content = volume.model.copy();
+  await world.mdm.commit(
+    { type: "snapshots-created", volumes: [record], lastId: 0 },
+    { done: () => world.addVolume(record.id, content), undone: () => world.layers.sweep([record.id]) },
+  );
   world.tellAll({ mayDie: false });
-  world.open(snapshot);
+  world.mount(world.volumes.at(-1) as Mounted);
 }
 
-function freeze(world: World, volume: Mounted): boolean {
+async function freeze(world: World, volume: Mounted): Promise<boolean> {
   // What cannot be read cannot be settled.
-  if (world.layers.isOutOfReach(layersOf(volume.record as VolumeRecord)) || volume.model.suspects.length > 0)
-    return false;
+  if (world.layers.isOutOfReach(layersOf(volume.record)) || volume.model.suspects.length > 0) return false;
   // What is not settled is not to be shared.
   const isSettled = (layer: LayerRef) => world.layers.activeRegions(layer).length === 0;
-  if (!(volume.record.lower ?? []).every(isSettled)) return false;
-  const old = ownLayer(volume.record as VolumeRecord);
-  const id = world.newId();
-  world.disk.undisturbed(() => world.layers.create({ id, sizeBytes: old.sizeBytes }, old.sizeBytes / MIB));
-  volume.record.layerId = id;
-  volume.record.lower = [old, ...(volume.record.lower ?? [])];
-  volume.session = world.layers.sessionOf(volume);
-  world.do(volume, (store) => store.seal());
-  volume.store = undefined;
-  world.open(volume);
-  // Sealing syncs all.
-  volume.model.flushed();
+  const { id, lower = [] } = volume.record;
+  if (!lower.every(isSettled)) return false;
+  const old = ownLayer(volume.record);
+  const layerId = world.newId();
+  world.disk.undisturbed(() => world.layers.create({ id: layerId, sizeBytes: old.sizeBytes }, old.sizeBytes / MIB));
+  await world.mdm.commit(
+    { type: "volumes-changed", volumes: [{ id, to: { layerId, lower: [old, ...lower] } }], lastId: 0 },
+    { undone: () => world.layers.sweep([layerId]) },
+  );
+  world.isUntold = true;
+  world.address(volume);
+  world.follow(volume);
+  world.isUntold = false;
   return isSettled(old);
 }
 
-export function grow(world: World, volume: Mounted): void {
-  const sizeBytes = Math.min(MOST_CHUNKS, volume.record.sizeBytes / MIB + 1 + Math.floor(world.random() * 2)) * MIB;
+export async function grow(world: World, volume: Mounted): Promise<void> {
+  const { id, sizeBytes: before } = volume.record;
+  const sizeBytes = Math.min(MOST_CHUNKS, before / MIB + 1 + Math.floor(world.random() * 2)) * MIB;
   const session = { ...world.layers.sessionOf(volume), sizeBytes };
   world.do(volume, (store) => store.reload(session));
   // A death before the MDM's word is a growth that did not come about.
-  volume.record.sizeBytes = sizeBytes;
+  await world.mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
   volume.session = session;
 }
 
-export function remove(world: World, volume: Mounted): void {
+export async function remove(world: World, volume: Mounted): Promise<void> {
   if (world.volumes.length < 2) return;
-  world.do(volume, (store) => store.close());
-  const chain = layersOf(volume.record as VolumeRecord);
-  world.volumes.splice(world.volumes.indexOf(volume), 1);
-  world.disk.undisturbed(() => world.layers.sweep(chain.map(({ id }) => id)));
+  world.unmount(volume);
+  const { id } = volume.record;
+  const chain = layersOf(volume.record);
+  await world.mdm.commit(
+    { type: "volume-removed", id },
+    { done: () => world.volumes.splice(world.volumes.indexOf(volume), 1) },
+  );
+  world.disk.undisturbed(() => world.layers.sweep(chain.map((layer) => layer.id)));
   world.tellAll({ mayDie: true });
 }
 
 /** The volume, not mapped for a moment, takes the content of another one. */
-export function overwrite(world: World, volume: Mounted): void {
+export async function overwrite(world: World, volume: Mounted): Promise<void> {
   const source = world.pick(world.volumes);
   if (source === volume || source.record.sizeBytes < volume.record.sizeBytes) return;
-  if (!freeze(world, source)) return;
-  world.do(volume, (store) => store.close());
-  volume.store = undefined;
-  const before = layersOf(volume.record as VolumeRecord);
-  const { sizeBytes, lower } = source.record;
-  const id = world.newId();
-  world.disk.undisturbed(() => world.layers.create({ id, sizeBytes }, sizeBytes / MIB));
-  Object.assign(volume.record, { layerId: id, lower, sizeBytes });
-  volume.model.become(source.model);
-  volume.session = world.layers.sessionOf(volume);
+  if (!(await freeze(world, source))) return;
+  world.unmount(volume);
+  const { id } = volume.record;
+  const before = layersOf(volume.record);
+  const { sizeBytes, lower = [] } = source.record;
+  const layerId = world.newId();
+  world.disk.undisturbed(() => world.layers.create({ id: layerId, sizeBytes }, sizeBytes / MIB));
+  const content = source.model.copy();
+  await world.mdm.commit(
+    { type: "volumes-changed", volumes: [{ id, to: { layerId, lower, sizeBytes } }], lastId: 0 },
+    { done: () => volume.model.become(content), undone: () => world.layers.sweep([layerId]) },
+  );
   world.disk.undisturbed(() => world.layers.sweep(before.map((layer) => layer.id)));
-  world.open(volume);
+  world.mount(volume);
   world.tellAll({ mayDie: true });
 }
 
 /** The volume is unmounted, repaired by a process of its own perhaps, and mounted again. */
-export function detach(world: World, volume: Mounted): void {
+export async function detach(world: World, volume: Mounted): Promise<void> {
   world.do(volume, (store) => store.close());
   volume.store = undefined;
-  volume.session = world.layers.sessionOf(volume);
-  const layer = world.layers.all().get(ownLayer(volume.record as VolumeRecord).id) as Layer;
-  if (world.random() < 0.7) world.tryTo(() => repairAside(world, layer, 1 + Math.floor(world.random() * 6)));
+  world.address(volume);
+  const layer = world.layers.all().get(ownLayer(volume.record).id) as Layer;
+  if (world.random() < 0.7) await world.tryTo(() => repairAside(world, layer, 1 + Math.floor(world.random() * 6)));
   world.open(volume);
 }

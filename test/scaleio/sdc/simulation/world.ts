@@ -1,16 +1,18 @@
 import { SimError } from "../../../../src/lib/errors.ts";
-import { type Layer, layersOf, ownLayer } from "../../../../src/scaleio/layers.ts";
-import type { VolumeRecord } from "../../../../src/scaleio/model.ts";
+import { idOf } from "../../../../src/scaleio/founding.ts";
+import { layersOf, ownLayer } from "../../../../src/scaleio/layers.ts";
+import type { Id, VolumeRecord } from "../../../../src/scaleio/model.ts";
 import { BlockStore } from "../../../../src/scaleio/sdc/block-store.ts";
-import { ALL_SLOTS, BIT, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import type { Session } from "../../../../src/scaleio/sdc/session.ts";
 import { BLOCK_BYTES } from "../../../../src/scaleio/sdc/sums.ts";
 import { type Random, randomOf, seedOf } from "../../../helpers/random.ts";
-import { Killed, SimulatedDisk } from "./disk.ts";
-import { Invariants, type Standing } from "./invariants.ts";
-import { SimulatedLayers, type Volume } from "./layers.ts";
+import { Killed, Refused, SimulatedDisk } from "./disk.ts";
+import { Invariants } from "./invariants.ts";
+import { SimulatedLayers } from "./layers.ts";
+import { SimulatedMdm } from "./mdm.ts";
 import { Model } from "./model.ts";
-import { pick, SimulatedPool } from "./pool.ts";
+import { pick, SimulatedPool, SYSTEM } from "./pool.ts";
+import { Standings } from "./standings.ts";
 import { MIB, SECTOR } from "./units.ts";
 
 /** The first volume's size, in chunks. */
@@ -18,43 +20,40 @@ const CHUNKS = 6;
 
 /** A volume with its engine and what it may answer. */
 export interface Mounted {
-  record: Volume;
+  /** As the MDM has it. */
+  readonly record: VolumeRecord;
   readonly model: Model;
   store: BlockStore | undefined;
   /** What the daemon has last left for its engine, and what its engine goes by. */
   session: Session;
   followed: Session;
+  /** Whether an engine that dies is replaced. */
+  isMounted: boolean;
 }
 
-/** The engine has said no to a request, and may. */
-export class Refused extends Error {}
-
 /**
- * A pool, its volumes with their engines, the daemon and the MDM as far as engines notice them, and what each of them may do
- * wrong just now. The steps of a life (simulation.ts) act on it.
+ * A pool, its volumes with their engines, the daemon as far as engines notice it, its MDM, and what each of them may do
+ * wrong just now. The steps of a life (simulation.ts) act on it. What the pool and the volumes are the MDM alone knows.
  */
 export class World {
   readonly disk: SimulatedDisk;
+  readonly mdm: SimulatedMdm;
   readonly pool: SimulatedPool;
   readonly invariants: Invariants;
+  readonly standings: Standings;
   readonly volumes: Mounted[] = [];
   now = 1_000_000;
   tag = 0;
   lastLayer = 0;
   /** Every second life is one with checksums. */
   readonly checksum: boolean;
-  /** A daemon that has died before it had told all engines of a change. */
-  daemonIsDown = false;
-  quorum = true;
+  /** Not all engines have been told of all changes. */
+  isUntold = false;
   /** A session of an older map for every volume, as a lagging MDM member would have it. */
   readonly old = new Map<string, Session>();
   /** Layers whose record files cannot be written to, or one replica of which cannot. */
   readonly brokenRecords = new Set<string>();
   readonly rotten = new Set<string>();
-  /** Copies of which failed syncs have lost something in this step. */
-  readonly #lost = new Set<string>();
-  /** Layers with such losses, until their copies have been compared. */
-  readonly lossy = new Set<string>();
 
   readonly layers: SimulatedLayers;
   /** Of the step that is under way. */
@@ -69,14 +68,21 @@ export class World {
     const random = () => this.random();
     this.checksum = seed % 2 === 0;
     this.disk = new SimulatedDisk(random);
-    this.pool = new SimulatedPool(this.disk, seed % 3 === 0, random);
-    this.layers = new SimulatedLayers(this.disk, this.pool, this.volumes, this.checksum);
+    this.mdm = new SimulatedMdm(random, trace);
+    this.pool = new SimulatedPool(this.disk, seed % 3 === 0, () => this.mdm.state);
+    this.layers = new SimulatedLayers(this.disk, this.pool, () => this.mdm.state);
     this.invariants = new Invariants(this.disk, this.pool);
-    this.disk.lost = (...what) => this.disk.undisturbed(() => this.#judgeLoss(...what));
-    const record: Volume = { id: this.newId(), sizeBytes: CHUNKS * MIB, firstGroup: 0 };
-    this.layers.create(ownLayer(record as VolumeRecord), 0);
-    this.addVolume(record, new Model());
-    this.reopen();
+    this.standings = new Standings(this);
+  }
+
+  /** The system, and a volume. */
+  async found(): Promise<void> {
+    await this.mdm.found(this.pool.founded(() => this.random(), this.checksum));
+    const volume = this.newVolume({ sizeBytes: CHUNKS * MIB });
+    this.layers.create(ownLayer(volume), 0);
+    await this.mdm.commit({ type: "volume-created", volume });
+    this.mdm.calm = false;
+    this.mount(this.addVolume(volume.id, new Model()));
   }
 
   /** A step begins. */
@@ -84,19 +90,25 @@ export class World {
     this.random = randomOf(seedOf(this.seed, step));
     this.trace(`${step}:`);
     this.now += Math.floor(this.random() * 3000);
-    this.#lost.clear();
+    this.standings.begin();
   }
 
   pick<T>(from: readonly T[]): T {
     return pick(() => this.random(), from);
   }
 
-  newId(): string {
-    return `l${++this.lastLayer}`;
+  newId(): Id {
+    return idOf(SYSTEM, ++this.lastLayer);
+  }
+
+  newVolume(what: Pick<VolumeRecord, "sizeBytes" | "lower">): VolumeRecord {
+    const id = this.newId();
+    const createdAt = "2026-01-01T00:00:00Z";
+    return { id, name: id, poolId: "pool", createdAt, fsType: "ext4", iops: 0, firstGroup: 0, mappedTo: null, ...what };
   }
 
   do(volume: Mounted, operation: (store: BlockStore) => void, range?: { sector: number; count: number }): void {
-    const layers = layersOf(volume.record as VolumeRecord);
+    const layers = layersOf(volume.record);
     const first = range && Math.floor((range.sector * SECTOR) / MIB);
     const last = range && Math.floor(((range.sector + range.count - 1) * SECTOR) / MIB);
     const store = this.live(volume);
@@ -125,9 +137,9 @@ export class World {
   }
 
   /** What may be refused, and does no harm then. */
-  tryTo(task: () => void): void {
+  async tryTo(task: () => void | Promise<void>): Promise<void> {
     try {
-      task();
+      await task();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
     }
@@ -141,30 +153,79 @@ export class World {
     return model.suspects.some((sector) => sector >= first && sector < end);
   }
 
+  /** The daemon tells everybody, if another one may not have, mounts what is not mounted, clears away what another one has left. */
+  catchUp(): void {
+    if (this.isUntold || this.mdm.isNew) this.tellAll({ mayDie: false });
+    for (const volume of this.volumes) if (!volume.isMounted) this.mount(volume);
+    if (this.mdm.isNew) this.#sweepAll();
+    this.mdm.isNew = false;
+  }
+
   /**
-   * Every engine is told of the state as it is now. A daemon may die on the way: some engines have an order that they have not
+   * Every engine is told of the state as it is now. The daemon may die on the way: some engines have an order that they have not
    * followed, others have heard nothing, until the next daemon tells all again. So it is when an engine is killed by what it hears.
    */
   tellAll({ mayDie }: { mayDie: boolean }): void {
     const dies = mayDie && this.random() < 0.15 ? Math.floor(this.random() * (this.volumes.length + 1)) : undefined;
-    this.daemonIsDown = true;
+    this.isUntold = true;
     for (const [index, volume] of this.volumes.entries()) {
-      if (dies !== undefined && index > dies) continue;
-      const session = this.layers.sessionOf(volume);
-      if (session.mapVersion > volume.session.mapVersion) this.old.set(volume.record.id, volume.session);
-      volume.session = session;
+      if (!volume.isMounted || (dies !== undefined && index > dies)) continue;
+      this.address(volume);
       if (index === dies || volume.store === undefined) continue;
-      this.do(volume, (store) => store.reload(session));
-      volume.followed = session;
+      this.follow(volume);
     }
-    this.daemonIsDown = dies !== undefined && dies < this.volumes.length;
+    if (dies !== undefined) this.mdm.die();
+    this.isUntold = dies !== undefined && dies < this.volumes.length;
   }
 
-  addVolume(record: Volume, model: Model): Mounted {
-    const volume: Mounted = { record, model, store: undefined, session: {} as Session, followed: {} as Session };
+  /** What the volume's engine is to go by is left for it. */
+  address(volume: Mounted): void {
+    const session = this.layers.sessionOf(volume);
+    if (session.mapVersion > volume.session.mapVersion) this.old.set(volume.record.id, volume.session);
+    volume.session = session;
+  }
+
+  /** The engine goes by what was left for it, also by another layer. */
+  follow(volume: Mounted): void {
+    if (volume.session.layerId !== volume.followed.layerId) {
+      this.do(volume, (store) => store.seal());
+      volume.store = undefined;
+      this.open(volume);
+      // Sealing syncs all.
+      volume.model.flushed();
+      return;
+    }
+    const { session } = volume;
+    this.do(volume, (store) => store.reload(session));
+    volume.followed = session;
+  }
+
+  addVolume(id: Id, model: Model): Mounted {
+    const { mdm } = this;
+    const volume: Mounted = {
+      get record() {
+        return mdm.state.volumes.get(id) as VolumeRecord;
+      },
+      model,
+      store: undefined,
+      session: {} as Session,
+      followed: {} as Session,
+      isMounted: false,
+    };
     this.volumes.push(volume);
-    volume.session = this.layers.sessionOf(volume);
     return volume;
+  }
+
+  mount(volume: Mounted): void {
+    this.address(volume);
+    volume.isMounted = true;
+    this.open(volume);
+  }
+
+  unmount(volume: Mounted): void {
+    this.do(volume, (store) => store.close());
+    volume.store = undefined;
+    volume.isMounted = false;
   }
 
   open(volume: Mounted): void {
@@ -172,12 +233,26 @@ export class World {
     volume.followed = volume.session;
   }
 
+  /** All engines have died: others begin where they were. */
   reopen(): void {
     for (const volume of this.volumes) volume.store = undefined;
     this.repairRecords();
-    for (const volume of this.volumes) this.open(volume);
-    // Layers that a death left unrecorded.
-    this.layers.sweep([...new Set(this.disk.paths().map((path) => /^\/rec\/(\w+)/.exec(path)?.[1] ?? ""))]);
+    for (const volume of this.volumes) if (volume.isMounted) this.open(volume);
+    // What a death has left unrecorded.
+    if (this.mdm.acts && !this.isUntold) this.#sweepAll();
+  }
+
+  /** After a power loss: no engine works before the MDM says by what. */
+  async restart(): Promise<void> {
+    for (const volume of this.volumes) Object.assign(volume, { store: undefined, isMounted: false });
+    this.repairRecords();
+    while (!(await this.mdm.attend())) if (this.random() < 0.5) this.mdm.harm.healAll();
+    this.catchUp();
+  }
+
+  #sweepAll(): void {
+    this.layers.sweep([...new Set(this.disk.paths().map((path) => /^\/sdc\/(\w+)/.exec(path)?.[1] ?? ""))]);
+    this.pool.sweep();
   }
 
   /** Record files can be written to again. */
@@ -193,63 +268,7 @@ export class World {
 
   cutPower(): void {
     this.disk.powerLoss();
+    this.mdm.die({ power: true });
     for (const { model } of this.volumes) model.powerLoss();
-  }
-
-  /**
-   * A sync has failed. That is excused where no other copy was good: it is a second failure, and whoever flushes is told. By
-   * the ledger as it is at that moment, for soon the copy may be the source of others.
-   */
-  #judgeLoss(path: string, position: number, length: number): void {
-    const [, directory, id] = /^(\/sds\/[\d.]+\/)(\w+)\.vol$/.exec(path) ?? [];
-    const volume = this.volumes.find(({ record }) => ownLayer(record as VolumeRecord).id === id);
-    if (id === undefined || directory === undefined || volume === undefined) return;
-    this.lossy.add(id);
-    const states = this.layers.ledger(ownLayer(volume.record as VolumeRecord));
-    this.trace(`  a sync of ${path} failed, ${length / SECTOR} sectors from ${position / SECTOR}`);
-    for (let chunk = Math.floor(position / MIB); chunk * MIB < position + length; chunk++) {
-      const group = this.pool.groups[chunk];
-      const good: readonly string[] = SLOTS.filter(
-        (slot) => (group?.[slot] ?? -1) >= 0 && ((states[chunk] ?? ALL_SLOTS) & BIT[slot]) === 0,
-      )
-        .map((slot) => this.pool.directory(group?.[slot] as number))
-        .filter((other) => other === directory || !this.#lost.has(`${other}${id}:${chunk}`));
-      this.#lost.add(`${directory}${id}:${chunk}`);
-      if (good.length !== 1 || good[0] !== directory) continue;
-      const from = Math.max(position, chunk * MIB);
-      const to = Math.min(position + length, (chunk + 1) * MIB);
-      // The block's checksum is of what it should hold: all of it is lost with a part.
-      const unit = this.checksum ? BLOCK_BYTES : SECTOR;
-      const [first, end] = [Math.floor(from / unit) * unit, Math.ceil(to / unit) * unit];
-      for (let at = first; at < end; at += SECTOR) volume.model.suspect(at / SECTOR);
-    }
-  }
-
-  standings(): Standing[] {
-    const owners = new Map(this.volumes.map((volume) => [ownLayer(volume.record as VolumeRecord).id, volume]));
-    return [...this.layers.all().values()].flatMap((layer) => {
-      const owner = owners.get(layer.id);
-      // A volume that had to be left half-way is looked at when it has been opened again, one whose records cannot be written
-      // when they can.
-      const isOpen = owner === undefined || owner.store !== undefined;
-      return isOpen && !this.brokenRecords.has(`/rec/${layer.id}/`) ? [this.standingOf(layer, owner)] : [];
-    });
-  }
-
-  standing(volume: Mounted): Standing {
-    return this.standingOf(this.layers.all().get(ownLayer(volume.record as VolumeRecord).id) as Layer, volume);
-  }
-
-  standingOf(layer: Layer, owner: Mounted | undefined): Standing {
-    const compared =
-      owner === undefined ? this.layers.activeRegions(layer).length === 0 : owner.store?.status().unsyncedChunks === 0;
-    if (compared) this.lossy.delete(layer.id);
-    return {
-      layer,
-      states: Uint8Array.from(this.layers.ledger(layer)),
-      model: this.lossy.has(layer.id) ? undefined : owner?.model,
-      compared,
-      isRotten: (chunk) => this.rotten.has(`${layer.id}:${chunk}`),
-    };
   }
 }
