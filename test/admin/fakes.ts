@@ -107,10 +107,12 @@ export class FakeCluster implements ClusterApi {
   removeDevice = async (sds: string, device: string) => void this.orders.push(`remove ${sds}/${device}`);
 
   async layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout> {
-    if (!["pg", "web"].includes(volumeName)) throw new SimError("not_found", `no volume is called "${volumeName}"`);
+    if (!["pg", "web", "pg-1"].includes(volumeName))
+      throw new SimError("not_found", `no volume is called "${volumeName}"`);
     return {
       ...this.#volume(),
       name: volumeName,
+      snapshotOf: volumeName === "pg-1" ? "pg" : null,
       createdAt: "2024-05-01T10:00:00Z",
       fsType: "ext4",
       iops: 0,

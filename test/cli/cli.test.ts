@@ -198,7 +198,11 @@ t.test("orders say what they have done: a message for people, JSON on standard o
     ["volume resize pg 32", { name: "pg" }, /^pg has /],
     ["volume limit pg --iops 500", { name: "pg", iops: 0 }, /^pg has no limits/],
     ["volume scan pg", { name: "pg", chunks: 200, fixed: 0 }, /nothing found/],
-    ["snapshot create pg=pg-1", [], "pg-1 is a snapshot of pg; it is a volume itself\n"],
+    [
+      "snapshot create pg=pg-1",
+      [{ name: "pg-1", snapshotOf: "pg" }],
+      "pg-1 is a snapshot of pg; it is a volume itself\n",
+    ],
     ["snapshot restore pg pg-1", { name: "pg" }, "pg has the content of pg-1\n"],
     ["sds stop sds2", node, "sds2 is stopped\n"],
     ["sds add sds4", { name: "sds4", state: "gone" }, /^sds4 is added/],
