@@ -39,7 +39,7 @@ export class Pacer {
       const began = Date.now();
       const pace = throttle.pace(policy, this.#look(began), this.#options.devices(), began);
       const after = await work(pace.chunks);
-      const rest = pace.rest(Date.now() - began, after.worked * CHUNK_BYTES);
+      const rest = pace.rest(Date.now() - began, (after.worked ?? 0) * CHUNK_BYTES);
       await pause(rest, undefined, { signal: this.#options.signal }).catch(() => undefined);
       return after;
     });

@@ -209,7 +209,7 @@ export class Repairer {
     if (disconnect !== undefined && limitMsOf(disconnect) > 0) await sdc.work(id, 0);
     if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
     const after = await this.#pacer.step(status, (chunks) => sdc.work(id, chunks));
-    if (after.worked > 0) return true;
+    if (hasWorked(status, after)) return true;
     this.#stuck.set(id, fingerprint(after));
     return false;
   }
@@ -305,8 +305,9 @@ export class Repairer {
     const end = Date.now() + TURN_MS;
     let { status } = engine;
     while (toDo(status) > 0) {
-      status = await this.#pacer.step(status, (chunks) => engine.work(chunks));
-      if (status.worked === 0) return;
+      const before = status;
+      status = await this.#pacer.step(before, (chunks) => engine.work(chunks));
+      if (!hasWorked(before, status)) return;
       const changed = this.#changed || session.mapVersion !== this.#options.mdm.state.pool.mapVersion;
       if (toDo(status) === 0 || (!changed && Date.now() < end)) continue;
       this.#queue.add(session.volumeId);
@@ -374,6 +375,10 @@ export class Repairer {
     return turns.run(session.volumeId, (signal) => sdc.repair(session, signal, task));
   }
 }
+
+/** Whether an engine has made anything good; of one that does not say it, by what it counts. */
+const hasWorked = (before: EngineStatus, { worked, ...after }: EngineStatus) =>
+  worked === undefined ? fingerprint(before) !== fingerprint(after) : worked > 0;
 
 const fingerprint = (status: EngineStatus) =>
   `${status.staleCopies}/${status.unsyncedChunks}/${status.garbage}/${status.absorbing}/${status.mapVersion}`;

@@ -55,8 +55,12 @@ export class OpenLayer {
     }
     this.#adoptNewFiles();
     this.#refreshStale();
-    // A device that has lost what it took is no match for the others: it must be known before copies are compared.
-    if (this.unsyncedChunks > 0) this.sync();
+    if (this.unsyncedChunks > 0) {
+      // A device that has lost what it took is no match for the others: it must be known before copies are compared.
+      this.sync();
+      // Nor may memory stand for the disk: who had a sync fail may have died before he put that on record.
+      for (const device of session.devices.keys()) this.copies.refresh(device);
+    }
   }
 
   /** See BlockStore.reload. */

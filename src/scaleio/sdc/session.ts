@@ -71,8 +71,11 @@ export interface EngineStatus {
   /** Copies known to be stale, and chunks whose copies still have to be compared after an unclean stop. */
   readonly staleCopies: number;
   readonly unsyncedChunks: number;
-  /** What the last order to work made good, see BlockStore.work. Copies that applications make stale meanwhile hide it in the counts. */
-  readonly worked: number;
+  /**
+   * What the last order to work made good, see BlockStore.work. Copies that applications make stale meanwhile hide it in the counts.
+   * An engine that a former version has left does not say it.
+   */
+  readonly worked?: number;
   /** Chunks with fewer than two good copies. */
   readonly degradedChunks: number;
   /** Copies in retired slots that have not been given up yet. */

@@ -255,7 +255,8 @@ export class WholeChunks {
   #declareGood(copies: readonly { chunk: number; slot: Slot }[]): void {
     const distrusted = new Set(this.#layer.settleDropped());
     for (const { chunk, slot } of copies) {
-      if (!distrusted.has(this.#copies.deviceOf(chunk, slot)))
+      // A device that has failed since was not settled.
+      if (!distrusted.has(this.#copies.deviceOf(chunk, slot)) && this.#copies.healthy(chunk, slot))
         this.#layer.change(chunk, this.#layer.state(chunk) & ~BIT[slot]);
     }
     // Afterwards: what was copied from a device that cannot be synced is good now, and that device's copy is not.
@@ -274,8 +275,9 @@ export class WholeChunks {
         (slot) => (retired & BIT[slot]) === 0 && !this.#layer.isStale(chunk, slot) && this.#copies.healthy(chunk, slot),
       );
     if (!isKept()) return false;
-    // What is kept may have been put right a moment ago and be in memory only.
+    // What is kept may be in memory only: as it was put right a moment ago, or as it was written and not flushed.
     this.#sync();
+    if (this.#layer.intent.isActive(chunk * CHUNK_BYTES)) this.#layer.sync();
     if (!isKept()) return false;
     for (const slot of SLOTS) if ((retired & BIT[slot]) !== 0) this.#layer.markStale(chunk, slot);
     return true;

@@ -80,6 +80,8 @@ export class SimulatedDisk implements Files {
   readonly refusedWrites = new Set<string>();
   /** Beginnings of paths that take writes and then cannot make them durable. */
   readonly brokenSyncs = new Set<string>();
+  /** What is going to break: after so many operations. */
+  readonly #breaking: { left: number; readonly broken: Set<string>; readonly prefix: string }[] = [];
   /** Files whose directory has not been synced since they were made. */
   readonly #unnamed = new Set<string>();
   /** Prefixes of paths that are labelled device directories. */
@@ -186,8 +188,15 @@ export class SimulatedDisk implements Files {
     for (const path of this.#unnamed) if (dirname(path) === directory) this.#unnamed.delete(path);
   }
 
+  /** From then on, in the middle of something, what is below is broken. */
+  breakAfter(operations: number, broken: Set<string>, prefix: string): void {
+    if (operations === 0) broken.add(prefix);
+    else this.#breaking.push({ left: operations, broken, prefix });
+  }
+
   /** Everything below works again. */
   repair(prefix: string): void {
+    for (const due of this.#breaking.splice(0)) if (due.prefix !== prefix) this.#breaking.push(due);
     for (const broken of [this.brokenReads, this.brokenWrites, this.refusedWrites, this.brokenSyncs])
       broken.delete(prefix);
   }
@@ -374,5 +383,6 @@ export class SimulatedDisk implements Files {
   #step(): void {
     if (this.killAfter !== undefined && this.killAfter-- <= 0) this.dead = true;
     if (this.dead) throw new Killed("killed");
+    for (const due of this.#breaking) if (due.left-- === 0) due.broken.add(due.prefix);
   }
 }

@@ -13,6 +13,9 @@ const FIRST_DEVICES = 4;
 const MOST_DEVICES = 6;
 const SDS = "sds1";
 
+/** A device that is going to fail does so within so many file operations. */
+const MOST_OPERATIONS = 1024;
+
 /** What somebody may do to a device that is there. */
 const HARMS = ["stop", "no-sync", "no-write", "no-read-no-write"] as const;
 
@@ -165,11 +168,11 @@ export class SimulatedPool {
     if (how === "stop")
       return { how, change: { type: "device-state", id, state: "stopped", reason: "an injected fault" } };
     this.#failing.add(id);
-    if (how === "no-sync") this.#disk.brokenSyncs.add(directory);
-    else {
-      this.#disk.brokenWrites.add(directory);
-      if (how === "no-read-no-write") this.#disk.brokenReads.add(directory);
-    }
+    // Every second one at some moment in the middle of what is done next.
+    const after = random() < 0.5 ? 0 : Math.floor(MOST_OPERATIONS ** random());
+    const { brokenReads, brokenSyncs, brokenWrites } = this.#disk;
+    this.#disk.breakAfter(after, how === "no-sync" ? brokenSyncs : brokenWrites, directory);
+    if (how === "no-read-no-write") this.#disk.breakAfter(after, brokenReads, directory);
     return { how, change: undefined };
   }
 
