@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { dir, median, order, startProduct } from "./tools.ts";
+import { administer, dir, median, order, startProduct } from "./tools.ts";
 
 const FEW = 10;
 const MANY = Number(process.env["MANY"] ?? 10_000);
@@ -25,32 +25,42 @@ async function make(count: number): Promise<void> {
   await Promise.all(Array.from({ length: 8 }, lane));
 }
 
-const OPERATIONS = ["create", "get", "mount", "snapshot", "limit", "unmount", "resize", "remove"] as const;
+/** A snapshot is made of the mounted volume, restored to the unmounted one, and dropped. */
+const OPERATIONS = [
+  "create",
+  "get",
+  "mount",
+  "snapshot",
+  "limit",
+  "unmount",
+  "resize",
+  "restore",
+  "drop",
+  "remove",
+] as const;
 type Times = Record<(typeof OPERATIONS)[number], number>;
 
 /** Medians in milliseconds. */
 async function measure(): Promise<Times> {
   const times: Record<string, number[]> = {};
-  const timed = async (name: string, operation: string, body: object) => {
+  const timing = async (name: string, task: Promise<unknown>) => {
     const began = performance.now();
-    await call(operation, body);
+    await task;
     times[name] = [...(times[name] ?? []), performance.now() - began];
   };
-  /** What Docker has no words for; most of it is the start of the command. */
-  const ordered = (name: string, ...args: string[]) => {
-    const began = performance.now();
-    order("bench", ...args);
-    times[name] = [...(times[name] ?? []), performance.now() - began];
-  };
+  const timed = (name: string, operation: string, body: object) => timing(name, call(operation, body));
+  /** What Docker has no words for. */
+  const ordered = (name: string, path: string, body: object) => timing(name, administer("bench", path, body));
   for (let i = 0; i < SAMPLES; i++) {
     await timed("create", "Create", { Name: "one", Opts: { size: "64MB" } });
     await timed("get", "Get", { Name: "one" });
     await timed("mount", "Mount", { Name: "one", ID: "x" });
-    ordered("snapshot", "snapshot", "create", "one=frozen");
-    ordered("limit", "volume", "limit", "one", "--iops", "1000");
+    await ordered("snapshot", "/snapshots", { snapshots: [{ volume: "one", name: "frozen" }] });
+    await ordered("limit", "/volumes/one/limits", { iops: 1000 });
     await timed("unmount", "Unmount", { Name: "one", ID: "x" });
-    ordered("resize", "volume", "resize", "one", "65MB");
-    await call("Remove", { Name: "frozen" });
+    await ordered("resize", "/volumes/one/resize", { sizeBytes: 65 * 1024 ** 2 });
+    await ordered("restore", "/volumes/one/overwrite", { from: "frozen" });
+    await timed("drop", "Remove", { Name: "frozen" });
     await timed("remove", "Remove", { Name: "one" });
   }
   return Object.fromEntries(OPERATIONS.map((name) => [name, median(times[name] ?? [])])) as Times;

@@ -52,22 +52,30 @@ export function startProduct(
   const dirs = ["--state-dir", `${home}/state`, "--run-dir", `${home}/run`, "--plugin-dir", `${home}/plugins`];
   sh(process.execPath, PROGRAM, "up", "--detach", ...dirs, "--config", `${home}/config.yml`, "--plugin-name", "bench");
   atEnd(() => stopProduct(name));
-  return (operation, body) =>
-    new Promise((resolve, reject) => {
-      // A connection of its own: the instance that an old one leads to may be gone.
-      const socketPath = `${home}/plugins/bench.sock`;
-      const options = { socketPath, path: `/VolumeDriver.${operation}`, method: "POST", agent: false };
-      const request = http.request(options, (response) => {
-        let text = "";
-        response.setEncoding("utf8").on("data", (part: string) => (text += part));
-        response.once("end", () => {
-          const answer = JSON.parse(text) as Record<string, unknown>;
-          if (answer["Err"]) reject(new Error(String(answer["Err"])));
-          else resolve(answer);
-        });
-      });
-      request.once("error", reject).end(JSON.stringify(body));
+  return async (operation, body) => {
+    const answer = await post(`${home}/plugins/bench.sock`, `/VolumeDriver.${operation}`, body);
+    if (answer["Err"]) throw new Error(String(answer["Err"]));
+    return answer;
+  };
+}
+
+/** Asks an instance's administration interface: what a command does, without the start of a process. */
+export async function administer(name: string, path: string, body: object): Promise<void> {
+  const answer = await post(`${dir}/${name}/run/admin.sock`, path, body);
+  if (answer["code"]) throw new Error(String(answer["message"]));
+}
+
+function post(socketPath: string, path: string, body: object): Promise<Record<string, unknown>> {
+  return new Promise((resolve, reject) => {
+    // A connection of its own: the instance that an old one leads to may be gone.
+    const headers = { "content-type": "application/json" };
+    const request = http.request({ socketPath, path, method: "POST", agent: false, headers }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (part: string) => (text += part));
+      response.once("end", () => resolve(JSON.parse(text) as Record<string, unknown>));
     });
+    request.once("error", reject).end(JSON.stringify(body));
+  });
 }
 
 /** Ends an instance and removes what it has, if it is there. */
