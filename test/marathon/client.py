@@ -47,7 +47,7 @@ def listen():
 
 listener = threading.Thread(target=listen, daemon=True)
 listener.start()
-until("the stream", lambda: len(events) == 1)
+until("the stream", lambda: len(events) >= 1)
 
 volume = {
     "containerPath": "data",
