@@ -56,6 +56,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "whole-chunks.ts",
     of: "const distrusted = new Set(this.#layer.settleDropped());",
     by: "const distrusted = new Set<number>();",
+    seed: 146,
   },
   {
     invariant: "3 and if its device has not failed since",
@@ -87,6 +88,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "copies.ts",
     of: "file.refresh();",
     by: "",
+    seed: 69,
   },
   {
     invariant: "5 regions are on record before they are written",
@@ -171,6 +173,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "block-store.ts",
     of: "for (const [index, layer] of session.lower.entries()) settleFrozen(files, session, layer, index, now);",
     by: "",
+    seed: 50,
   },
   {
     invariant: "snapshots: a layer goes only when nothing of it is needed any more",
