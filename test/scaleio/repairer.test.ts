@@ -38,6 +38,8 @@ class World {
   requests = 0;
   /** Copies that applications are still to make stale, as many as were made good at a time. */
   spoilt = 0;
+  /** Engines say what they have made good; those of a former version do not. */
+  engines: "new" | "old" = "new";
   readonly turns = new RepairTurns();
   /** Engines at work, and the most at a time. */
   working = 0;
@@ -112,7 +114,7 @@ class World {
     return this.#repairer;
   }
 
-  #status(id: string, worked = 0): EngineStatus {
+  #status(id: string, worked?: number): EngineStatus {
     const staleCopies = this.left.get(id) ?? 0;
     const none = { unsyncedChunks: 0, garbage: 0, absorbing: 0, absorbed: [], badBlocks: [], failedDevices: [] };
     return {
@@ -136,7 +138,7 @@ class World {
     // What applications write meanwhile makes others stale.
     this.left.set(id, left - worked + Math.min(worked, this.spoilt));
     this.spoilt -= Math.min(worked, this.spoilt);
-    return this.#status(id, worked);
+    return this.#status(id, this.engines === "new" ? worked : undefined);
   }
 }
 
@@ -145,6 +147,13 @@ t.test("a repair goes on when applications make as many copies stale as it makes
   world.spoilt = 160;
   world.start(t, policy("limitNumOfConcurrentIos"));
   await waitFor(() => world.left.get("busy") === 0, { what: "all copies to be good" });
+});
+
+t.test("so does that of an engine which a former version has left", async (t) => {
+  const world = new World(t, ["busy"], ["shelf"]);
+  world.engines = "old";
+  world.start(t, policy("limitNumOfConcurrentIos"));
+  await waitFor(() => world.left.get("busy") === 0 && world.left.get("shelf") === 0, { what: "all copies to be good" });
 });
 
 t.test("layers that are not attached are repaired at the pace of the policy too", async (t) => {

@@ -90,7 +90,7 @@ export const nodeFiles: Files = {
 
   datasync: (fd) => fs.fdatasyncSync(fd),
 
-  // Node cannot sync a range. A write to a descriptor that syncs does, and what is there already is written in no other pieces.
+  // Node cannot sync a range; writing it again to a descriptor that syncs does that. The page cache keeps its pieces: they are there.
   syncRange(fd, position, length) {
     if (passing.length < length) passing = Buffer.alloc(length);
     nodeFiles.read(fd, passing, 0, length, position);

@@ -54,13 +54,9 @@ export class OpenLayer {
       for (let chunk = region * perRegion; chunk < end; chunk++) this.change(chunk, this.state(chunk) | UNSYNCED);
     }
     this.#adoptNewFiles();
-    this.#refreshStale();
-    if (this.unsyncedChunks > 0) {
-      // A device that has lost what it took is no match for the others: it must be known before copies are compared.
-      this.sync();
-      // Nor may memory stand for the disk: who had a sync fail may have died before he put that on record.
-      for (const device of session.devices.keys()) this.copies.refresh(device);
-    }
+    // A device that has lost what it took is no match for the others: it must be known before copies are compared.
+    if (this.unsyncedChunks > 0) this.sync();
+    this.#refreshDoubtful();
   }
 
   /** See BlockStore.reload. */
@@ -306,12 +302,18 @@ export class OpenLayer {
     }
   }
 
-  /** Stale copies may be so since their device failed; they are compared with good ones before they are written over. */
-  #refreshStale(): void {
-    if (this.staleCopies === 0) return;
+  /**
+   * Copies that are going to be compared are as their disks have them, not as memory has kept them of a sync that failed: stale ones
+   * may be so since their device failed, and of unsynced ones an engine may have died before it had put a failure on record.
+   */
+  #refreshDoubtful(): void {
+    if (this.staleCopies + this.unsyncedChunks === 0) return;
     const devices = new Set<number>();
-    for (let chunk = 0; chunk < this.#states.length; chunk++)
-      for (const slot of SLOTS) if (this.isStale(chunk, slot)) devices.add(this.copies.deviceOf(chunk, slot));
+    for (let chunk = 0; chunk < this.#states.length; chunk++) {
+      const unsynced = (this.state(chunk) & UNSYNCED) !== 0;
+      for (const slot of SLOTS)
+        if (unsynced || this.isStale(chunk, slot)) devices.add(this.copies.deviceOf(chunk, slot));
+    }
     for (const device of devices) if (device >= 0) this.copies.refresh(device);
   }
 
