@@ -59,13 +59,6 @@ const MUTATIONS: readonly Mutation[] = [
     seed: 146,
   },
   {
-    invariant: "3 and if its device has not failed since",
-    file: "whole-chunks.ts",
-    of: "if (!distrusted.has(this.#copies.deviceOf(chunk, slot)) && this.#copies.healthy(chunk, slot))",
-    by: "if (!distrusted.has(this.#copies.deviceOf(chunk, slot)))",
-    seed: 187,
-  },
-  {
     invariant: "4 a flush syncs every device",
     file: "open-layer.ts",
     of: "return this.copies.syncAll().filter((device) => !this.distrust(device)).length === 0;",
