@@ -171,7 +171,7 @@ export class SimulatedPool {
       return { how, change: { type: "device-state", id, state: "stopped", reason: "an injected fault" } };
     this.#failing.add(id);
     // Every second one at some moment in the middle of what is done next, if asked for.
-    const after = ANY_MOMENT && random() < 0.5 ? Math.floor(MOST_OPERATIONS ** random()) : 0;
+    const after = !ANY_MOMENT || random() < 0.5 ? 0 : Math.floor(MOST_OPERATIONS ** random());
     const { brokenReads, brokenSyncs, brokenWrites } = this.#disk;
     this.#disk.breakAfter(after, how === "no-sync" ? brokenSyncs : brokenWrites, directory);
     if (how === "no-read-no-write") this.#disk.breakAfter(after, brokenReads, directory);
