@@ -103,9 +103,14 @@ export class Copies {
     return (this.#devices[device] as DeviceFile).punch(offset, length);
   }
 
-  /** Syncs every device that was written to; answers those that could not be (DeviceFile.sync). */
+  /**
+   * Syncs every device that was written to; answers those that could not be (DeviceFile.sync), first those that have lost
+   * something, then those that are down and may have lost nothing: where there are no others, theirs are the better copies.
+   */
   syncAll(): number[] {
-    return this.#without((file) => !file.isDirty || file.sync());
+    const unsynced = this.#without((file) => !file.isDirty || file.sync());
+    const isOpen = (device: number) => this.hasFile(device);
+    return [...unsynced.filter(isOpen), ...unsynced.filter((device) => !isOpen(device))];
   }
 
   /** Sees to it that copies that do not count are on the disks of healthy devices as they are in memory; answers where they cannot be. */

@@ -80,8 +80,15 @@ export class SimulatedDisk implements Files {
   readonly refusedWrites = new Set<string>();
   /** Beginnings of paths that take writes and then cannot make them durable. */
   readonly brokenSyncs = new Set<string>();
-  /** What is going to break: after so many operations. */
-  readonly #breaking: { left: number; readonly broken: Set<string>; readonly prefix: string }[] = [];
+  /** What is going to break, after so many operations, and for how many. */
+  readonly #breaking: {
+    left: number;
+    readonly lasts: number;
+    readonly broken: Set<string>;
+    readonly prefix: string;
+  }[] = [];
+  /** Files on which something has failed since they were last in order. */
+  readonly complained = new Set<string>();
   /** Files whose directory has not been synced since they were made. */
   readonly #unnamed = new Set<string>();
   /** Prefixes of paths that are labelled device directories. */
@@ -123,7 +130,7 @@ export class SimulatedDisk implements Files {
     }
     this.#fail(path, file, file.pending);
     file.pending = [];
-    throw errno("EIO", path);
+    throw this.#broken("EIO", path);
   }
 
   syncRange(fd: number, position: number, length: number): void {
@@ -133,7 +140,7 @@ export class SimulatedDisk implements Files {
     file.pending = outside;
     if (isIn(this.brokenWrites, path) || isIn(this.brokenSyncs, path)) {
       this.#fail(path, file, inside);
-      throw errno("EIO", path);
+      throw this.#broken("EIO", path);
     }
     this.#harden(file, inside);
   }
@@ -151,7 +158,7 @@ export class SimulatedDisk implements Files {
   punch(fd: number, position: number, length: number): void {
     this.#step();
     const { path, file } = this.#file(fd);
-    if (isIn(this.brokenWrites, path)) throw errno("EIO", path);
+    if (isIn(this.brokenWrites, path)) throw this.#broken("EIO", path);
     const first = Math.ceil(position / PAGE) * PAGE;
     const end = Math.floor((position + length) / PAGE) * PAGE;
     for (const [from, to] of [
@@ -188,10 +195,9 @@ export class SimulatedDisk implements Files {
     for (const path of this.#unnamed) if (dirname(path) === directory) this.#unnamed.delete(path);
   }
 
-  /** From then on, in the middle of something, what is below is broken. */
-  breakAfter(operations: number, broken: Set<string>, prefix: string): void {
-    if (operations === 0) broken.add(prefix);
-    else this.#breaking.push({ left: operations, broken, prefix });
+  /** From then on, in the middle of something, what is below is broken; it may come to itself again. */
+  breakAfter(operations: number, broken: Set<string>, prefix: string, lasts = Number.POSITIVE_INFINITY): void {
+    this.#breaking.push({ left: operations, lasts, broken, prefix });
   }
 
   /** Everything below works again. */
@@ -199,6 +205,7 @@ export class SimulatedDisk implements Files {
     for (const due of this.#breaking.splice(0)) if (due.prefix !== prefix) this.#breaking.push(due);
     for (const broken of [this.brokenReads, this.brokenWrites, this.refusedWrites, this.brokenSyncs])
       broken.delete(prefix);
+    for (const path of this.complained) if (path.startsWith(prefix)) this.complained.delete(path);
   }
 
   /** One bit of what is stored is another one, if anything is stored there. */
@@ -251,6 +258,7 @@ export class SimulatedDisk implements Files {
   /** The process died: its descriptors are gone, what it wrote is still in the page cache. */
   crash(): void {
     this.#open.clear();
+    this.complained.clear();
     this.killAfter = undefined;
     this.dead = false;
   }
@@ -286,7 +294,7 @@ export class SimulatedDisk implements Files {
   #readSome(fd: number, into: Buffer, at: number, length: number, position: number): number {
     this.#step();
     const { path, file } = this.#file(fd);
-    if (isIn(this.brokenReads, path)) throw errno("EIO", path);
+    if (isIn(this.brokenReads, path)) throw this.#broken("EIO", path);
     const there = Math.max(0, Math.min(this.#some(length, position), file.size - position));
     file.seen.read(into, at, position, there);
     return there;
@@ -295,7 +303,7 @@ export class SimulatedDisk implements Files {
   /** What fails has done a part of it, as a disk that is full does. */
   #writeSome(fd: number, from: Buffer, at: number, length: number, position: number): number {
     const { path, file, durable } = this.#file(fd);
-    if (isIn(this.refusedWrites, path)) throw errno("EIO", path);
+    if (isIn(this.refusedWrites, path)) throw this.#broken("EIO", path);
     const broken = isIn(this.brokenWrites, path);
     const some = broken ? this.#part(length, position) : this.#some(length, position);
     // A kill may come after any 64 KiB, and a power loss tears what was written: no write is one piece.
@@ -311,7 +319,7 @@ export class SimulatedDisk implements Files {
       this.#harden(file, file.pending);
       file.pending = [];
     }
-    if (broken) throw errno(this.#random() < 0.5 ? "EIO" : "ENOSPC", path);
+    if (broken) throw this.#broken(this.#random() < 0.5 ? "EIO" : "ENOSPC", path);
     return some;
   }
 
@@ -373,6 +381,11 @@ export class SimulatedDisk implements Files {
     for (let chunk = Math.floor(position / MIB); chunk * MIB < position + length; chunk++) chunks.add(chunk);
   }
 
+  #broken(code: string, path: string): Error {
+    this.complained.add(path);
+    return errno(code, path);
+  }
+
   #file(fd: number): { path: string; file: SimulatedFile; durable: boolean } {
     const entry = this.#open.get(fd);
     const file = entry && this.#files.get(entry.path);
@@ -383,6 +396,10 @@ export class SimulatedDisk implements Files {
   #step(): void {
     if (this.killAfter !== undefined && this.killAfter-- <= 0) this.dead = true;
     if (this.dead) throw new Killed("killed");
-    for (const due of this.#breaking) if (due.left-- === 0) due.broken.add(due.prefix);
+    for (const due of this.#breaking) {
+      if (due.left === 0) due.broken.add(due.prefix);
+      if (due.left === -due.lasts) due.broken.delete(due.prefix);
+      due.left--;
+    }
   }
 }

@@ -12,6 +12,12 @@ export function write(world: World, volume: Mounted): void {
   for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, tag);
 }
 
+/** A write with FUA, as the kernel has a FUSE file do it: a write, and a flush before it is acknowledged. */
+export function writeThrough(world: World, volume: Mounted): void {
+  write(world, volume);
+  flush(world, volume);
+}
+
 export function discard(world: World, volume: Mounted): void {
   const { sector, count } = range(world, volume, world.random() < 0.5 ? 60 : 3000);
   for (let i = 0; i < count; i++) volume.model.begin(sector + i, 0);

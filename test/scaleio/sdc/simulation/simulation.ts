@@ -1,7 +1,7 @@
 import { Refused } from "./disk.ts";
 import { finish } from "./ending.ts";
 import { breakRecords, changeMembers, losePower, mendRecords, rot } from "./harm.ts";
-import { discard, flush, read, write } from "./requests.ts";
+import { discard, flush, read, write, writeThrough } from "./requests.ts";
 import { changeDevice, changeDevices, moveCopies, repairFrozen, showOldMap, work } from "./upkeep.ts";
 import { detach, grow, overwrite, remove, snapshot } from "./volumes.ts";
 import { type Mounted, World } from "./world.ts";
@@ -19,7 +19,8 @@ interface Step {
 }
 
 const STEPS: readonly Step[] = [
-  { name: "write", share: 40, by: "engine", run: write },
+  { name: "write", share: 38, by: "engine", run: write },
+  { name: "write with FUA", share: 2, by: "engine", run: writeThrough },
   { name: "read", share: 26, by: "engine", run: read },
   { name: "flush", share: 8, by: "engine", run: flush },
   { name: "discard", share: 5, by: "engine", run: discard },
@@ -82,6 +83,7 @@ export class Simulation {
         }
       }
       world.invariants.check(world.standings.all());
+      world.checkReported();
       world.mdm.check();
     }
     await finish(world);

@@ -49,7 +49,7 @@ export async function grow(world: World, volume: Mounted): Promise<void> {
   const { id, sizeBytes: before } = volume.record;
   const sizeBytes = Math.min(MOST_CHUNKS, before / MIB + 1 + Math.floor(world.random() * 2)) * MIB;
   const session = { ...world.layers.sessionOf(volume), sizeBytes };
-  world.do(volume, (store) => store.reload(session));
+  world.reload(volume, session);
   // A death before the MDM's word is a growth that did not come about.
   await world.mdm.commit({ type: "volumes-changed", volumes: [{ id, to: { sizeBytes } }], lastId: 0 });
   volume.session = session;

@@ -1,6 +1,6 @@
 import { SimError } from "../../../../src/lib/errors.ts";
 import { idOf } from "../../../../src/scaleio/founding.ts";
-import { layersOf, ownLayer } from "../../../../src/scaleio/layers.ts";
+import { ownLayer } from "../../../../src/scaleio/layers.ts";
 import type { Id, VolumeRecord } from "../../../../src/scaleio/model.ts";
 import { BlockStore } from "../../../../src/scaleio/sdc/block-store.ts";
 import type { Session } from "../../../../src/scaleio/sdc/session.ts";
@@ -27,6 +27,8 @@ export interface Mounted {
   /** What the daemon has last left for its engine, and what its engine goes by. */
   session: Session;
   followed: Session;
+  /** What its engine serves: more than the MDM knows of after a growth that did not come about. */
+  servedBytes: number;
   /** Whether an engine that dies is replaced. */
   isMounted: boolean;
 }
@@ -108,7 +110,8 @@ export class World {
   }
 
   do(volume: Mounted, operation: (store: BlockStore) => void, range?: { sector: number; count: number }): void {
-    const layers = layersOf(volume.record);
+    const { layerId, lower } = volume.followed;
+    const layers = [{ id: layerId, sizeBytes: volume.servedBytes }, ...lower];
     const first = range && Math.floor((range.sector * SECTOR) / MIB);
     const last = range && Math.floor(((range.sector + range.count - 1) * SECTOR) / MIB);
     const store = this.live(volume);
@@ -196,8 +199,13 @@ export class World {
       return;
     }
     const { session } = volume;
-    this.do(volume, (store) => store.reload(session));
+    this.reload(volume, session);
     volume.followed = session;
+  }
+
+  reload(volume: Mounted, session: Session): void {
+    this.do(volume, (store) => store.reload(session));
+    volume.servedBytes = Math.max(volume.servedBytes, session.sizeBytes);
   }
 
   addVolume(id: Id, model: Model): Mounted {
@@ -210,6 +218,7 @@ export class World {
       store: undefined,
       session: {} as Session,
       followed: {} as Session,
+      servedBytes: 0,
       isMounted: false,
     };
     this.volumes.push(volume);
@@ -229,8 +238,10 @@ export class World {
   }
 
   open(volume: Mounted): void {
+    for (const { file } of volume.session.devices) this.disk.complained.delete(file);
     volume.store = new BlockStore(this.disk, volume.session, () => this.now);
     volume.followed = volume.session;
+    volume.servedBytes = volume.session.sizeBytes;
   }
 
   /** All engines have died: others begin where they were. */
@@ -264,6 +275,16 @@ export class World {
   live({ store }: Mounted): BlockStore {
     if (store === undefined) throw new Error("no store");
     return store;
+  }
+
+  /** A device that fails, or is full, shows up as failed (invariant 8), and not as a request's errors or as data lost. */
+  checkReported(): void {
+    for (const { store, followed, record } of this.volumes) {
+      const reported = new Set(store?.status().failedDevices.map(({ name }) => name));
+      for (const { name, file, state } of followed.devices)
+        if (store !== undefined && state === "up" && this.disk.complained.has(file) && !reported.has(name))
+          throw new Error(`device ${name} has failed, and the engine of volume ${record.id} does not say so`);
+    }
   }
 
   cutPower(): void {
