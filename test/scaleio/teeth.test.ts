@@ -62,6 +62,7 @@ const MDM: Bite<number> = {
       file: "member.ts",
       of: "if (sum !== parsed.sha256) throw",
       by: "if (sum === undefined) throw",
+      seed: 53,
     },
     {
       invariant: "7 a torn write of several changes does not take the member's earlier ones along",
@@ -88,12 +89,14 @@ const MAPPINGS: Bite<number> = {
       file: "mappings.ts",
       of: 'if (mappedTo !== null && mappedTo !== host) await sdc.fence(id);\n    if (mappedTo !== host) await mdm.commit({ type: "volume-mapped", id, to: host });',
       by: 'if (mappedTo !== host) await mdm.commit({ type: "volume-mapped", id, to: host });\n    if (mappedTo !== null && mappedTo !== host) await sdc.fence(id);',
+      seed: 14,
     },
     {
       invariant: "6 fencing waits until nothing is left",
       file: "sdc/sdc.ts",
       of: "if (!(await this.#endAll(dir)))",
       by: "if ((await this.#endAll(dir)) === undefined)",
+      seed: 11,
     },
     {
       invariant: "6 also of what was started meanwhile",
@@ -118,12 +121,14 @@ const MAPPINGS: Bite<number> = {
       file: "mappings.ts",
       of: "if (!this.#lostHosts.has(host)) return attached;",
       by: "if (host !== undefined) return attached;",
+      seed: 77,
     },
     {
       invariant: "6 a repair that was broken off has ended before somebody else opens the layer",
       file: "repair-turns.ts",
       of: "await this.#running.done;",
       by: "",
+      seed: 94,
     },
     {
       invariant: "6 and so has what it had started",

@@ -56,7 +56,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "whole-chunks.ts",
     of: "const distrusted = new Set(this.#layer.settleDropped());",
     by: "const distrusted = new Set<number>();",
-    seed: 146,
+    seed: 149,
   },
   {
     invariant: "4 a flush syncs every device",
@@ -69,6 +69,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "block-store.ts",
     of: "if (!this.#layer.sync())",
     by: "if (!this.#layer.sync() && this.#blocks === undefined)",
+    seed: 5,
   },
   {
     invariant: "1, 3 what a device has lost in a sync that failed is stale there",
@@ -94,6 +95,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "open-layer.ts",
     of: "if ((this.state(chunk) & UNSYNCED) !== 0) return true;",
     by: "",
+    seed: 7,
   },
   {
     invariant: "7 nobody goes by an older map",
@@ -118,18 +120,26 @@ const MUTATIONS: readonly Mutation[] = [
     file: "../mdm/mdm.ts",
     of: "member.cutBack(length)",
     by: "Promise.resolve(member.length)",
+    seed: 7,
   },
   {
     invariant: "7 a member that comes back alone is not believed",
     file: "../mdm/mdm.ts",
     of: "if (histories.length >= QUORUM || isNew)",
     by: "if (histories.length > 0 || isNew)",
+    seed: 8,
   },
   {
     invariant: "7 nor the one of two that is behind",
     file: "../mdm/mdm.ts",
     of: "compare(lastOf(b), lastOf(a))",
     by: "compare(lastOf(a), lastOf(b))",
+  },
+  {
+    invariant: "8 a device that fails, or is full, shows up as failed",
+    file: "device-file.ts",
+    of: "this.#trouble.count++;\n    this.#mode = FAILED;",
+    by: "this.#trouble.count++;",
   },
   {
     invariant: "8 a discard gives the space back",
@@ -148,6 +158,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "whole-chunks.ts",
     of: "this.#layer.intent.touch(chunk * CHUNK_BYTES);",
     by: "",
+    seed: 21,
   },
   {
     invariant: "snapshots: what is written to a volume is not seen in its snapshots, nor lost with them",
@@ -160,6 +171,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "whole-chunks.ts",
     of: "for (const device of this.#layer.settleDropped()) {\n      this.#layer.distrust(device);\n      this.#layer.markDevice(chunk, device);\n    }",
     by: "",
+    seed: 16,
   },
   {
     invariant: "snapshots: what an engine had in flight is compared before others read the layer",
@@ -179,6 +191,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "device-file.ts",
     of: "if (sum === sums.get(block) || sum === sums.getAgain(block)) continue;",
     by: "continue;",
+    seed: 26,
   },
   {
     invariant: "checksums: they are on disk before the region leaves the write-intent record",

@@ -280,9 +280,10 @@ export class World {
   /** A device that fails, or is full, shows up as failed (invariant 8), and not as a request's errors or as data lost. */
   checkReported(): void {
     for (const { store, followed, record } of this.volumes) {
-      const reported = new Set(store?.status().failedDevices.map(({ name }) => name));
+      if (store === undefined) continue;
+      const reported = new Set(store.status().failedDevices.map(({ name }) => name));
       for (const { name, file, state } of followed.devices)
-        if (store !== undefined && state === "up" && this.disk.complained.has(file) && !reported.has(name))
+        if (state === "up" && this.disk.complained.has(file) && !reported.has(name))
           throw new Error(`device ${name} has failed, and the engine of volume ${record.id} does not say so`);
     }
   }
