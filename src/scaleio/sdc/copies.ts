@@ -103,14 +103,9 @@ export class Copies {
     return (this.#devices[device] as DeviceFile).punch(offset, length);
   }
 
-  /**
-   * Syncs every device that was written to; answers those that could not be (DeviceFile.sync), first those that have lost
-   * something, then those that are down and may have lost nothing: where there are no others, theirs are the better copies.
-   */
+  /** Syncs every device that was written to; answers those that could not be (DeviceFile.sync). */
   syncAll(): number[] {
-    const unsynced = this.#without((file) => !file.isDirty || file.sync());
-    const isOpen = (device: number) => this.hasFile(device);
-    return [...unsynced.filter(isOpen), ...unsynced.filter((device) => !isOpen(device))];
+    return this.#without((file) => !file.isDirty || file.sync());
   }
 
   /** Sees to it that copies that do not count are on the disks of healthy devices as they are in memory; answers where they cannot be. */
@@ -138,9 +133,9 @@ export class Copies {
     const before = this.#session.devices;
     const isSame = (index: number) => before[index]?.file === session.devices[index]?.file;
     const isNews = (index: number) => !isSame(index) || before[index]?.state !== session.devices[index]?.state;
-    // A flush that comes later must not pass over what a device took that is leaving now.
+    // A flush that comes later must not pass over what a device took that is leaving now. Of one that was away nothing new is known.
     const unsynced = this.#without((file, index) => {
-      if (!isNews(index)) return true;
+      if (!isNews(index) || !file.isOpen) return true;
       const synced = !file.isDirty || file.sync();
       // Its copies are good when it comes back, so their checksums must be right.
       return file.syncSums() && synced;

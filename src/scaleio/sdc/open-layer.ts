@@ -206,21 +206,23 @@ export class OpenLayer {
   /** Puts on disk what is known of the copies, and what they took. False when some of it could not be and is nowhere else. */
   sync(): boolean {
     this.record();
-    return this.copies.syncAll().filter((device) => !this.distrust(device)).length === 0;
+    const unsynced = this.copies.syncAll();
+    return unsynced.filter((device) => !this.distrust(device, this.copies.hasFile(device))).length === 0;
   }
 
   /**
    * A device could not be synced: nothing it took since the last flush counts (the write-intent record says where), as far as
    * there is another good copy of it. False when there is none of some chunk: such a copy stays good, since it is the last
-   * hope, and no flush succeeds before the device is declared well.
+   * hope, and no flush succeeds before the device is declared well. `lost: false`: the device is away, and may well have all of it;
+   * its copies give way to those on devices that work only.
    */
-  distrust(device: number): boolean {
+  distrust(device: number, lost = true): boolean {
     let elsewhere = true;
     for (let chunk = 0; chunk < this.#states.length; chunk++) {
       if (this.isInherited(chunk) || !this.intent.isActive(chunk * CHUNK_BYTES)) continue;
       for (const slot of SLOTS) {
         if (this.copies.deviceOf(chunk, slot) !== device || this.isStale(chunk, slot)) continue;
-        if (this.isLast(chunk, slot)) {
+        if (this.isLast(chunk, slot) || (!lost && this.goodCopies(chunk) === 0)) {
           elsewhere = false;
           // Its checksums may not be those of what it holds.
           this.change(chunk, this.state(chunk) | UNSYNCED);
