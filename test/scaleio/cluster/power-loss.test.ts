@@ -14,14 +14,11 @@ import { PowerLoss, type State } from "./power-loss.ts";
 
 t.comment(`KILL_SEED=${seed}`);
 const skip = requiresRoot() || requiresFuse() || requiresTools("e2fsck", "xfs_repair");
-/** Length of the PostgreSQL record. */
+/** How many files are made: every state of that record is looked at. */
+const FILES = Number(process.env["POWER_LOSS_FILES"] ?? 20);
+/** How long PostgreSQL is recorded, and how many states of that are looked at, as each takes a server's start. `Infinity`: all. */
 const SECONDS = Number(process.env["KILL_SECONDS"] ?? 3);
-/** Length of the file-system records. */
-const FILES = Number(process.env["POWER_LOSS_FILES"] ?? 24);
-/** States to look at: CI has time for all of ext4's, and for some of those that take longer. `Infinity`: all. */
-const MOST_STATES = Number(process.env["POWER_LOSS_STATES"] ?? Number.NaN);
-const most = (inCi: number) => (Number.isNaN(MOST_STATES) ? inCi : MOST_STATES);
-const timeout = 280_000 + (Number.isNaN(MOST_STATES) ? 0 : 24 * 3600_000);
+const MOST_STATES = Number(process.env["POWER_LOSS_STATES"] ?? 20);
 
 /** How many files or transactions there are between two looks for blocks to discard. */
 const TRIM_EVERY = 10;
@@ -30,8 +27,8 @@ const CONFIG = "simulator:\n  granularity: 64MB\nlinux:\n  volume:\n    fileMode
 
 /** How a file system is checked that is not mounted, and what a volume for it needs. */
 const FILE_SYSTEMS = {
-  ext4: { check: "e2fsck -f -n", options: { size: "64MB" }, states: Number.POSITIVE_INFINITY },
-  xfs: { check: "xfs_repair -n -f", options: { size: "320MB", fsType: "xfs" }, states: 60 },
+  ext4: { check: "e2fsck -f -n", options: { size: "64MB" } },
+  xfs: { check: "xfs_repair -n -f", options: { size: "320MB", fsType: "xfs" } },
 } as const;
 
 /** A file that was made, and removed maybe. Numbers are lengths of the record. */
@@ -72,7 +69,7 @@ function spread(states: readonly State[], most: number): readonly State[] {
 async function everyState(
   t: Test,
   volume: { record: string; sizeBytes: number; begin: number },
-  { check, limit }: { check: string; limit: number },
+  { type, most = Number.POSITIVE_INFINITY }: { type: keyof typeof FILE_SYSTEMS; most?: number },
   look: (directory: string, state: State, shell: Shell) => string[] | Promise<string[]>,
 ) {
   const shell = new Shell(t);
@@ -84,8 +81,8 @@ async function everyState(
   const losses = new PowerLoss(volume.record, shell, images, volume.sizeBytes, random);
   t.teardown(() => losses.close());
   const all = losses.states(volume.begin);
-  const states = spread(all, limit);
-  const cut = states.length < all.length ? `a limit left ${states.length}` : "all of them are looked at";
+  const states = spread(all, most);
+  const cut = states.length < all.length ? `${states.length} of them are looked at` : "all of them are looked at";
   t.comment(`${losses.prefixes(volume.begin)} prefixes, ${all.length} states: ${cut}`);
   t.ok(losses.discards(volume.begin) > 0, `${losses.discards(volume.begin)} discards`);
   for (const state of states) {
@@ -94,7 +91,7 @@ async function everyState(
     if (mounted.code !== 0) t.fail(`${state.what}: mounts`, { said: mounted.said });
     else {
       const wrong = await look(`${directory}/data`, state, shell);
-      const checked = await shell.run(`umount ${directory} && ${check} ${image}`);
+      const checked = await shell.run(`umount ${directory} && ${FILE_SYSTEMS[type].check} ${image}`);
       if (checked.code !== 0) wrong.push(checked.said);
       t.strictSame(wrong, [], `${state.what}: it is sound and has what it must`);
     }
@@ -145,30 +142,27 @@ function wrongFiles(directory: string, made: readonly Made[], { sure, possible }
 
 t.test(
   "power loss under a file-system workload: every state mounts, is sound, and has what was acknowledged",
-  { skip, timeout },
+  { skip, timeout: 240_000 + FILES * 10_000 },
   async (t) => {
     const records = recordsOf(t);
     const sim = await startSim(t, { config: CONFIG, env: { REXRAY_SIM_RECORD: records } });
     const work = async (type: keyof typeof FILE_SYSTEMS) => {
-      const { options, check, states } = FILE_SYSTEMS[type];
-      const volume = await recorded(sim, records, type, options);
-      return { type, volume, check, limit: most(states), made: await makeFiles(volume.directory, volume.length) };
+      const volume = await recorded(sim, records, type, FILE_SYSTEMS[type].options);
+      return { type, volume, made: await makeFiles(volume.directory, volume.length) };
     };
     const works = [await work("ext4"), await work("xfs")];
     // The volumes are unmounted; what that writes is part of the records.
     await sim.stop();
-    for (const { type, volume, check, limit, made } of works)
+    for (const { type, volume, made } of works)
       await t.test(type, (t) =>
-        everyState(t, volume, { check, limit }, (directory, state, shell) =>
-          wrongFiles(shell.path(directory), made, state),
-        ),
+        everyState(t, volume, { type }, (directory, state, shell) => wrongFiles(shell.path(directory), made, state)),
       );
   },
 );
 
 t.test(
   "power loss under PostgreSQL: every transaction that was acknowledged is there",
-  { skip: skip || requiresTools("psql", "setpriv"), timeout },
+  { skip: skip || requiresTools("psql", "setpriv"), timeout: 280_000 + Math.min(MOST_STATES, 10_000) * 2000 },
   async (t) => {
     const records = recordsOf(t);
     const sim = await startSim(t, { config: CONFIG, env: { REXRAY_SIM_RECORD: records } });
@@ -190,14 +184,18 @@ t.test(
     }
     await server.stop();
     await sim.stop();
-    const how = { check: FILE_SYSTEMS.ext4.check, limit: most(8) };
-    await everyState(t, { ...volume, begin }, how, async (directory, { sure }, shell) => {
-      const acknowledged = committed.filter(({ at }) => at < sure);
-      const wanted = `${acknowledged.length}|${acknowledged.reduce((sum, { bytes }) => sum + bytes, 0)}`;
-      const query = `select count(*), coalesce(sum(length(filler)), 0) from done where n <= ${acknowledged.length}`;
-      const { said } = await shell.run(askPostgres(`${directory}/db`, query));
-      return said.trim() === wanted ? [] : [`${said.trim()} instead of ${wanted}`];
-    });
+    await everyState(
+      t,
+      { ...volume, begin },
+      { type: "ext4", most: MOST_STATES },
+      async (directory, { sure }, shell) => {
+        const acknowledged = committed.filter(({ at }) => at < sure);
+        const wanted = `${acknowledged.length}|${acknowledged.reduce((sum, { bytes }) => sum + bytes, 0)}`;
+        const query = `select count(*), coalesce(sum(length(filler)), 0) from done where n <= ${acknowledged.length}`;
+        const { said } = await shell.run(askPostgres(`${directory}/db`, query));
+        return said.trim() === wanted ? [] : [`${said.trim()} instead of ${wanted}`];
+      },
+    );
   },
 );
 
