@@ -6,8 +6,9 @@ import type { Test } from "tap";
 const LIMIT = 60_000;
 
 /**
- * A shell with mounts of its own, for many short commands: to start one from here costs ten times as much as from there. What it
- * mounts nobody else sees, so no namespace that is made meanwhile keeps it; it is gone when the shell ends, as the test does.
+ * A shell with mounts of its own, for thousands of short commands: entering its mounts for each takes twice as long. What it mounts
+ * nobody else sees, so no namespace that is made meanwhile keeps it; it is gone when the shell ends, and that ends with the test in
+ * whatever way. A file system that is mounted below the one with its image keeps that for ever, though, and is kept by it.
  */
 export class Shell {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;

@@ -14,7 +14,7 @@ import { PowerLoss, type State } from "./power-loss.ts";
 
 t.comment(`KILL_SEED=${seed}`);
 const skip = requiresRoot() || requiresFuse() || requiresTools("e2fsck", "xfs_repair");
-/** How many files are made: every state of that record is looked at. */
+/** How many files are made, ten at least: every state of that record is looked at. */
 const FILES = Number(process.env["POWER_LOSS_FILES"] ?? 20);
 /** How long PostgreSQL is recorded, and how many states of that are looked at, as each takes a server's start. `Infinity`: all. */
 const SECONDS = Number(process.env["KILL_SECONDS"] ?? 3);
@@ -91,11 +91,10 @@ async function everyState(
     if (mounted.code !== 0) t.fail(`${state.what}: mounts`, { said: mounted.said });
     else {
       const wrong = await look(`${directory}/data`, state, shell);
-      const checked = await shell.run(`umount ${directory} && ${FILE_SYSTEMS[type].check} ${image}`);
+      const checked = await shell.run(`umount ${directory} && ${FILE_SYSTEMS[type].check} ${image} && rm ${image}`);
       if (checked.code !== 0) wrong.push(checked.said);
       t.strictSame(wrong, [], `${state.what}: it is sound and has what it must`);
     }
-    await shell.output(`rm ${image}`);
   }
   await waitFor(() => !loops().some(({ file }) => file.startsWith(`${images}/`)), { what: "the devices to be let go" });
 }

@@ -44,7 +44,7 @@ export class PowerLoss {
   /** Operations that the base image has. */
   #applied = 0;
 
-  /** @param directory where the images are made, of the volume's size; it is the shell's */
+  /** @param directory where the images are made, of the volume's size, as the shell has it */
   constructor(record: string, shell: Shell, directory: string, sizeBytes: number, random: () => number) {
     this.#fd = fs.openSync(record, "r");
     this.#shell = shell;
