@@ -17,6 +17,12 @@ export interface Postgres {
   readonly stop: () => Promise<void>;
 }
 
+/** Where a program of the server's package is, which Debian does not put on the search path. */
+export function serverTool(name: string): string {
+  const [version] = fs.readdirSync("/usr/lib/postgresql");
+  return `/usr/lib/postgresql/${version}/bin/${name}`;
+}
+
 /** Starts a server with its data below the directory, made anew if there is none, until the test ends. */
 export async function startPostgres(t: Test, directory: string): Promise<Postgres> {
   // The server runs as a user of its own, who has to get there.
@@ -26,16 +32,14 @@ export async function startPostgres(t: Test, directory: string): Promise<Postgre
   }
   const [uid, gid] = [Number(await output("id", ["-u", USER])), Number(await output("id", ["-g", USER]))];
   const data = path.join(directory, "db");
-  const [version] = fs.readdirSync("/usr/lib/postgresql");
-  const tool = (name: string) => `/usr/lib/postgresql/${version}/bin/${name}`;
   const env = { PATH: process.env["PATH"], PGHOST: data, PGUSER: USER, PGDATABASE: "postgres", LC_ALL: "C" };
   const as = { uid, gid, env };
   if (!fs.existsSync(data)) {
     fs.mkdirSync(data, { mode: 0o700 });
     fs.chownSync(data, uid, gid);
-    await running(tool("initdb"), ["--pgdata", data, "--auth=trust", "--username", USER], as).ended;
+    await running(serverTool("initdb"), ["--pgdata", data, "--auth=trust", "--username", USER], as).ended;
   }
-  const server = running(tool("postgres"), ["-D", data, "-k", data, "-c", "listen_addresses="], as);
+  const server = running(serverTool("postgres"), ["-D", data, "-k", data, "-c", "listen_addresses="], as);
   const stop = async () => {
     server.child.kill("SIGQUIT");
     await server.ended.catch(() => undefined);

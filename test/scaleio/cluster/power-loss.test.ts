@@ -1,172 +1,210 @@
 import fs from "node:fs";
 import path from "node:path";
 import t, { type Test } from "tap";
-import { loopOf } from "../../../src/host/loop.ts";
+import { loops } from "../../../src/host/loop.ts";
 import { requiresFuse, requiresRoot, requiresTools } from "../../helpers/requires.ts";
-import { output, run } from "../../helpers/run.ts";
+import { output } from "../../helpers/run.ts";
+import { Shell } from "../../helpers/shell.ts";
 import { type Sim, startSim } from "../../helpers/sim.ts";
 import { tempDir } from "../../helpers/temp-dir.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { type Layout, mountVolume, random, seed } from "./load.ts";
-import { startPostgres } from "./postgres.ts";
-import { PowerLoss } from "./power-loss.ts";
+import { serverTool, startPostgres } from "./postgres.ts";
+import { PowerLoss, type State } from "./power-loss.ts";
 
 t.comment(`KILL_SEED=${seed}`);
-const skip = requiresRoot() || requiresFuse();
+const skip = requiresRoot() || requiresFuse() || requiresTools("e2fsck", "xfs_repair");
+/** How many files are made, ten at least: every state of that record is looked at. */
+const FILES = Number(process.env["POWER_LOSS_FILES"] ?? 20);
+/** How long PostgreSQL is recorded, and how many states of that are looked at, as each takes a server's start. `Infinity`: all. */
 const SECONDS = Number(process.env["KILL_SECONDS"] ?? 3);
-/** States to look at: CI has no time for all of a long record. */
-const MOST_STATES = Number(process.env["POWER_LOSS_STATES"] ?? 60);
+const MOST_STATES = Number(process.env["POWER_LOSS_STATES"] ?? 20);
 
 /** How many files or transactions there are between two looks for blocks to discard. */
 const TRIM_EVERY = 10;
+/** The granularity is small, and the server's user gets to its data. */
+const CONFIG = "simulator:\n  granularity: 64MB\nlinux:\n  volume:\n    fileMode: '0711'\n";
 
-/** Something that was acknowledged when the record was so long. */
-interface Acknowledged {
+/** How a file system is checked that is not mounted, and what a volume for it needs. */
+const FILE_SYSTEMS = {
+  ext4: { check: "e2fsck -f -n", options: { size: "64MB" } },
+  xfs: { check: "xfs_repair -n -f", options: { size: "320MB", fsType: "xfs" } },
+} as const;
+
+/** A file that was made, and removed maybe. Numbers are lengths of the record. */
+interface Made {
+  readonly name: string;
+  readonly text: string;
+  /** When it was acknowledged. */
   readonly at: number;
-  readonly what: string;
+  removal?: { readonly begun: number; readonly acknowledged: number };
 }
 
-const lengthOf = (file: string) => fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+/** An instance that records, and a mounted volume: its directory, its record, and the record's length as it grows. */
+async function recorded(sim: Sim, records: string, name: string, options: Record<string, string>) {
+  const directory = await mountVolume(sim, name, options);
+  const { id, sizeBytes } = await sim.json<Layout>("volume", "inspect", name);
+  const record = path.join(records, `${id}.record`);
+  const length = () => fs.statSync(record).size;
+  return { directory, sizeBytes, record, length, begin: length() };
+}
 
-/** An instance that records, a mounted volume, and where its record is. */
-async function recording(t: Test, config: string, options: Record<string, string>) {
+function recordsOf(t: Test): string {
   const records = tempDir("records");
   t.teardown(() => fs.rmSync(records, { recursive: true, force: true }));
-  const sim = await startSim(t, { config, env: { REXRAY_SIM_RECORD: records } });
-  const directory = await mountVolume(sim, "v", options);
-  const { id, sizeBytes } = await sim.json<Layout>("volume", "inspect", "v");
-  return { sim, records, directory, sizeBytes, record: path.join(records, `${id}.record`) };
+  return records;
 }
 
-/** Mounts an image, which replays its journal; runs the task; unmounts and checks it. */
-async function inspected(
+/** States spread over all that there are, each by chance out of its part. */
+function spread(states: readonly State[], most: number): readonly State[] {
+  if (states.length <= most) return states;
+  const part = states.length / most;
+  return Array.from({ length: most }, (_, i) => states[Math.floor((i + random()) * part)] as State);
+}
+
+/**
+ * Makes the states that a power loss could leave, mounts each, which replays its journal, and looks at it; unmounts and checks it.
+ * @param look gets the directory of the data as the shell has it, and answers what is wrong
+ */
+async function everyState(
   t: Test,
-  records: string,
-  image: string,
-  what: string,
-  task: (directory: string) => Promise<void>,
+  volume: { record: string; sizeBytes: number; begin: number },
+  { type, most = Number.POSITIVE_INFINITY }: { type: keyof typeof FILE_SYSTEMS; most?: number },
+  look: (directory: string, state: State, shell: Shell) => string[] | Promise<string[]>,
 ) {
-  const directory = path.join(records, "mnt");
-  fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
-  const device = (await output("losetup", ["--find", "--show", image])).trim();
-  try {
-    const mounted = await run("mount", [device, directory]);
-    t.equal(mounted.code, 0, `${what}: mounts ${mounted.stderr}`);
-    if (mounted.code !== 0) return;
-    try {
-      await task(directory);
-    } finally {
-      await output("umount", [directory]);
+  const shell = new Shell(t);
+  const place = tempDir("states");
+  t.teardown(() => fs.rmSync(place, { recursive: true }));
+  const [images, directory] = [path.join(place, "images"), path.join(place, "mnt")];
+  // In memory, where a sync costs nothing. Beside what is mounted and not above it: each would keep the other for ever.
+  await shell.output(`mkdir ${images} ${directory} && mount -t tmpfs -o mode=755 images ${images}`);
+  const losses = new PowerLoss(volume.record, shell, images, volume.sizeBytes, random);
+  t.teardown(() => losses.close());
+  const all = losses.states(volume.begin);
+  const states = spread(all, most);
+  const cut = states.length < all.length ? `${states.length} of them are looked at` : "all of them are looked at";
+  t.comment(`${losses.prefixes(volume.begin)} prefixes, ${all.length} states: ${cut}`);
+  t.ok(losses.discards(volume.begin) > 0, `${losses.discards(volume.begin)} discards`);
+  for (const state of states) {
+    const image = await losses.image(state);
+    const mounted = await shell.run(`mount -o loop ${image} ${directory}`);
+    if (mounted.code !== 0) t.fail(`${state.what}: mounts`, { said: mounted.said });
+    else {
+      const wrong = await look(`${directory}/data`, state, shell);
+      const checked = await shell.run(`umount ${directory} && ${FILE_SYSTEMS[type].check} ${image} && rm ${image}`);
+      if (checked.code !== 0) wrong.push(checked.said);
+      t.strictSame(wrong, [], `${state.what}: it is sound and has what it must`);
     }
-    const check = await run("e2fsck", ["-f", "-n", device]);
-    t.equal(check.code, 0, `${what}: the file system is sound ${check.code === 0 ? "" : check.stdout}`);
-  } finally {
-    await output("losetup", ["--detach", device]);
-    await waitFor(() => loopOf(image) === undefined, { what: "the device to be let go" });
-    fs.rmSync(image);
   }
+  await waitFor(() => !loops().some(({ file }) => file.startsWith(`${images}/`)), { what: "the devices to be let go" });
 }
 
-/** Flushes to lose power after, spread over the record and in order. */
-function chosen(flushes: readonly number[], most: number): number[] {
-  const step = Math.max(1, flushes.length / most);
-  const spread = Array.from({ length: Math.min(most, flushes.length) }, (_, i) => flushes[Math.floor(i * step)]);
-  return spread.filter((flush) => flush !== undefined);
+/** Makes files one after the other and removes some; after each step everything is synced. */
+async function makeFiles(directory: string, length: () => number): Promise<Made[]> {
+  const made: Made[] = [];
+  const root = fs.openSync(directory, "r");
+  for (let n = 0; n < FILES; n++) {
+    const name = `file-${n}`;
+    const text = `${n} `.repeat(1 + Math.floor(random() * 20_000));
+    const aside = path.join(directory, "aside");
+    const fd = fs.openSync(aside, "w");
+    fs.writeSync(fd, text);
+    fs.fsyncSync(fd);
+    fs.closeSync(fd);
+    fs.renameSync(aside, path.join(directory, name));
+    fs.fsyncSync(root);
+    made.push({ name, text, at: length() });
+    if (n % TRIM_EVERY === TRIM_EVERY - 1) await output("fstrim", [directory]);
+    const old = made[n - 2];
+    if (n % 3 !== 2 || old === undefined) continue;
+    const begun = length();
+    fs.rmSync(path.join(directory, old.name));
+    fs.fsyncSync(root);
+    old.removal = { begun, acknowledged: length() };
+  }
+  fs.closeSync(root);
+  return made;
+}
+
+/** What is not as it must be in a state: files are there as a whole or not at all, and as was acknowledged. */
+function wrongFiles(directory: string, made: readonly Made[], { sure, possible }: State): string[] {
+  // The directory itself is synced with the first file.
+  const found = new Set(fs.existsSync(directory) ? fs.readdirSync(directory) : []);
+  return made.flatMap(({ name, text, at, removal }) => {
+    if (found.has(name)) {
+      if (removal !== undefined && removal.acknowledged < sure) return [`${name} is back`];
+      return fs.readFileSync(path.join(directory, name), "utf8") === text ? [] : [`${name} has not what was written`];
+    }
+    return at < sure && (removal === undefined || removal.begun >= possible) ? [`${name} is missing`] : [];
+  });
 }
 
 t.test(
   "power loss under a file-system workload: every state mounts, is sound, and has what was acknowledged",
-  { skip, timeout: 240_000 + MOST_STATES * 1000 },
+  { skip, timeout: 240_000 + FILES * 10_000 },
   async (t) => {
-    const { sim, records, directory, sizeBytes, record } = await recording(t, "simulator:\n  granularity: 64MB\n", {
-      size: "64MB",
-    });
-    const begin = lengthOf(record);
-    const made: Acknowledged[] = [];
-    const removed: Acknowledged[] = [];
-    const end = Date.now() + SECONDS * 1000;
-    const root = fs.openSync(directory, "r");
-    for (let n = 0; Date.now() < end; n++) {
-      const file = path.join(directory, `file-${n}`);
-      const aside = path.join(directory, "aside");
-      const fd = fs.openSync(aside, "w");
-      fs.writeSync(fd, `${n} `.repeat(1 + Math.floor(random() * 20_000)));
-      fs.fsyncSync(fd);
-      fs.closeSync(fd);
-      fs.renameSync(aside, file);
-      fs.fsyncSync(root);
-      made.push({ at: lengthOf(record), what: path.basename(file) });
-      if (n % TRIM_EVERY === TRIM_EVERY - 1) await output("fstrim", [directory]);
-      if (n % 3 !== 2) continue;
-      fs.rmSync(path.join(directory, `file-${n - 2}`));
-      fs.fsyncSync(root);
-      removed.push({ at: lengthOf(record), what: `file-${n - 2}` });
-    }
-    fs.closeSync(root);
-    await stop(sim);
-    const losses = new PowerLoss(record, path.join(records, "image"), sizeBytes, random);
-    t.teardown(() => losses.close());
-    const all = losses.flushes(begin);
-    const flushes = chosen(all, MOST_STATES);
-    t.ok(flushes.length > 20, `${flushes.length} of ${all.length} flushes, ${made.length} files`);
-    t.ok(losses.discards(begin) > 0, `${losses.discards(begin)} discards`);
-    for (const flush of flushes) {
-      const at = losses.endOf(flush);
-      const image = await losses.imageAfter(flush);
-      await inspected(t, records, image, `after flush ${flush}`, async (mnt) => {
-        const data = path.join(mnt, "data");
-        const gone = new Set(removed.map(({ what }) => what));
-        const there = made.filter((file) => file.at <= at && !gone.has(file.what));
-        const missing = there.filter(({ what }) => {
-          const text = fs.existsSync(path.join(data, what)) ? fs.readFileSync(path.join(data, what), "utf8") : "";
-          return !text.startsWith(`${what.slice(5)} `) || /[^\d ]/.test(text);
-        });
-        const back = removed.filter((file) => file.at <= at && fs.existsSync(path.join(data, file.what)));
-        if (missing.length + back.length > 0) t.fail(`after flush ${flush}`, { missing, back });
-      });
-    }
+    const records = recordsOf(t);
+    const sim = await startSim(t, { config: CONFIG, env: { REXRAY_SIM_RECORD: records } });
+    const work = async (type: keyof typeof FILE_SYSTEMS) => {
+      const volume = await recorded(sim, records, type, FILE_SYSTEMS[type].options);
+      return { type, volume, made: await makeFiles(volume.directory, volume.length) };
+    };
+    const works = [await work("ext4"), await work("xfs")];
+    // The volumes are unmounted; what that writes is part of the records.
+    await sim.stop();
+    for (const { type, volume, made } of works)
+      await t.test(type, (t) =>
+        everyState(t, volume, { type }, (directory, state, shell) => wrongFiles(shell.path(directory), made, state)),
+      );
   },
 );
 
 t.test(
   "power loss under PostgreSQL: every transaction that was acknowledged is there",
-  { skip: skip || requiresTools("psql"), timeout: 280_000 + MOST_STATES * 1000 },
+  { skip: skip || requiresTools("psql", "setpriv"), timeout: 280_000 + Math.min(MOST_STATES, 10_000) * 2000 },
   async (t) => {
-    const config = "simulator:\n  granularity: 512MB\nlinux:\n  volume:\n    fileMode: '0711'\n";
-    const { sim, records, directory, sizeBytes, record } = await recording(t, config, { size: "512MB" });
-    const server = await startPostgres(t, directory);
+    const records = recordsOf(t);
+    const sim = await startSim(t, { config: CONFIG, env: { REXRAY_SIM_RECORD: records } });
+    const volume = await recorded(sim, records, "ext4", { size: "512MB" });
+    const server = await startPostgres(t, volume.directory);
     await server.sql("create table done (n int primary key, filler text)");
-    const begin = lengthOf(record);
-    const committed: Acknowledged[] = [];
+    const begin = volume.length();
+    const committed: { readonly bytes: number; readonly at: number }[] = [];
     const end = Date.now() + SECONDS * 1000;
     for (let n = 1; Date.now() < end; n++) {
-      await server.sql(`insert into done values (${n}, repeat('x', ${Math.floor(random() * 5000)}))`);
-      committed.push({ at: lengthOf(record), what: String(n) });
+      const bytes = Math.floor(random() * 5000);
+      await server.sql(`insert into done values (${n}, repeat('x', ${bytes}))`);
+      committed.push({ bytes, at: volume.length() });
       if (n % TRIM_EVERY !== TRIM_EVERY - 1) continue;
       await server.sql("create table junk as select generate_series(1, 50000)");
       await server.sql("drop table junk");
       await server.sql("checkpoint");
-      await output("fstrim", [directory]);
+      await output("fstrim", [volume.directory]);
     }
     await server.stop();
-    await stop(sim);
-    const losses = new PowerLoss(record, path.join(records, "image"), sizeBytes, random);
-    t.teardown(() => losses.close());
-    t.ok(losses.discards(begin) > 0, `${losses.discards(begin)} discards, ${committed.length} transactions`);
-    for (const flush of chosen(losses.flushes(begin), Math.ceil(MOST_STATES / 8))) {
-      const at = losses.endOf(flush);
-      const acknowledged = committed.filter((one) => one.at <= at).length;
-      await inspected(t, records, await losses.imageAfter(flush), `after flush ${flush}`, async (mnt) => {
-        const again = await startPostgres(t, path.join(mnt, "data"));
-        const found = Number(await again.sql("select count(*) from done"));
-        await again.stop();
-        t.ok(found >= acknowledged, `after flush ${flush}: ${found} transactions, ${acknowledged} acknowledged`);
-      });
-    }
+    await sim.stop();
+    await everyState(
+      t,
+      { ...volume, begin },
+      { type: "ext4", most: MOST_STATES },
+      async (directory, { sure }, shell) => {
+        const acknowledged = committed.filter(({ at }) => at < sure);
+        const wanted = `${acknowledged.length}|${acknowledged.reduce((sum, { bytes }) => sum + bytes, 0)}`;
+        const query = `select count(*), coalesce(sum(length(filler)), 0) from done where n <= ${acknowledged.length}`;
+        const { said } = await shell.run(askPostgres(`${directory}/db`, query));
+        return said.trim() === wanted ? [] : [`${said.trim()} instead of ${wanted}`];
+      },
+    );
   },
 );
 
-/** The volume is unmounted; what that writes is part of the record. */
-async function stop(sim: Sim): Promise<void> {
-  await sim.stop();
+/** Commands that start a server on what a power loss left, ask it, and kill it. */
+function askPostgres(data: string, query: string): string {
+  const psql = `${serverTool("psql")} -h ${data} -U postgres -Atc`;
+  return `cd /
+    setpriv --reuid postgres --regid postgres --clear-groups ${serverTool("postgres")} -D ${data} -k ${data} -c listen_addresses= 2>${data}/log &
+    until ${psql} "select" postgres >/dev/null 2>&1 || ! kill -0 $!; do sleep 0.02; done
+    ${psql} "${query}" postgres || cat ${data}/log
+    kill -QUIT $!
+    wait $!`;
 }

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { nodeFiles } from "../../../src/scaleio/sdc/files.ts";
-import { run } from "../../helpers/run.ts";
+import type { Shell } from "../../helpers/shell.ts";
 
 const [WRITE, FLUSH, ZERO] = [1, 2, 3];
 const HEADER_BYTES = 16;
@@ -20,22 +20,36 @@ interface Operation {
   readonly end: number;
 }
 
+/** A state that a power loss could leave: the first operations, and maybe some of those that follow. */
+export interface State {
+  /** For a message. */
+  readonly what: string;
+  /** How many operations it has for certain. */
+  readonly operations: number;
+  /** One behind the last that it may have beside them, in any order, and one of them in part. */
+  readonly until: number;
+  /** What was acknowledged when the record was shorter than this, it must hold: its flush is among the first operations. */
+  readonly sure: number;
+  /** What began when the record had this length, or later, it cannot hold. */
+  readonly possible: number;
+}
+
 /** The record of all that reached a volume, and the states that a power loss could have left. */
 export class PowerLoss {
   readonly #fd: number;
-  readonly #image: string;
+  readonly #shell: Shell;
+  readonly #directory: string;
   readonly #random: () => number;
   readonly #operations: Operation[] = [];
   /** Operations that the base image has. */
   #applied = 0;
-  readonly #base: string;
 
-  /** @param image where the images are made, of the volume's size: a file name's beginning */
-  constructor(record: string, image: string, sizeBytes: number, random: () => number) {
+  /** @param directory where the images are made, of the volume's size, as the shell has it */
+  constructor(record: string, shell: Shell, directory: string, sizeBytes: number, random: () => number) {
     this.#fd = fs.openSync(record, "r");
-    this.#image = image;
+    this.#shell = shell;
+    this.#directory = directory;
     this.#random = random;
-    this.#base = `${image}.base`;
     fs.writeFileSync(this.#base, "");
     fs.truncateSync(this.#base, sizeBytes);
     const header = Buffer.alloc(HEADER_BYTES);
@@ -47,36 +61,53 @@ export class PowerLoss {
     }
   }
 
-  /** Indexes of the flushes that end when the record is longer than this. */
-  flushes(from: number): number[] {
-    return this.#operations.flatMap(({ op, end }, index) => (op === FLUSH && end > from ? [index] : []));
+  get #base(): string {
+    return this.#shell.path(`${this.#directory}/base`);
+  }
+
+  /** How many prefixes the record has that are as long as this or longer. */
+  prefixes(from: number): number {
+    return this.#operations.length - this.#operationsIn(from) + 1;
   }
 
   /** How many discards there are from there on. */
   discards(from: number): number {
-    return this.#operations.filter(({ op, end }) => op === ZERO && end > from).length;
-  }
-
-  /** Where in the record an operation ends: what had been acknowledged when the record was that long, it must hold. */
-  endOf(index: number): number {
-    return this.#operations[index]?.end ?? 0;
+    return this.#operations.slice(this.#operationsIn(from)).filter(({ op }) => op === ZERO).length;
   }
 
   /**
-   * Makes the image of a power loss between this flush and the next one: all that was asked for until this flush, and of what
-   * follows anything: a disk may have written it in any order, and the last of it in part. Flushes have to be asked for in order.
+   * Every state that a power loss could leave when the record was as long as this or longer, in order: each prefix, and after each
+   * flush one of those with any of what follows until the next one. A flush changes nothing, so a prefix that lacks only that stands
+   * for no state of its own: the one with it has the same bytes, and must hold more.
    */
-  async imageAfter(flush: number): Promise<string> {
-    const base = fs.openSync(this.#base, "r+");
-    for (; this.#applied <= flush; this.#applied++) this.#apply(base, this.#operations[this.#applied] as Operation);
-    fs.closeSync(base);
-    // A file of its own: what the kernel does late for a former one must not reach it.
-    const file = `${this.#image}.${flush}`;
-    const copied = await run("cp", ["--sparse=always", this.#base, file]);
-    if (copied.code !== 0) throw new Error(copied.stderr);
-    const image = fs.openSync(file, "r+");
-    const next = this.#operations.findIndex(({ op }, index) => op === FLUSH && index > flush);
-    const survivors = this.#survivors(this.#operations.slice(flush + 1, next < 0 ? undefined : next));
+  states(from: number): State[] {
+    const states: State[] = [];
+    const all = this.#operations.length;
+    const isFlush = (index: number) => this.#operations[index]?.op === FLUSH;
+    let next = 0;
+    for (let operations = this.#operationsIn(from); operations <= all; operations++) {
+      if (isFlush(operations)) continue;
+      for (next = Math.max(next, operations); next < all && !isFlush(next); ) next++;
+      const state = { operations, sure: this.#operations[next]?.end ?? Number.POSITIVE_INFINITY };
+      const what = `${operations} of ${all} operations`;
+      states.push({ ...state, what, until: operations, possible: this.#endOf(operations) });
+      if (isFlush(operations - 1) && next > operations)
+        states.push({ ...state, what: `${what} and some of the next`, until: next, possible: this.#endOf(next) });
+    }
+    return states;
+  }
+
+  /** Makes the image of a state and answers the shell's path of it. States have to be asked for in order. */
+  async image({ operations, until }: State): Promise<string> {
+    // Not sparse is what wrote zeros, as mkfs.xfs does for the whole log.
+    const dig = this.#applied === 0 ? `fallocate --dig-holes ${this.#directory}/base && ` : "";
+    this.#toBase(operations);
+    // A file of its own: a loop device over a file that is written again may show what was there before.
+    const file = `${this.#directory}/${operations}-${until}`;
+    await this.#shell.output(`${dig}cp ${this.#directory}/base ${file}`);
+    if (until === operations) return file;
+    const image = fs.openSync(this.#shell.path(file), "r+");
+    const survivors = this.#survivors(this.#operations.slice(operations, until));
     for (const [index, operation] of survivors.entries()) {
       if (index < survivors.length - 1) this.#apply(image, operation);
       else for (const part of this.#torn(operation)) this.#apply(image, part);
@@ -87,14 +118,27 @@ export class PowerLoss {
 
   close(): void {
     fs.closeSync(this.#fd);
-    fs.rmSync(this.#base, { force: true });
   }
 
-  /** None of them, the first ones, or some in any order. */
+  /** How many operations a record of that length has. */
+  #operationsIn(length: number): number {
+    return this.#operations.filter(({ end }) => end <= length).length;
+  }
+
+  /** How long the record was with so many operations. */
+  #endOf(operations: number): number {
+    return this.#operations[operations - 1]?.end ?? 0;
+  }
+
+  #toBase(operations: number): void {
+    const base = fs.openSync(this.#base, "r+");
+    for (; this.#applied < operations; this.#applied++) this.#apply(base, this.#operations[this.#applied] as Operation);
+    fs.closeSync(base);
+  }
+
+  /** The first ones, or some in any order. */
   #survivors(operations: readonly Operation[]): Operation[] {
-    const kind = this.#random();
-    if (kind < 0.2) return [];
-    if (kind < 0.5) return operations.slice(0, Math.ceil(this.#random() * operations.length));
+    if (this.#random() < 0.4) return operations.slice(0, Math.ceil(this.#random() * operations.length));
     const share = this.#random();
     return operations
       .filter(() => this.#random() < share)
