@@ -156,11 +156,12 @@ export class World {
     return model.suspects.some((sector) => sector >= first && sector < end);
   }
 
-  /** The daemon tells everybody, if another one may not have, mounts what is not mounted, clears away what another one has left. */
+  /** The daemon tells everybody, if that was broken off, mounts what is not mounted, clears away what was left. */
   catchUp(): void {
-    if (this.isUntold || this.mdm.isNew) this.tellAll({ mayDie: false });
+    const isBehind = this.isUntold || this.mdm.isNew;
+    if (isBehind) this.tellAll({ mayDie: false });
     for (const volume of this.volumes) if (!volume.isMounted) this.mount(volume);
-    if (this.mdm.isNew) this.#sweepAll();
+    if (isBehind) this.#sweepAll();
     this.mdm.isNew = false;
   }
 
