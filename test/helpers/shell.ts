@@ -6,6 +6,14 @@ import type { Test } from "tap";
 const LIMIT = 60_000;
 
 /**
+ * A command for a new mount namespace: lets go of the volumes of everybody else, which would stay in use there.
+ * @param own a directory, quoted for a shell, below which they are kept
+ */
+export const letGoOfVolumes = (own = "none") =>
+  `awk -v own=${own} '/ - (fuse|[^ ]+ [/]dev[/]loop)/ && index($5, own "/") != 1 { print $5 }' /proc/self/mountinfo |
+  while read -r place; do umount --lazy "$place"; done`;
+
+/**
  * A shell with mounts of its own, for thousands of short commands: entering its mounts for each takes twice as long. What it mounts
  * nobody else sees, so no namespace that is made meanwhile keeps it; it is gone when the shell ends, and that ends with the test in
  * whatever way. A file system that is mounted below the one with its image keeps that for ever, though, and is kept by it.
@@ -29,6 +37,7 @@ export class Shell {
       this.#said += part;
       this.#look();
     });
+    this.#child.stdin.write(`${letGoOfVolumes()}\n`);
     t.teardown(async () => {
       this.#child.stdin.end();
       await ended;

@@ -8,6 +8,7 @@ import { type FileSystems, kernelFileSystems } from "../../src/volumes/file-syst
 import { Volumes, type VolumesConfig, type VolumesOptions } from "../../src/volumes/volumes.ts";
 import { removeLeaks } from "../helpers/leaks.ts";
 import { output } from "../helpers/run.ts";
+import { letGoOfVolumes } from "../helpers/shell.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { LoopDriver } from "./loop-driver.ts";
@@ -102,11 +103,8 @@ export class World {
 /** What {@link World.traces} answers for a volume that is not in use. */
 export const UNUSED = { mounted: false, device: undefined, uses: undefined, attachedTo: null };
 
-/** In a new namespace: lets go of the volumes of everybody else, which a container would not see either. */
-const HOLDER = `
-awk -v own="$0/" '/ - (fuse|[^ ]+ [/]dev[/]loop)/ && index($5, own) != 1 { print $5 }' /proc/self/mountinfo |
-while read -r place; do umount --lazy "$place"; done
-exec sleep 1000`;
+/** A container would not see the volumes of everybody else either. */
+const HOLDER = `${letGoOfVolumes('"$0"')}\nexec sleep 1000`;
 
 /** A namespace that has all that is mounted below the directory, as a container has its volumes, until `end` or the test's. */
 export async function holdNamespace(t: Test, dir: string): Promise<{ pid: number; end(): Promise<void> }> {
