@@ -69,7 +69,10 @@ export class BlockStore {
 
   /** When it returns, everything acknowledged before survives power loss. Throws unavailable when something does not. */
   flush(): void {
-    if (!this.#layer.sync())
+    const isSynced = this.#layer.sync();
+    const { owesFailure } = this.#layer;
+    this.#layer.owesFailure = false;
+    if (!isSynced || owesFailure)
       throw new SimError(
         "unavailable",
         "the only good copy of what was written is on a device that cannot be synced: start the SDS of the other copy again, or mend the device",
@@ -105,7 +108,7 @@ export class BlockStore {
     this.#layer.intent.cover(offset, length, this.#now());
     const devices = new Set<number>();
     for (let chunk = first; chunk <= last; chunk++) {
-      this.#chunks.settle(chunk);
+      this.#settle(chunk);
       if (this.#layer.isInherited(chunk)) {
         this.#chunks.zeroInherited(chunk, offset, length);
         continue;
@@ -188,8 +191,13 @@ export class BlockStore {
     };
   }
 
+  /** Copies that have to be compared are, before anything is done with one. */
+  #settle(chunk: number): void {
+    if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.#chunks.settle(chunk)) throw noGoodCopy(chunk);
+  }
+
   #readPiece(chunk: number, into: Buffer, at: number, offset: number, length: number): void {
-    if ((this.#layer.state(chunk) & UNSYNCED) !== 0) this.#chunks.settle(chunk);
+    this.#settle(chunk);
     if (this.#layer.isInherited(chunk)) {
       this.#layer.lower.read(chunk, into, at, offset, length);
       return;
@@ -204,7 +212,7 @@ export class BlockStore {
   }
 
   #writePiece(chunk: number, from: Buffer, at: number, offset: number, length: number): void {
-    if ((this.#layer.state(chunk) & UNSYNCED) !== 0) this.#chunks.settle(chunk);
+    this.#settle(chunk);
     if (this.#layer.isInherited(chunk)) {
       this.#chunks.copyUp(chunk, (content) => from.copy(content, offset - chunk * CHUNK_BYTES, at, at + length));
       return;

@@ -128,7 +128,11 @@ export class DeviceFile {
 
   /** Whether the block that a buffer has at `at` is the one that the checksum is of. */
   matches(content: Buffer, at: number, offset: number): boolean {
-    return this.#sums !== undefined && this.#sums.get(offset / BLOCK_BYTES) === sumOf(blockAt(content, at));
+    try {
+      return this.#sums !== undefined && this.#sums.get(offset / BLOCK_BYTES) === sumOf(blockAt(content, at));
+    } catch (error) {
+      return this.#fail("read the checksums of", error);
+    }
   }
 
   /**

@@ -31,6 +31,8 @@ export class OpenLayer {
   staleCopies = 0;
   unsyncedChunks = 0;
   absorbing = 0;
+  /** A device went and took with it what nothing else has and no disk: the next flush must fail, though the device be back by then. */
+  owesFailure = false;
   /** Chunks whose stale bits are ahead of the ledger. */
   #unrecorded: { first: number; last: number } | undefined;
 
@@ -54,8 +56,10 @@ export class OpenLayer {
       for (let chunk = region * perRegion; chunk < end; chunk++) this.change(chunk, this.state(chunk) | UNSYNCED);
     }
     this.#adoptNewFiles();
-    // A device that has lost what it took is no match for the others: it must be known before copies are compared.
-    if (this.unsyncedChunks > 0) this.sync();
+    // A device that has lost what it took is no match for the others: it must be known before copies are compared. One that is
+    // away is compared when it is back.
+    if (this.unsyncedChunks > 0)
+      for (const device of this.copies.syncAll()) if (this.copies.hasFile(device)) this.distrust(device);
     this.#refreshDoubtful();
   }
 
@@ -74,7 +78,7 @@ export class OpenLayer {
       this.#grow(this.chunks, chunks);
     }
     this.#count();
-    for (const device of unsynced) this.distrust(device);
+    for (const device of unsynced) if (!this.distrust(device)) this.owesFailure = true;
     this.#adoptNewFiles();
   }
 
@@ -162,7 +166,7 @@ export class OpenLayer {
   /**
    * Mask of the slots that a change must reach: good copies on healthy devices, in retired slots only if there are no
    * others. Good copies elsewhere are marked stale, to be recorded before the change. When no healthy device has a good copy,
-   * one on a failed device is the only hope.
+   * those on failed devices are the only hope; but none that is away is given up for them.
    */
   targets(chunk: number): number {
     const good = ~this.state(chunk) & ALL_SLOTS;
@@ -173,9 +177,9 @@ export class OpenLayer {
     let targets = healthy & ~this.copies.layout.retired(chunk) || healthy;
     if (targets === good) return targets;
     if (targets === 0) {
-      const last = SLOTS.find((slot) => (good & BIT[slot]) !== 0 && this.copies.reachable(chunk, slot));
-      if (last === undefined) throw noGoodCopy(chunk);
-      targets = BIT[last];
+      if (SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))
+        throw noGoodCopy(chunk);
+      targets = good;
     }
     for (const slot of SLOTS) if ((good & ~targets & BIT[slot]) !== 0) this.markStale(chunk, slot);
     return targets;
@@ -222,11 +226,12 @@ export class OpenLayer {
       if (this.isInherited(chunk) || !this.intent.isActive(chunk * CHUNK_BYTES)) continue;
       for (const slot of SLOTS) {
         if (this.copies.deviceOf(chunk, slot) !== device || this.isStale(chunk, slot)) continue;
-        if (this.isLast(chunk, slot) || (!lost && this.goodCopies(chunk) === 0)) {
+        if (this.isLast(chunk, slot)) {
           elsewhere = false;
           // Its checksums may not be those of what it holds.
           this.change(chunk, this.state(chunk) | UNSYNCED);
-        } else this.markStale(chunk, slot);
+        } else if (!lost && this.goodCopies(chunk) === 0) elsewhere = false;
+        else this.markStale(chunk, slot);
       }
     }
     this.record();

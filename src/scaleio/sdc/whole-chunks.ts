@@ -59,21 +59,26 @@ export class WholeChunks {
     return Math.max(0, end - first) * 2 * CHUNK_BYTES;
   }
 
-  /** Makes the good copies of an unsynced chunk equal, or marks some of them stale. True when that has been settled. */
+  /**
+   * Makes the good copies of an unsynced chunk equal, or marks some of them stale. True when that has been settled; none is given up for
+   * one on a device that has failed.
+   */
   settle(chunk: number): boolean {
     if ((this.#layer.state(chunk) & UNSYNCED) === 0) return false;
     const good = SLOTS.filter((slot) => !this.#layer.isStale(chunk, slot));
     if ((good.length > 1 || this.#copies.checksum) && !this.#layer.isInherited(chunk)) {
       const source = this.#loadFirst(chunk, good);
       if (source === undefined) return false;
+      if (good.length > 1 && !this.#copies.healthy(chunk, source)) return false;
       if (this.#copies.checksum) this.#mendSource(chunk, source, good);
       this.#layer.intent.cover(chunk * CHUNK_BYTES, CHUNK_BYTES, this.#now());
-      // The source last: on a device that has failed it may be the only copy that can be had.
+      // The source last: it is what the others are made of.
       for (const slot of [...good.filter((slot) => slot !== source), source])
         if (!this.#mirror(chunk, slot) && !this.#layer.isLast(chunk, slot)) this.#layer.markStale(chunk, slot);
       this.#layer.record();
-      // What is left on a device that has failed is what there is: its checksums are to say so.
-      if (this.#layer.isLast(chunk, source) && !this.#sumSource(chunk, source)) return false;
+      // What is left on a device that has failed is what there is, not what it should have become: its checksums are to say so.
+      if (this.#copies.checksum && this.#layer.isLast(chunk, source))
+        if (!this.#load(chunk, source, this.#source) || !this.#sumSource(chunk, source)) return false;
     }
     this.#layer.change(chunk, this.#layer.state(chunk) & ~UNSYNCED);
     return true;

@@ -61,8 +61,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "4 a flush syncs every device",
     file: "open-layer.ts",
-    of: "return this.copies.syncAll().filter((device) => !this.distrust(device)).length === 0;",
-    by: "return true;",
+    of: "const unsynced = this.copies.syncAll();",
+    by: "const unsynced: number[] = [];",
   },
   {
     invariant: "4 and fails where the last good copy cannot be synced",

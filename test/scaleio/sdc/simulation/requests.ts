@@ -56,9 +56,11 @@ export function flush(world: World, volume: Mounted): void {
   world.invariants.checkFlushed(world.standings.of(volume));
 }
 
-function range(world: World, { record }: Mounted, most: number): { sector: number; count: number } {
-  const chunks = record.sizeBytes / MIB;
-  const sectors = record.sizeBytes / SECTOR;
+function range(world: World, { record, servedBytes }: Mounted, most: number): { sector: number; count: number } {
+  // An engine that has died since the volume grew may not have heard of it yet.
+  const bytes = Math.min(record.sizeBytes, servedBytes);
+  const chunks = bytes / MIB;
+  const sectors = bytes / SECTOR;
   // Near a chunk's border as often as not: that is where the arithmetic is.
   const base =
     world.random() < 0.5

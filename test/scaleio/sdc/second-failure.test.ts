@@ -1,0 +1,137 @@
+import t from "tap";
+import { CHUNKS, MIB, TwoDevices } from "./two-devices.ts";
+
+// One of two copies cannot be had, and something happens to the other one.
+const REFUSED = { code: "unavailable" };
+
+for (const checksum of [false, true]) {
+  const how = checksum ? "with checksums" : "without checksums";
+
+  for (const first of [0, 1]) {
+    t.test(`both are away when the engine is killed: device ${first} comes back and has all, ${how}`, async (t) => {
+      const volume = new TwoDevices(checksum);
+      volume.become("up", "stopped");
+      volume.become("stopped", "stopped");
+      volume.kill("stopped", "stopped");
+      t.throws(() => volume.store.flush(), REFUSED, "nobody knows what is on their disks");
+      if (first === 0) volume.become("up", "stopped");
+      else volume.become("stopped", "up");
+      t.ok(volume.holds(1));
+      volume.become("up", "up");
+      volume.work();
+      volume.store.flush();
+      t.match(volume.store.status(), { staleCopies: 0, unsyncedChunks: 0 });
+    });
+  }
+
+  t.test(`an engine finds one away and the other unable to sync: the one that is back has all, ${how}`, async (t) => {
+    const volume = new TwoDevices(checksum);
+    volume.fill(2, 0, 8192);
+    // It syncs what it leaves.
+    volume.become("up", "stopped");
+    volume.disk.brokenSyncs.add("/sds/0/");
+    volume.kill("up", "stopped");
+    t.throws(() => volume.store.flush(), REFUSED);
+    volume.become("up", "up");
+    volume.store.flush();
+    t.ok(volume.holds(2, 0, 8192));
+    t.ok(volume.holds(1, 8192, CHUNKS * MIB - 8192));
+  });
+
+  t.test(`what is away is not given up for what has failed, ${how}`, async (t) => {
+    const volume = new TwoDevices(checksum);
+    volume.become("up", "stopped");
+    for (const broken of [volume.disk.brokenReads, volume.disk.brokenWrites]) broken.add("/sds/0/");
+    t.throws(() => volume.holds(1), REFUSED);
+    t.throws(() => volume.fill(2, 3 * MIB, 4096), REFUSED);
+    t.throws(() => volume.store.zero(4 * MIB, 2 * MIB), REFUSED);
+    volume.kill("failed", "stopped");
+    t.throws(() => volume.holds(1), REFUSED, "nor by the next engine, which has copies to compare");
+    volume.become("failed", "up");
+    volume.work();
+    t.ok(volume.holds(1));
+    volume.fill(2, 0, 4096);
+    volume.store.flush();
+    t.ok(volume.holds(2, 0, 4096));
+  });
+
+  t.test(`both have failed for a moment: what is written reaches those that take it, ${how}`, async (t) => {
+    const volume = new TwoDevices(checksum);
+    volume.become("failed", "failed");
+    volume.fill(2, 0, 4096);
+    t.ok(volume.holds(2, 0, 4096));
+    volume.disk.brokenWrites.add("/sds/0/");
+    volume.fill(3, 0, 4096);
+    volume.disk.repair("/sds/0/");
+    volume.become("up", "up");
+    volume.work();
+    t.ok(volume.holds(3, 0, 4096));
+  });
+
+  t.test(`the last one goes and cannot sync what it took: the next flush says so, ${how}`, async (t) => {
+    const volume = new TwoDevices(checksum);
+    volume.become("up", "stopped");
+    volume.fill(2, 0, 4096);
+    volume.disk.brokenSyncs.add("/sds/0/");
+    volume.become("stopped", "stopped");
+    volume.disk.repair("/sds/0/");
+    volume.become("up", "stopped");
+    t.throws(() => volume.store.flush(), REFUSED);
+    volume.store.flush();
+  });
+
+  t.test(`one is away, the other is found unreadable: nothing was given up for it, ${how}`, async (t) => {
+    const volume = new TwoDevices(checksum);
+    volume.become("up", "stopped");
+    volume.disk.brokenReads.add("/sds/0/l.vol");
+    volume.kill("up", "stopped");
+    t.throws(() => volume.holds(1), REFUSED);
+    volume.become("failed", "up");
+    t.ok(volume.holds(1));
+  });
+}
+
+/** A write of twos at the volume's beginning that was going on when the engine was killed has reached the first device only. */
+function torn(): TwoDevices {
+  const volume = new TwoDevices(true);
+  volume.now += 10_000;
+  volume.store.flush();
+  volume.fill(1, MIB / 2, 4096);
+  const fd = volume.disk.open("/sds/0/l.vol");
+  volume.disk.write(fd, Buffer.alloc(4096, 2), 0, 4096, 0);
+  return volume;
+}
+
+t.test(
+  "copies differ and both devices count as failed: with both back the block is one of the two, for good",
+  async (t) => {
+    const volume = torn();
+    volume.kill("failed", "failed");
+    t.throws(() => volume.holds(1), REFUSED);
+    volume.become("up", "up");
+    volume.work();
+    t.ok(volume.holds(2, 0, 4096) || volume.holds(1, 0, 4096));
+    volume.now += 10_000;
+    volume.store.flush();
+    volume.kill("up", "up");
+    t.ok(volume.holds(2, 0, 4096) || volume.holds(1, 0, 4096));
+    t.match(volume.store.status(), { staleCopies: 0, unsyncedChunks: 0, badBlocks: [] });
+  },
+);
+
+for (const device of [0, 1]) {
+  t.test(`copies differ and the checksums of device ${device} cannot be read: the other one is used`, async (t) => {
+    const volume = torn();
+    volume.disk.brokenReads.add(`/sds/${device}/l.vol.sum`);
+    volume.kill("up", "up");
+    t.ok(volume.holds(2, 0, 4096) || volume.holds(1, 0, 4096));
+    volume.fill(3, 0, 4096);
+    volume.work();
+    volume.store.flush();
+    t.ok(volume.holds(3, 0, 4096));
+    t.same(
+      volume.store.status().failedDevices.map(({ name }) => name),
+      [String(device)],
+    );
+  });
+}

@@ -1,0 +1,72 @@
+import { BlockStore } from "../../../src/scaleio/sdc/block-store.ts";
+import { Intent } from "../../../src/scaleio/sdc/intent.ts";
+import { createLedger } from "../../../src/scaleio/sdc/ledger.ts";
+import type { Session } from "../../../src/scaleio/sdc/session.ts";
+import { SimulatedDisk } from "./simulation/disk.ts";
+
+export const MIB = 1024 * 1024;
+export const CHUNKS = 8;
+
+/** A volume with a copy of every chunk on each of two devices, full of ones that are on both disks. */
+export class TwoDevices {
+  /** What a failed sync was about is gone. */
+  readonly disk = new SimulatedDisk(() => 0.9);
+  readonly #checksum: boolean;
+  #mapVersion = 0;
+  now = 0;
+  store: BlockStore;
+
+  constructor(checksum: boolean) {
+    this.#checksum = checksum;
+    const { disk } = this;
+    createLedger(disk, "/rec", "l", CHUNKS, 1);
+    Intent.create(disk, "/rec");
+    for (const device of [0, 1]) {
+      disk.labels.add(`/sds/${device}/device.json`);
+      for (const name of ["l.vol", "l.vol.sum"]) disk.close(disk.open(`/sds/${device}/${name}`, { create: true }));
+    }
+    this.store = this.#opened("up", "up");
+    this.work();
+    this.fill(1, 0, CHUNKS * MIB);
+    this.store.flush();
+  }
+
+  /** The map says so from now on. */
+  become(...states: readonly Session["devices"][number]["state"][]): void {
+    this.store.reload(this.#session(states));
+  }
+
+  /** The engine is killed; another one begins, and the map says so. */
+  kill(...states: readonly Session["devices"][number]["state"][]): void {
+    this.disk.crash();
+    this.store = this.#opened(...states);
+  }
+
+  work(): void {
+    while (this.store.work(CHUNKS) > 0);
+  }
+
+  fill(byte: number, offset: number, length: number): void {
+    this.store.write(Buffer.alloc(length, byte), 0, offset, length);
+  }
+
+  /** Whether the range reads as this byte. */
+  holds(byte: number, offset = 0, length = CHUNKS * MIB): boolean {
+    const read = Buffer.alloc(length, byte + 1);
+    this.store.read(read, 0, offset, length);
+    return read.every((one) => one === byte);
+  }
+
+  #opened(...states: readonly Session["devices"][number]["state"][]): BlockStore {
+    return new BlockStore(this.disk, this.#session(states), () => this.now);
+  }
+
+  #session(states: readonly Session["devices"][number]["state"][]): Session {
+    return {
+      ...{ format: 1, volumeId: "l", layerId: "l", sizeBytes: CHUNKS * MIB, mapVersion: ++this.#mapVersion },
+      devices: states.map((state, device) => ({ name: `${device}`, file: `/sds/${device}/l.vol`, state })),
+      ...{ groups: [0, 1, -1, 0], firstGroup: 0, recordDir: "/rec" },
+      ...{ lower: [], absorb: 0, giveUp: true, checksum: this.#checksum, limits: { iops: 0, bytesPerSecond: 0 } },
+    };
+  }
+}
