@@ -69,10 +69,7 @@ export class BlockStore {
 
   /** When it returns, everything acknowledged before survives power loss. Throws unavailable when something does not. */
   flush(): void {
-    const isSynced = this.#layer.sync();
-    const { owesFailure } = this.#layer;
-    this.#layer.owesFailure = false;
-    if (!isSynced || owesFailure)
+    if (!this.#layer.flush())
       throw new SimError(
         "unavailable",
         "the only good copy of what was written is on a device that cannot be synced: start the SDS of the other copy again, or mend the device",

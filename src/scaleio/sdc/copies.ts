@@ -108,6 +108,11 @@ export class Copies {
     return this.#without((file) => !file.isDirty || file.sync());
   }
 
+  /** Devices of which it is known that they could not be synced. */
+  lost(): number[] {
+    return this.#without((file) => !file.isLost);
+  }
+
   /** Sees to it that copies that do not count are on the disks of healthy devices as they are in memory; answers where they cannot be. */
   settleDropped(): number[] {
     return this.#without((file) => !file.isUnsure || !file.isHealthy || file.sync());

@@ -95,6 +95,11 @@ export class DeviceFile {
     return (this.#dirty & (DIRTY | LOST)) !== 0;
   }
 
+  /** Some of what it took could not be synced, or nobody knows. */
+  get isLost(): boolean {
+    return (this.#dirty & LOST) !== 0;
+  }
+
   /** Copies that do not count may be in memory other than on the disk. */
   get isUnsure(): boolean {
     return (this.#dirty & UNSURE) !== 0;
@@ -181,7 +186,7 @@ export class DeviceFile {
    * failed, Linux calls the next one good.
    */
   sync(): boolean {
-    if ((this.#dirty & LOST) !== 0) return false;
+    if (this.isLost) return false;
     try {
       this.#files.datasync(this.#fd);
       this.#dirty = 0;

@@ -31,8 +31,10 @@ export class OpenLayer {
   staleCopies = 0;
   unsyncedChunks = 0;
   absorbing = 0;
-  /** A device went and took with it what nothing else has and no disk: the next flush must fail, though the device be back by then. */
-  owesFailure = false;
+  /** A sync has failed and lost what nothing else has: the next flush must say so, though the device be well again by then. */
+  #owesFailure = false;
+  /** Devices of which a flush has said so. */
+  readonly #told = new Set<number>();
   /** Chunks whose stale bits are ahead of the ledger. */
   #unrecorded: { first: number; last: number } | undefined;
 
@@ -78,7 +80,9 @@ export class OpenLayer {
       this.#grow(this.chunks, chunks);
     }
     this.#count();
-    for (const device of unsynced) if (!this.distrust(device)) this.owesFailure = true;
+    for (const device of unsynced) this.distrust(device);
+    const lost = this.copies.lost();
+    for (const device of this.#told) if (!lost.includes(device)) this.#told.delete(device);
     this.#adoptNewFiles();
   }
 
@@ -214,6 +218,14 @@ export class OpenLayer {
     return unsynced.filter((device) => !this.distrust(device, this.copies.hasFile(device))).length === 0;
   }
 
+  /** {@link sync} for who waits for it: false also when something has been lost since it was last called. */
+  flush(): boolean {
+    const isSynced = this.sync() && !this.#owesFailure;
+    if (!isSynced) for (const device of this.copies.lost()) this.#told.add(device);
+    this.#owesFailure = false;
+    return isSynced;
+  }
+
   /**
    * A device could not be synced: nothing it took since the last flush counts (the write-intent record says where), as far as
    * there is another good copy of it. False when there is none of some chunk: such a copy stays good, since it is the last
@@ -236,6 +248,7 @@ export class OpenLayer {
     }
     this.record();
     if (elsewhere) this.copies.disown(device);
+    else if (lost && this.copies.lost().includes(device) && !this.#told.has(device)) this.#owesFailure = true;
     return elsewhere;
   }
 

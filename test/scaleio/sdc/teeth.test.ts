@@ -56,7 +56,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "whole-chunks.ts",
     of: "const distrusted = new Set(this.#layer.settleDropped());",
     by: "const distrusted = new Set<number>();",
-    seed: 149,
+    seed: 284,
   },
   {
     invariant: "4 a flush syncs every device",
@@ -67,15 +67,15 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "4 and fails where the last good copy cannot be synced",
     file: "block-store.ts",
-    of: "if (!this.#layer.sync())",
-    by: "if (!this.#layer.sync() && this.#blocks === undefined)",
-    seed: 5,
+    of: "if (!this.#layer.flush())",
+    by: "if (!this.#layer.flush() && this.#blocks === undefined)",
+    seed: 14,
   },
   {
     invariant: "1, 3 what a device has lost in a sync that failed is stale there",
     file: "open-layer.ts",
-    of: "} else this.markStale(chunk, slot);",
-    by: "}",
+    of: "else this.markStale(chunk, slot);\n      }\n    }",
+    by: "}\n    }",
   },
   {
     invariant: "3 a copy is compared with what its disk has, not with what memory has kept of a failed sync",
@@ -83,6 +83,24 @@ const MUTATIONS: readonly Mutation[] = [
     of: "file.refresh();",
     by: "",
     seed: 69,
+  },
+  {
+    invariant: "3 none that is away is given up by a write for one on a device that has failed",
+    file: "open-layer.ts",
+    of: "if (SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))",
+    by: "if (good < 0)",
+  },
+  {
+    invariant: "3 nor by a comparison",
+    file: "whole-chunks.ts",
+    of: "if (good.length > 1 && !this.#copies.healthy(chunk, source)) return false;",
+    by: "",
+  },
+  {
+    invariant: "4 a flush says what was lost, though the device be well by then",
+    file: "open-layer.ts",
+    of: "const isSynced = this.sync() && !this.#owesFailure;",
+    by: "const isSynced = this.sync();",
   },
   {
     invariant: "5 regions are on record before they are written",

@@ -49,6 +49,8 @@ function divided(changes: readonly Pending[], position: number, length: number):
   return [inside, outside];
 }
 
+const SUMS = ".sum";
+
 const isIn = (prefixes: ReadonlySet<string>, path: string) => {
   for (const prefix of prefixes) if (path.startsWith(prefix)) return true;
   return false;
@@ -76,6 +78,8 @@ export class SimulatedDisk implements Files {
   /** Beginnings of paths on which reads answer EIO, and writes EIO or ENOSPC. */
   readonly brokenReads = new Set<string>();
   readonly brokenWrites = new Set<string>();
+  /** Beginnings of paths below which checksums can be neither read nor written. */
+  readonly brokenSums = new Set<string>();
   /** Beginnings of paths on which writes answer EIO and have done nothing. */
   readonly refusedWrites = new Set<string>();
   /** Beginnings of paths that take writes and then cannot make them durable. */
@@ -95,8 +99,8 @@ export class SimulatedDisk implements Files {
   readonly labels = new Set<string>();
   /** The MiB of each file in which something has changed; whoever looks clears it. */
   readonly changed = new Map<string, Set<number>>();
-  /** Told of the pages that a failed sync may have lost. */
-  lost: (path: string, position: number, length: number) => void = () => undefined;
+  /** Told of the pages that a failed sync may have lost, none perhaps; `copied`: it was of a range, as copies are made. */
+  lost: (path: string, position: number, length: number, copied: boolean) => void = () => undefined;
 
   constructor(random: Random) {
     this.#random = random;
@@ -128,7 +132,7 @@ export class SimulatedDisk implements Files {
       file.pending = [];
       return;
     }
-    this.#fail(path, file, file.pending);
+    this.#fail(path, file, file.pending, false);
     file.pending = [];
     throw this.#broken("EIO", path);
   }
@@ -139,7 +143,7 @@ export class SimulatedDisk implements Files {
     const [inside, outside] = divided(file.pending, position, length);
     file.pending = outside;
     if (isIn(this.brokenWrites, path) || isIn(this.brokenSyncs, path)) {
-      this.#fail(path, file, inside);
+      this.#fail(path, file, inside, true);
       throw this.#broken("EIO", path);
     }
     this.#harden(file, inside);
@@ -203,7 +207,7 @@ export class SimulatedDisk implements Files {
   /** Everything below works again. */
   repair(prefix: string): void {
     for (const due of this.#breaking.splice(0)) if (due.prefix !== prefix) this.#breaking.push(due);
-    for (const broken of [this.brokenReads, this.brokenWrites, this.refusedWrites, this.brokenSyncs])
+    for (const broken of [this.brokenReads, this.brokenWrites, this.brokenSums, this.refusedWrites, this.brokenSyncs])
       broken.delete(prefix);
     for (const path of this.complained) if (path.startsWith(prefix)) this.complained.delete(path);
   }
@@ -294,7 +298,7 @@ export class SimulatedDisk implements Files {
   #readSome(fd: number, into: Buffer, at: number, length: number, position: number): number {
     this.#step();
     const { path, file } = this.#file(fd);
-    if (isIn(this.brokenReads, path)) throw this.#broken("EIO", path);
+    if (isIn(this.brokenReads, path) || this.#lacksSums(path)) throw this.#broken("EIO", path);
     const there = Math.max(0, Math.min(this.#some(length, position), file.size - position));
     file.seen.read(into, at, position, there);
     return there;
@@ -304,7 +308,7 @@ export class SimulatedDisk implements Files {
   #writeSome(fd: number, from: Buffer, at: number, length: number, position: number): number {
     const { path, file, durable } = this.#file(fd);
     if (isIn(this.refusedWrites, path)) throw this.#broken("EIO", path);
-    const broken = isIn(this.brokenWrites, path);
+    const broken = isIn(this.brokenWrites, path) || this.#lacksSums(path);
     const some = broken ? this.#part(length, position) : this.#some(length, position);
     // A kill may come after any 64 KiB, and a power loss tears what was written: no write is one piece.
     if (some === 0) this.#step();
@@ -353,9 +357,10 @@ export class SimulatedDisk implements Files {
   }
 
   /** A sync of these changes has failed. */
-  #fail(path: string, file: SimulatedFile, changes: readonly Pending[]): void {
+  #fail(path: string, file: SimulatedFile, changes: readonly Pending[], copied: boolean): void {
+    if (changes.length === 0) this.lost(path, 0, 0, copied);
     for (const { position, length } of changes) {
-      this.lost(path, position, length);
+      this.lost(path, position, length, copied);
       this.#note(path, position, length);
       for (let page = position / PAGE; page * PAGE < position + length; page++) {
         const fate = this.#random();
@@ -379,6 +384,10 @@ export class SimulatedDisk implements Files {
       this.changed.set(path, chunks);
     }
     for (let chunk = Math.floor(position / MIB); chunk * MIB < position + length; chunk++) chunks.add(chunk);
+  }
+
+  #lacksSums(path: string): boolean {
+    return path.endsWith(SUMS) && isIn(this.brokenSums, path);
   }
 
   #broken(code: string, path: string): Error {

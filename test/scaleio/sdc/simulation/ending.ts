@@ -12,7 +12,7 @@ export async function finish(world: World): Promise<void> {
   if (!(await world.mdm.attend())) throw new Error("all MDM members are well, and do not suffice");
   await mendRecords(world);
   world.catchUp();
-  for (const device of world.pool.away) await mendDevice(world, device);
+  for (const device of world.pool.present) if (!world.pool.serves(device)) await mendDevice(world, device);
   for (const volume of world.volumes) rewriteSuspects(world, volume);
   if (world.checksum) scanAll(world);
   for (let round = 0; round < 3; round++) {

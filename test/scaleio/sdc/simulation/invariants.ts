@@ -1,5 +1,5 @@
 import type { Layer } from "../../../../src/scaleio/layers.ts";
-import type { Group } from "../../../../src/scaleio/model.ts";
+import type { Group, GroupTable } from "../../../../src/scaleio/model.ts";
 import { BIT, INHERITED, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import type { Model } from "./model.ts";
@@ -17,6 +17,8 @@ export interface Standing {
   readonly model: Model | undefined;
   /** Whether all copies of all chunks have been compared since the last unclean stop. */
   readonly compared: boolean;
+  /** Places of devices that the writing volume's engine takes for failed. */
+  readonly failed: ReadonlySet<number>;
   /** Whether copies of the chunk may hold rotten bytes. */
   readonly isRotten: (chunk: number) => boolean;
 }
@@ -29,8 +31,8 @@ export interface Standing {
 export class Invariants {
   readonly #disk: SimulatedDisk;
   readonly #pool: SimulatedPool;
-  /** By layer: what the ledger said when it was last looked at. */
-  readonly #seen = new Map<string, Uint8Array>();
+  /** By layer, when it was last looked at. */
+  readonly #seen = new Map<string, Pick<Standing, "states" | "failed"> & { readonly groups: GroupTable }>();
   readonly #copies = [Buffer.alloc(MIB), Buffer.alloc(MIB), Buffer.alloc(MIB)] as const;
 
   constructor(disk: SimulatedDisk, pool: SimulatedPool) {
@@ -45,11 +47,35 @@ export class Invariants {
       const changed = new Set<number>();
       for (const device of this.#pool.present)
         for (const chunk of this.#disk.changed.get(this.#pool.file(device, layer.id)) ?? []) changed.add(chunk);
-      for (let chunk = 0; chunk < states.length; chunk++) if (before?.[chunk] !== states[chunk]) changed.add(chunk);
+      for (let chunk = 0; chunk < states.length; chunk++) {
+        if (before?.states[chunk] === states[chunk]) continue;
+        changed.add(chunk);
+        if (before !== undefined && chunk < before.states.length) this.#checkGivenUp(standing, before, chunk);
+      }
       for (const chunk of changed) if (chunk < states.length) this.#checkChunk(standing, chunk);
-      this.#seen.set(layer.id, states);
+      this.#seen.set(layer.id, { states, failed: standing.failed, groups: this.#pool.groups });
       for (const device of this.#pool.present) this.#disk.changed.delete(this.#pool.file(device, layer.id));
     }
+  }
+
+  /** No good copy, on a device that is away maybe, is given up for one on a device of which it was known that it has failed. */
+  #checkGivenUp(
+    { layer, states, failed }: Standing,
+    before: { readonly states: Uint8Array; readonly failed: ReadonlySet<number>; readonly groups: GroupTable },
+    chunk: number,
+  ): void {
+    if (before.groups[chunk]?.join() !== this.#pool.groups[chunk]?.join()) return;
+    if (((states[chunk] as number) & INHERITED) !== 0) return;
+    const left = this.#goodDevices(chunk, states[chunk] as number);
+    if (left.length === 0 || !left.every((device) => failed.has(device) && before.failed.has(device))) return;
+    const complains = (file: string) => this.#disk.complained.has(file) || this.#disk.complained.has(`${file}.sum`);
+    const given = this.#goodDevices(chunk, before.states[chunk] as number).find(
+      (device) => !before.failed.has(device) && !complains(this.#pool.file(device, layer.id)),
+    );
+    if (given !== undefined)
+      throw new Error(
+        `chunk ${chunk} of layer ${layer.id}: the copy on device ${given} is given up for one on ${left}, which has failed`,
+      );
   }
 
   /** All of them, whether anything has changed or not. */

@@ -27,7 +27,7 @@ export class SimulatedLayers {
     createLedger(this.disk, recordsOf(id), id, sizeBytes / MIB, this.pool.version);
     const ledger = new Ledger(this.disk, recordsOf(id), id, sizeBytes / MIB);
     const layout = new Layout({ sizeBytes, firstGroup: 0 }, this.pool.groups.flat());
-    const isUp = (device: number) => this.pool.devices[device]?.state === "up";
+    const isUp = (device: number) => this.pool.isUp(device);
     for (let chunk = 0; chunk < layout.chunks; chunk++)
       ledger.states[chunk] = layout.untouched(chunk, isUp) | (chunk < inherited ? INHERITED : 0);
     ledger.persist(0, sizeBytes / MIB - 1);

@@ -1,5 +1,6 @@
 import { idOf } from "../../../../src/scaleio/founding.ts";
-import type { Change, Device, Group, GroupTable, Id, SystemState } from "../../../../src/scaleio/model.ts";
+import { plannerDevices } from "../../../../src/scaleio/mover.ts";
+import type { Change, Device, Group, GroupTable, Id, Sds, SystemState } from "../../../../src/scaleio/model.ts";
 import type { PlannerDevice } from "../../../../src/scaleio/pool/plan.ts";
 import { planMoves } from "../../../../src/scaleio/pool/planner.ts";
 import { BIT, COUNT, SLOTS, type Slot } from "../../../../src/scaleio/sdc/layout.ts";
@@ -11,13 +12,22 @@ export const SYSTEM = "0000000000000000";
 export const MOST_CHUNKS = 8;
 const FIRST_DEVICES = 4;
 const MOST_DEVICES = 6;
-const SDS = "sds1";
 
 /** A device that is going to fail does so within so many file operations. */
 const MOST_OPERATIONS = 1024;
 
-/** What somebody may do to a device that is there. */
-const HARMS = ["stop", "no-sync", "no-write", "no-read-no-write"] as const;
+/** What somebody may do to a device that is there, or to its node. */
+const HARMS = [
+  "stop",
+  "stop its node",
+  "rest its node",
+  "lose its node",
+  "no-sync",
+  "no-write",
+  "no-read",
+  "dead",
+  "no-sums",
+] as const;
 
 /** What the ledgers of all layers say together. */
 export interface Facts {
@@ -38,7 +48,7 @@ export class SimulatedPool {
   readonly #state: () => SystemState;
   /** Devices that fail, which the MDM may not have heard. */
   readonly #failing = new Set<Id>();
-  #devices: { readonly of: SystemState["pool"]; readonly byPlace: readonly (Device | undefined)[] } | undefined;
+  #places: { readonly of: SystemState["pool"]; readonly byPlace: readonly (Place | undefined)[] } | undefined;
   #generations = 0;
 
   constructor(
@@ -70,19 +80,23 @@ export class SimulatedPool {
         deviceIds: devices.map(({ id }) => id),
         groups,
       },
-      sds: [{ id: SDS, name: SDS, faultSet: SDS, state: "up", devices }],
+      sds: devices.map((device) => nodeWith(device)),
     };
   }
 
   /** By place; undefined: a place without a device. */
   get devices(): readonly (Device | undefined)[] {
+    return this.#byPlace.map((place) => place?.device);
+  }
+
+  get #byPlace(): readonly (Place | undefined)[] {
     const { pool, sds } = this.#state();
     // Whatever changes a device changes the pool's version.
-    if (this.#devices?.of !== pool) {
-      const byId = new Map(sds.flatMap(({ devices }) => devices.map((device) => [device.id, device])));
-      this.#devices = { of: pool, byPlace: pool.deviceIds.map((id) => byId.get(id)) };
+    if (this.#places?.of !== pool) {
+      const byId = new Map(sds.flatMap((node) => node.devices.map((device) => [device.id, { node, device }])));
+      this.#places = { of: pool, byPlace: pool.deviceIds.map((id) => byId.get(id)) };
     }
-    return this.#devices.byPlace;
+    return this.#places.byPlace;
   }
 
   get groups(): GroupTable {
@@ -95,7 +109,22 @@ export class SimulatedPool {
 
   /** As engines call a device. */
   name(device: number): string {
-    return `${SDS}/${this.devices[device]?.name}`;
+    const place = this.#byPlace[device];
+    return `${place?.node.name}/${place?.device.name}`;
+  }
+
+  /** The devices of a device's node. */
+  besides(device: number): number[] {
+    return this.present.filter((other) => this.#byPlace[other]?.node === this.#byPlace[device]?.node);
+  }
+
+  /** What the MDM has to be told so that a device's node is there again. */
+  nodeBack(device: number): Change[] {
+    const { node } = this.#byPlace[device] as Place;
+    const changes: Change[] = [];
+    if (node.state !== "up") changes.push({ type: "sds-state", name: node.name, state: "up" });
+    if (node.maintenance === true) changes.push({ type: "sds-maintenance", name: node.name, on: false });
+    return changes;
   }
 
   /** The directory of a device. */
@@ -118,8 +147,13 @@ export class SimulatedPool {
 
   /** Whether it serves: what its copies hold can be had. */
   serves(device: number): boolean {
-    const there = this.devices[device];
-    return there?.state === "up" && !this.#failing.has(there.id);
+    return this.isUp(device) && !this.#failing.has(this.devices[device]?.id as Id);
+  }
+
+  /** By what the MDM knows. */
+  isUp(device: number): boolean {
+    const place = this.#byPlace[device];
+    return place?.node.state === "up" && place.device.state === "up";
   }
 
   /** Mask of the slots of a group that are to be kept. */
@@ -128,10 +162,12 @@ export class SimulatedPool {
     return SLOTS.reduce<number>((mask, slot) => mask | (slots[slot] >= 0 ? BIT[slot] : 0), 0) & ~retired;
   }
 
-  /** A new device, in the first free place. Undefined: there are enough. */
+  /** A new device in the first free place, in a node of its own or in one that there is. Undefined: there are enough. */
   added(random: Random): Change | undefined {
     if (this.present.length >= MOST_DEVICES) return undefined;
-    return { type: "device-added", sds: SDS, device: this.#newDevice(random), lastId: 0 };
+    const device = this.#newDevice(random);
+    if (random() < 0.5) return { type: "sds-added", sds: nodeWith(device), lastId: 0 };
+    return { type: "device-added", sds: pick(random, this.#state().sds).name, device, lastId: 0 };
   }
 
   /** A device is to be emptied, or no longer. */
@@ -150,7 +186,11 @@ export class SimulatedPool {
         this.serves(device) &&
         this.groups.every((group) => !group.slice(0, 3).includes(device)),
     );
-    return empty === undefined ? undefined : { type: "device-removed", id: this.devices[empty]?.id as Id };
+    if (empty === undefined) return undefined;
+    const { node, device } = this.#byPlace[empty] as Place;
+    return node.devices.length > 1
+      ? { type: "device-removed", id: device.id }
+      : { type: "sds-removed", name: node.name };
   }
 
   /** What devices that are none any more have held goes. */
@@ -161,21 +201,43 @@ export class SimulatedPool {
   }
 
   /** Chooses how; what it answers is for the MDM to record first, and the device fails only then. */
-  harm(random: Random, device: number): { readonly how: (typeof HARMS)[number]; readonly change: Change | undefined } {
-    const { id } = this.devices[device] as Device;
+  harm(random: Random, device: number): { readonly how: (typeof HARMS)[number]; readonly changes: readonly Change[] } {
+    const { node, device: own } = this.#byPlace[device] as Place;
+    const { id } = own;
+    const { name } = node;
     const how = pick(random, HARMS);
     const directory = this.directory(device);
-    if (how === "stop")
-      return { how, change: { type: "device-state", id, state: "stopped", reason: "an injected fault" } };
+    switch (how) {
+      case "stop":
+        return { how, changes: [{ type: "device-state", id, state: "stopped", reason: "an injected fault" }] };
+      case "stop its node":
+        return { how, changes: [{ type: "sds-state", name, state: "stopped" }] };
+      case "rest its node":
+        return {
+          how,
+          changes: [
+            { type: "sds-maintenance", name, on: true },
+            { type: "sds-state", name, state: "stopped" },
+          ],
+        };
+      case "lose its node":
+        return { how, changes: [{ type: "sds-state", name, state: "decoupled" }] };
+    }
     this.#failing.add(id);
     // Every second one at some moment in the middle of what is done next.
     const after = random() < 0.5 ? 0 : Math.floor(MOST_OPERATIONS ** random());
     // Some come to themselves again, and nobody knows: whoever has met the failure must not forget it.
     const lasts = random() < 0.7 ? Number.POSITIVE_INFINITY : Math.ceil(MOST_OPERATIONS ** random());
-    const { brokenReads, brokenSyncs, brokenWrites } = this.#disk;
-    this.#disk.breakAfter(after, how === "no-sync" ? brokenSyncs : brokenWrites, directory, lasts);
-    if (how === "no-read-no-write") this.#disk.breakAfter(after, brokenReads, directory, lasts);
-    return { how, change: undefined };
+    const { brokenReads, brokenSyncs, brokenWrites, brokenSums } = this.#disk;
+    const broken = {
+      "no-sync": [brokenSyncs],
+      "no-write": [brokenWrites],
+      "no-read": [brokenReads],
+      dead: [brokenReads, brokenWrites],
+      "no-sums": [brokenSums],
+    }[how];
+    for (const what of broken) this.#disk.breakAfter(after, what, directory, lasts);
+    return { how, changes: [] };
   }
 
   /** It works again. */
@@ -210,9 +272,8 @@ export class SimulatedPool {
       counts.held[group] = givenUp(group) ? 0 : 1;
       for (const slot of SLOTS) counts.stale[group * 3 + slot] = ((stale[group] as number) >> slot) & 1;
     }
-    const devices = this.devices.map((device, place): PlannerDevice => {
-      const standing = !this.serves(place) ? "lost" : device?.leaving ? "leaving" : "home";
-      return { capacityBytes: device?.capacityBytes ?? 0, faultUnit: String(place), standing };
+    const devices = plannerDevices(this.#state()).map((device, place): PlannerDevice => {
+      return this.isUp(place) && !this.serves(place) ? { ...device, standing: "lost" } : device;
     });
     return [...planMoves(this.groups, devices, counts)];
   }
@@ -231,7 +292,8 @@ export class SimulatedPool {
       );
       const empty = SLOTS.find((slot) => group[slot] === -1);
       const spare = this.present.filter(
-        (device) => !group.slice(0, 3).includes(device) && !this.devices[device]?.leaving,
+        (device) =>
+          !this.devices[device]?.leaving && !this.besides(device).some((other) => group.slice(0, 3).includes(other)),
       );
       if (group[3] !== 0) {
         if (!givenUp(number)) continue;
@@ -251,6 +313,18 @@ export class SimulatedPool {
     }
     return moves;
   }
+}
+
+/** A device and the node that has it. */
+interface Place {
+  readonly node: Sds;
+  readonly device: Device;
+}
+
+/** A node of that device's. */
+function nodeWith(device: Device): Sds {
+  const name = `sds-${device.name}`;
+  return { id: `node${device.id}`, name, faultSet: name, state: "up", devices: [device] };
 }
 
 export function pick<T>(random: Random, from: readonly T[]): T {

@@ -51,7 +51,14 @@ export function check(world: World, volume: Mounted, sector: number, count: numb
 }
 
 export function flush(world: World, volume: Mounted): void {
-  world.do(volume, (store) => store.flush());
+  try {
+    world.do(volume, (store) => store.flush(), undefined, volume.flushMayFail);
+    if (world.standings.isLost(volume))
+      throw new Error(`a flush of volume ${volume.record.id} passes over what was lost`);
+  } finally {
+    volume.flushMayFail = false;
+    volume.losses = [];
+  }
   volume.model.flushed();
   world.invariants.checkFlushed(world.standings.of(volume));
 }

@@ -1,6 +1,6 @@
 import type { Layer } from "../../../../src/scaleio/layers.ts";
 import type { Id, LayerRef } from "../../../../src/scaleio/model.ts";
-import { ALL_SLOTS, BIT, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
+import { ALL_SLOTS, BIT, INHERITED, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
 import { BLOCK_BYTES } from "../../../../src/scaleio/sdc/sums.ts";
 import type { Standing } from "./invariants.ts";
 import { MIB, SECTOR } from "./units.ts";
@@ -50,29 +50,56 @@ export class Standings {
       states: Uint8Array.from(layers.ledger(layer)),
       model: this.#lossy.has(layer.id) ? undefined : owner?.model,
       compared,
+      failed: this.#failedFor(owner),
       isRotten: (chunk) => rotten.has(`${layer.id}:${chunk}`),
     };
+  }
+
+  #failedFor(owner: Mounted | undefined): Set<number> {
+    const names = new Set(owner?.store?.status().failedDevices.map(({ name }) => name));
+    const { pool } = this.#world;
+    return new Set(pool.present.filter((device) => names.has(pool.name(device))));
+  }
+
+  /** Whether what an engine has lost it has nowhere else. */
+  isLost(volume: Mounted): boolean {
+    const layer = this.#world.layers.all().get(writtenBy(volume));
+    if (layer === undefined || volume.losses.length === 0) return false;
+    const states = this.#world.layers.ledger(layer);
+    return volume.losses.some(({ directory, chunk }) =>
+      this.#goodOf(states, chunk).every((other) => other === directory),
+    );
+  }
+
+  /** The directories of the devices that have good copies of a chunk. */
+  #goodOf(states: Uint8Array, chunk: number): string[] {
+    const { pool } = this.#world;
+    const group = pool.groups[chunk];
+    return SLOTS.filter((slot) => (group?.[slot] ?? -1) >= 0 && ((states[chunk] ?? ALL_SLOTS) & BIT[slot]) === 0).map(
+      (slot) => pool.directory(group?.[slot] as number),
+    );
   }
 
   /**
    * A sync has failed. That is excused where no other copy was good: it is a second failure, and whoever flushes is told. By
    * the ledger as it is at that moment, for soon the copy may be the source of others.
    */
-  #judgeLoss(path: string, position: number, length: number): void {
-    const { layers, volumes, pool, checksum, trace } = this.#world;
-    const [, directory, id] = /^(\/sds\/\d+\/)(\w+)\.vol$/.exec(path) ?? [];
+  #judgeLoss(path: string, position: number, length: number, copied: boolean): void {
+    const { layers, volumes, checksum, trace } = this.#world;
+    const [, directory, id, sums] = /^(\/sds\/\d+\/)(\w+)\.vol(\.sum)?$/.exec(path) ?? [];
     const volume = volumes.find((other) => writtenBy(other) === id);
     if (id === undefined || directory === undefined || volume === undefined) return;
+    volume.flushMayFail = true;
+    if (sums !== undefined) return;
     this.#lossy.add(id);
     const states = layers.ledger(layers.all().get(id) as LayerRef);
     trace(`  a sync of ${path} failed, ${length / SECTOR} sectors from ${position / SECTOR}`);
     for (let chunk = Math.floor(position / MIB); chunk * MIB < position + length; chunk++) {
-      const group = pool.groups[chunk];
-      const good: readonly string[] = SLOTS.filter(
-        (slot) => (group?.[slot] ?? -1) >= 0 && ((states[chunk] ?? ALL_SLOTS) & BIT[slot]) === 0,
-      )
-        .map((slot) => pool.directory(group?.[slot] as number))
-        .filter((other) => other === directory || !this.#lost.has(`${other}${id}:${chunk}`));
+      // What an unfinished copy has left there nobody goes by.
+      if (((states[chunk] ?? 0) & INHERITED) !== 0) continue;
+      const good: readonly string[] = this.#goodOf(states, chunk).filter(
+        (other) => other === directory || !this.#lost.has(`${other}${id}:${chunk}`),
+      );
       this.#lost.add(`${directory}${id}:${chunk}`);
       if (good.length !== 1 || good[0] !== directory) continue;
       const from = Math.max(position, chunk * MIB);
@@ -81,6 +108,8 @@ export class Standings {
       const unit = checksum ? BLOCK_BYTES : SECTOR;
       const [first, end] = [Math.floor(from / unit) * unit, Math.ceil(to / unit) * unit];
       for (let at = first; at < end; at += SECTOR) volume.model.suspect(at / SECTOR);
+      // Whoever waits for a copy is told by what it is made for.
+      if (!copied) volume.losses = [...volume.losses, { directory, chunk }];
     }
   }
 }

@@ -101,19 +101,27 @@ export async function changeDevice(world: World): Promise<void> {
   const device = world.pick(world.pool.present.filter((other) => !away.includes(other)));
   if (away.length === 0) {
     const stale = world.layers.staleSlots();
+    const lost = world.pool.besides(device);
     const enough = world.pool.groups.every((group, number) =>
-      SLOTS.some((slot) => group[slot] >= 0 && group[slot] !== device && ((stale[number] as number) & BIT[slot]) === 0),
+      SLOTS.some(
+        (slot) => group[slot] >= 0 && !lost.includes(group[slot]) && ((stale[number] as number) & BIT[slot]) === 0,
+      ),
     );
     if (!enough) return;
   }
-  const { how, change } = world.pool.harm(() => world.random(), device);
+  const { how, changes } = world.pool.harm(() => world.random(), device);
   world.trace(`  device ${device}: ${how}`);
-  if (change !== undefined) await world.mdm.commit(change);
+  for (const change of changes) await world.mdm.commit(change);
   world.tellAll({ mayDie: true });
 }
 
-/** The MDM hears of a failure before the device is declared well, and everybody is told of both. */
+/** Its node comes back; the MDM hears of a failure before the device is declared well, and everybody is told of both. */
 export async function mendDevice(world: World, device: number): Promise<void> {
+  for (const change of world.pool.nodeBack(device)) {
+    await world.mdm.commit(change);
+    world.tellAll({ mayDie: false });
+  }
+  if (world.pool.serves(device)) return;
   const isDeclared = world.pool.devices[device]?.state !== "up";
   if (!isDeclared) await world.mdm.commit(world.pool.declared(device, "failed"));
   world.pool.mend(device);

@@ -18,6 +18,12 @@ import { MIB, SECTOR } from "./units.ts";
 /** The first volume's size, in chunks. */
 const CHUNKS = 6;
 
+/** A copy of a chunk, the only good one, of which something was lost. */
+export interface Loss {
+  readonly directory: string;
+  readonly chunk: number;
+}
+
 /** A volume with its engine and what it may answer. */
 export interface Mounted {
   /** As the MDM has it. */
@@ -31,6 +37,10 @@ export interface Mounted {
   servedBytes: number;
   /** Whether an engine that dies is replaced. */
   isMounted: boolean;
+  /** A sync has failed: one flush may say so, whatever is well by then. */
+  flushMayFail: boolean;
+  /** What syncs of this engine have lost, and no flush has said. */
+  losses: readonly Loss[];
 }
 
 /**
@@ -109,7 +119,12 @@ export class World {
     return { id, name: id, poolId: "pool", createdAt, fsType: "ext4", iops: 0, firstGroup: 0, mappedTo: null, ...what };
   }
 
-  do(volume: Mounted, operation: (store: BlockStore) => void, range?: { sector: number; count: number }): void {
+  do(
+    volume: Mounted,
+    operation: (store: BlockStore) => void,
+    range?: { sector: number; count: number },
+    mayRefuse = false,
+  ): void {
     const { layerId, lower } = volume.followed;
     const layers = [{ id: layerId, sizeBytes: volume.servedBytes }, ...lower];
     const first = range && Math.floor((range.sector * SECTOR) / MIB);
@@ -118,6 +133,7 @@ export class World {
     this.permit(
       () => operation(store),
       () =>
+        mayRefuse ||
         this.layers.isOutOfReach(layers, first, last, volume.followed) ||
         (this.checksum && this.hasSuspects(volume, range)),
     );
@@ -205,6 +221,9 @@ export class World {
   }
 
   reload(volume: Mounted, session: Session): void {
+    // What is said to be well is tried again.
+    for (const [place, { file, state }] of session.devices.entries())
+      if (state === "up" && volume.followed.devices[place]?.state !== "up") this.disk.complained.delete(file);
     this.do(volume, (store) => store.reload(session));
     volume.servedBytes = Math.max(volume.servedBytes, session.sizeBytes);
   }
@@ -221,6 +240,8 @@ export class World {
       followed: {} as Session,
       servedBytes: 0,
       isMounted: false,
+      flushMayFail: false,
+      losses: [],
     };
     this.volumes.push(volume);
     return volume;
@@ -243,6 +264,7 @@ export class World {
     volume.store = new BlockStore(this.disk, volume.session, () => this.now);
     volume.followed = volume.session;
     volume.servedBytes = volume.session.sizeBytes;
+    volume.losses = [];
   }
 
   /** All engines have died: others begin where they were. */
