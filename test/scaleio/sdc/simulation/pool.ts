@@ -1,6 +1,6 @@
 import { idOf } from "../../../../src/scaleio/founding.ts";
-import { plannerDevices } from "../../../../src/scaleio/mover.ts";
 import type { Change, Device, Group, GroupTable, Id, Sds, SystemState } from "../../../../src/scaleio/model.ts";
+import { plannerDevices } from "../../../../src/scaleio/mover.ts";
 import type { PlannerDevice } from "../../../../src/scaleio/pool/plan.ts";
 import { planMoves } from "../../../../src/scaleio/pool/planner.ts";
 import { BIT, COUNT, SLOTS, type Slot } from "../../../../src/scaleio/sdc/layout.ts";
