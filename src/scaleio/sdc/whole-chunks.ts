@@ -196,12 +196,12 @@ export class WholeChunks {
     const source = good.find((slot) => this.#load(chunk, slot, this.#source));
     for (const slot of good) {
       if (slot === source || !this.#load(chunk, slot, this.#target) || this.#source.equals(this.#target)) continue;
-      this.#layer.intent.cover(chunk * CHUNK_BYTES, CHUNK_BYTES, this.#now());
       this.fixedBlocks++;
-      if (!this.#mirror(chunk, slot)) this.#layer.markStale(chunk, slot);
-      this.#sync();
+      // Stale until it has been copied over, so that whoever reads the layer beside this process has nothing to compare.
+      this.#layer.markStale(chunk, slot);
+      this.#layer.record();
+      if (this.#mirror(chunk, slot)) this.#declareGood([{ chunk, slot }]);
     }
-    this.#layer.record();
   }
 
   /**

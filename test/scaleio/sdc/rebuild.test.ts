@@ -38,3 +38,25 @@ for (const checksum of [false, true]) {
     t.ok(volume.holds(1, 5 * MIB, (CHUNKS - 5) * MIB));
   });
 }
+
+t.test("a scan that is killed at any moment loses nothing, and leaves nothing to compare", async (t) => {
+  for (let after = 0, done = false; !done; after++) {
+    const volume = new TwoDevices(false);
+    volume.now += 10_000;
+    volume.store.flush();
+    volume.disk.rot(BACK, 3 * MIB + 100);
+    volume.disk.killAfter = after;
+    try {
+      volume.store.scan(0, CHUNKS);
+    } catch (error) {
+      if (!volume.disk.dead) throw error;
+    }
+    done = !volume.disk.dead;
+    volume.kill("up", "up");
+    t.equal(volume.store.status().unsyncedChunks, 0, `after ${after} operations`);
+    volume.work();
+    volume.store.scan(0, CHUNKS);
+    volume.become("stopped", "up");
+    t.ok(volume.holds(1), "by the copy that was put right");
+  }
+});
