@@ -140,8 +140,8 @@ export class BlockStore {
 
   /**
    * Makes up to `budget` chunks good again: compares unsynced ones, copies stale ones, those with a single good copy first,
-   * gives up what lies in retired slots, and copies up what lies in layers that are to go. Answers how many it touched; 0
-   * means that nothing is left to do, or that what is left needs a device that is down.
+   * gives up what lies in retired slots, and copies up what lies in layers that are to go. Fewer, where they take long. Answers how many
+   * it touched; 0 means that nothing is left to do, or that what is left needs a device that is down.
    */
   work(budget: number): number {
     return this.#chunks.work(budget);

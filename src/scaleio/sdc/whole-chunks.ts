@@ -8,6 +8,8 @@ import { BLOCK_BYTES } from "./sums.ts";
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Copies are compared and written over in pieces of this many bytes. */
 const PIECE_BYTES = 64 * 1024;
+/** No piece of work begins later than this after the first one (ms): applications and orders wait meanwhile, on a slow device for long. */
+const WORK_MS = 250;
 /** What a chunk of which the layer holds nothing counts beside one that has to be copied: only the ledger has to be changed. */
 const BLANK = 1 / 64;
 
@@ -24,6 +26,8 @@ export class WholeChunks {
   readonly #target = Buffer.alloc(CHUNK_BYTES);
   /** Chunks with a retired slot, whose copy there has to be given up and its space returned. */
   readonly #garbage = new Set<number>();
+  /** When the work that is under way has to end. */
+  #workEnds = 0;
   /** Blocks of copies that held other content than was written, and were put right. */
   fixedBlocks = 0;
 
@@ -42,14 +46,19 @@ export class WholeChunks {
   work(budget: number): number {
     if (this.#layer.staleCopies + this.#layer.unsyncedChunks + this.#garbage.size + this.#layer.absorbing === 0)
       return 0;
-    let touched = this.#rebuild(budget, (good) => good < 2);
-    if (touched < budget) touched += this.#rebuild(budget - touched, () => true);
-    if (touched < budget && this.#layer.absorbing > 0) touched += this.#absorb(budget - touched);
+    this.#workEnds = this.#now() + WORK_MS;
+    let touched = this.#rebuild(0, budget, (good) => good < 2);
+    touched = this.#rebuild(touched, budget, () => true);
+    if (this.#layer.absorbing > 0) touched = this.#absorb(touched, budget);
     for (const chunk of this.#layer.session.giveUp ? this.#garbage : []) {
-      if (touched >= budget) break;
+      if (!this.#mayGoOn(touched, budget)) break;
       if (this.#giveUp(chunk)) touched += this.#costOf(chunk);
     }
     return touched;
+  }
+
+  #mayGoOn(touched: number, budget: number): boolean {
+    return touched < budget && (touched === 0 || this.#now() < this.#workEnds);
   }
 
   /** See BlockStore.scan. */
@@ -168,10 +177,10 @@ export class WholeChunks {
     return false;
   }
 
-  /** Copies up chunks that lie in layers that are to go. */
-  #absorb(budget: number): number {
-    let touched = 0;
-    for (let chunk = 0; chunk < this.#layer.chunks && touched < budget; chunk++) {
+  /** Copies up chunks that lie in layers that are to go. Answers what has been touched by then. */
+  #absorb(before: number, budget: number): number {
+    let touched = before;
+    for (let chunk = 0; chunk < this.#layer.chunks && this.#mayGoOn(touched, budget); chunk++) {
       if (!this.#layer.isInherited(chunk) || !this.#layer.isToAbsorb(chunk)) continue;
       try {
         this.copyUp(chunk, () => undefined);
@@ -222,11 +231,11 @@ export class WholeChunks {
     }
   }
 
-  /** One pass over the chunks whose number of good copies is as wanted. Answers how many it touched. */
-  #rebuild(budget: number, wanted: (goodCopies: number) => boolean): number {
+  /** One pass over the chunks whose number of good copies is as wanted. Answers what has been touched by then. */
+  #rebuild(before: number, budget: number, wanted: (goodCopies: number) => boolean): number {
     const rebuilt: { chunk: number; slot: Slot }[] = [];
-    let touched = 0;
-    for (let chunk = 0; chunk < this.#layer.chunks && touched < budget; chunk++) {
+    let touched = before;
+    for (let chunk = 0; chunk < this.#layer.chunks && this.#mayGoOn(touched, budget); chunk++) {
       const state = this.#layer.state(chunk);
       const stale = state & this.#copies.layout.active(chunk);
       if (stale === 0 && (state & UNSYNCED) === 0) continue;
@@ -235,10 +244,10 @@ export class WholeChunks {
         if (!this.settle(chunk)) continue;
         touched++;
       }
-      const before = rebuilt.length;
+      const { length } = rebuilt;
       for (const slot of SLOTS)
         if ((stale & BIT[slot]) !== 0 && this.#rebuildCopy(chunk, slot)) rebuilt.push({ chunk, slot });
-      if (rebuilt.length > before) touched += this.#costOf(chunk);
+      if (rebuilt.length > length) touched += this.#costOf(chunk);
     }
     if (rebuilt.length > 0) this.#declareGood(rebuilt);
     return touched;

@@ -39,6 +39,18 @@ for (const checksum of [false, true]) {
   });
 }
 
+t.test("however slow a device is, work makes way for others after a while, and gets on", async (t) => {
+  const volume = new TwoDevices(false);
+  volume.become("up", "stopped");
+  volume.fill(2, 0, CHUNKS * MIB);
+  volume.become("up", "up");
+  volume.pace = 100;
+  let turns = 0;
+  for (let left = CHUNKS; left > 0; left = volume.store.status().staleCopies, turns++)
+    t.ok(volume.store.work(CHUNKS) > 0, `${left} chunks are left`);
+  t.ok(turns > 1 && turns <= CHUNKS, `${turns} turns`);
+});
+
 t.test("a scan that is killed at any moment loses nothing, and leaves nothing to compare", async (t) => {
   for (let after = 0, done = false; !done; after++) {
     const volume = new TwoDevices(false);

@@ -14,6 +14,8 @@ export class TwoDevices {
   readonly #checksum: boolean;
   #mapVersion = 0;
   now = 0;
+  /** How much later it is each time that somebody looks (ms). */
+  pace = 0;
   store: BlockStore;
 
   constructor(checksum: boolean) {
@@ -58,7 +60,7 @@ export class TwoDevices {
   }
 
   #opened(...states: readonly Session["devices"][number]["state"][]): BlockStore {
-    return new BlockStore(this.disk, this.#session(states), () => this.now);
+    return new BlockStore(this.disk, this.#session(states), () => (this.now += this.pace));
   }
 
   #session(states: readonly Session["devices"][number]["state"][]): Session {
