@@ -159,6 +159,15 @@ export class BlockStore {
     this.close();
   }
 
+  /** Whether the next flush has to say that something was lost; to be handed on to who takes the writes from now on. */
+  get owesFailure(): boolean {
+    return this.#layer.owesFailure;
+  }
+
+  set owesFailure(owes: boolean) {
+    this.#layer.owesFailure = owes;
+  }
+
   /** Clean end: everything synced, the write-intent record emptied as far as the copies are known to be equal. */
   close(): void {
     this.#layer.close();

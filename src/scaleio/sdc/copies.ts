@@ -3,6 +3,14 @@ import type { Files } from "./files.ts";
 import { Layout, type Slot } from "./layout.ts";
 import type { EngineStatus, Session } from "./session.ts";
 
+/** What a device may have lost that could not be synced: `sums` are its checksums alone, `unknown` is that of one that is away. */
+export type Loss = "data" | "sums" | "unknown";
+
+export interface Unsynced {
+  readonly device: number;
+  readonly loss: Loss;
+}
+
 /**
  * A layer's files on the devices: finds the one that has a copy of a chunk, and goes through all of them. As device-file.ts says,
  * nothing here throws for a device's errors.
@@ -133,18 +141,20 @@ export class Copies {
     this.#fileOf(chunk, slot)?.drop();
   }
 
-  /** Applies a new session; answers the devices that went down without their writes being synced. */
-  reload(session: Session): number[] {
+  /** Applies a new session; answers the devices of which what they took, or its checksums, could not be synced before. */
+  reload(session: Session): Unsynced[] {
     const before = this.#session.devices;
     const isSame = (index: number) => before[index]?.file === session.devices[index]?.file;
     const isNews = (index: number) => !isSame(index) || before[index]?.state !== session.devices[index]?.state;
     // A flush that comes later must not pass over what a device took that is leaving now. Of one that was away nothing new is known.
-    const unsynced = this.#without((file, index) => {
-      if (!isNews(index) || !file.isOpen) return true;
-      const synced = !file.isDirty || file.sync();
+    const unsynced: Unsynced[] = [];
+    for (const [device, file] of this.#devices.entries()) {
+      if (!isNews(device) || !file.isOpen) continue;
+      const isSynced = !file.isDirty || file.sync();
       // Its copies are good when it comes back, so their checksums must be right.
-      return file.syncSums() && synced;
-    });
+      const hasSums = file.syncSums();
+      if (!isSynced || !hasSums) unsynced.push({ device, loss: isSynced ? "sums" : "data" });
+    }
     this.#session = session;
     this.#layout = new Layout(session, session.groups);
     for (const [index, device] of session.devices.entries()) {

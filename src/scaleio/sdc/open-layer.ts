@@ -1,6 +1,6 @@
 import { SimError } from "../../lib/errors.ts";
 import { CHUNK_BYTES } from "../model.ts";
-import { Copies } from "./copies.ts";
+import { Copies, type Loss, type Unsynced } from "./copies.ts";
 import type { Files } from "./files.ts";
 import { Intent } from "./intent.ts";
 import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "./layout.ts";
@@ -32,7 +32,7 @@ export class OpenLayer {
   unsyncedChunks = 0;
   absorbing = 0;
   /** A sync has failed and lost what nothing else has: the next flush must say so, though the device be well again by then. */
-  #owesFailure = false;
+  owesFailure = false;
   /** Devices of which a flush has said so. */
   readonly #told = new Set<number>();
   /** Chunks whose stale bits are ahead of the ledger. */
@@ -58,10 +58,7 @@ export class OpenLayer {
       for (let chunk = region * perRegion; chunk < end; chunk++) this.change(chunk, this.state(chunk) | UNSYNCED);
     }
     this.#adoptNewFiles();
-    // A device that has lost what it took is no match for the others: it must be known before copies are compared. One that is
-    // away is compared when it is back.
-    if (this.unsyncedChunks > 0)
-      for (const device of this.copies.syncAll()) if (this.copies.hasFile(device)) this.distrust(device);
+    this.#syncToCompare();
     this.#refreshDoubtful();
   }
 
@@ -80,10 +77,11 @@ export class OpenLayer {
       this.#grow(this.chunks, chunks);
     }
     this.#count();
-    for (const device of unsynced) this.distrust(device);
+    for (const { device, loss } of unsynced) this.distrust(device, loss);
     const lost = this.copies.lost();
     for (const device of this.#told) if (!lost.includes(device)) this.#told.delete(device);
     this.#adoptNewFiles();
+    this.#syncToCompare();
   }
 
   /** See BlockStore.close. */
@@ -174,6 +172,7 @@ export class OpenLayer {
    */
   targets(chunk: number): number {
     const good = ~this.state(chunk) & ALL_SLOTS;
+    if (good === 0) throw noGoodCopy(chunk);
     let healthy = 0;
     for (let slot = 0; slot < 3; slot++) {
       if ((good & (1 << slot)) !== 0 && this.copies.healthy(chunk, slot as Slot)) healthy |= 1 << slot;
@@ -215,24 +214,26 @@ export class OpenLayer {
   sync(): boolean {
     this.record();
     const unsynced = this.copies.syncAll();
-    return unsynced.filter((device) => !this.distrust(device, this.copies.hasFile(device))).length === 0;
+    return (
+      unsynced.filter((device) => !this.distrust(device, this.copies.hasFile(device) ? "data" : "unknown")).length === 0
+    );
   }
 
   /** {@link sync} for who waits for it: false also when something has been lost since it was last called. */
   flush(): boolean {
-    const isSynced = this.sync() && !this.#owesFailure;
+    const isSynced = this.sync() && !this.owesFailure;
     if (!isSynced) for (const device of this.copies.lost()) this.#told.add(device);
-    this.#owesFailure = false;
+    this.owesFailure = false;
     return isSynced;
   }
 
   /**
    * A device could not be synced: nothing it took since the last flush counts (the write-intent record says where), as far as
    * there is another good copy of it. False when there is none of some chunk: such a copy stays good, since it is the last
-   * hope, and no flush succeeds before the device is declared well. `lost: false`: the device is away, and may well have all of it;
-   * its copies give way to those on devices that work only.
+   * hope, and no flush succeeds before the device is declared well. What is away (`unknown`) may well have all of it: its copies
+   * give way to those on devices that work only.
    */
-  distrust(device: number, lost = true): boolean {
+  distrust(device: number, loss: Loss): boolean {
     let elsewhere = true;
     for (let chunk = 0; chunk < this.#states.length; chunk++) {
       if (this.isInherited(chunk) || !this.intent.isActive(chunk * CHUNK_BYTES)) continue;
@@ -242,13 +243,15 @@ export class OpenLayer {
           elsewhere = false;
           // Its checksums may not be those of what it holds.
           this.change(chunk, this.state(chunk) | UNSYNCED);
-        } else if (!lost && this.goodCopies(chunk) === 0) elsewhere = false;
+        } else if (loss === "unknown" && this.goodCopies(chunk) === 0) elsewhere = false;
         else this.markStale(chunk, slot);
       }
     }
     this.record();
-    if (elsewhere) this.copies.disown(device);
-    else if (lost && this.copies.lost().includes(device) && !this.#told.has(device)) this.#owesFailure = true;
+    if (elsewhere) {
+      this.copies.disown(device);
+      this.#told.delete(device);
+    } else if (loss === "data" && !this.#told.has(device)) this.owesFailure = true;
     return elsewhere;
   }
 
@@ -256,9 +259,13 @@ export class OpenLayer {
    * Copies that did not count and have been made equal to good ones (whole-chunks.ts) are on disk when it returns, with their
    * checksums. Answers the devices on which that failed, to be followed by {@link distrust}.
    */
-  settleDropped(): number[] {
+  settleDropped(): Unsynced[] {
     const unsynced = this.copies.settleDropped();
-    return this.copies.checksum ? [...new Set([...unsynced, ...this.copies.syncSums()])] : unsynced;
+    const sums = this.copies.checksum ? this.copies.syncSums().filter((device) => !unsynced.includes(device)) : [];
+    return [
+      ...unsynced.map((device) => ({ device, loss: "data" as const })),
+      ...sums.map((device) => ({ device, loss: "sums" as const })),
+    ];
   }
 
   /** Puts the checksums on disk; true when all of them are. */
@@ -320,6 +327,15 @@ export class OpenLayer {
       this.#ledger.persist(0, this.#states.length - 1);
       this.copies.adopt(device);
     }
+  }
+
+  /**
+   * A device that has lost what it took is no match for the others: that must be known before copies are compared. Of one that is
+   * away it will be when it is back.
+   */
+  #syncToCompare(): void {
+    if (this.unsyncedChunks === 0) return;
+    for (const device of this.copies.syncAll()) if (this.copies.hasFile(device)) this.distrust(device, "data");
   }
 
   /**

@@ -8,7 +8,7 @@ import { BLOCK_BYTES } from "./sums.ts";
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Copies are compared and written over in pieces of this many bytes. */
 const PIECE_BYTES = 64 * 1024;
-/** No piece of work begins later than this after the first one (ms): applications and orders wait meanwhile, on a slow device for long. */
+/** So long (ms) after work has begun nothing more is begun if anything was done: applications and orders wait meanwhile. */
 const WORK_MS = 250;
 /** What a chunk of which the layer holds nothing counts beside one that has to be copied: only the ledger has to be changed. */
 const BLANK = 1 / 64;
@@ -75,18 +75,21 @@ export class WholeChunks {
   settle(chunk: number): boolean {
     if ((this.#layer.state(chunk) & UNSYNCED) === 0) return false;
     const good = SLOTS.filter((slot) => !this.#layer.isStale(chunk, slot));
-    if ((good.length > 1 || this.#copies.checksum) && !this.#layer.isInherited(chunk)) {
+    if ((good.length > 1 || (good.length > 0 && this.#copies.checksum)) && !this.#layer.isInherited(chunk)) {
+      const isHealthy = (slot: Slot) => this.#copies.healthy(chunk, slot);
+      if (good.length > 1 && !good.some(isHealthy)) return false;
       const source = this.#loadFirst(chunk, good);
       if (source === undefined) return false;
-      if (good.length > 1 && !this.#copies.healthy(chunk, source)) return false;
       if (this.#copies.checksum) this.#mendSource(chunk, source, good);
       this.#layer.intent.cover(chunk * CHUNK_BYTES, CHUNK_BYTES, this.#now());
       // The source last: it is what the others are made of.
-      for (const slot of [...good.filter((slot) => slot !== source), source])
-        if (!this.#mirror(chunk, slot) && !this.#layer.isLast(chunk, slot)) this.#layer.markStale(chunk, slot);
+      const near = good.filter((slot) => slot !== source && isHealthy(slot));
+      const held = [...near, source].filter((slot) => this.#mirror(chunk, slot));
+      if (held.length === 0 && good.length > 1) return false;
+      if (held.length > 0) for (const slot of good) if (!held.includes(slot)) this.#layer.markStale(chunk, slot);
       this.#layer.record();
       // What is left on a device that has failed is what there is, not what it should have become: its checksums are to say so.
-      if (this.#copies.checksum && this.#layer.isLast(chunk, source))
+      if (this.#copies.checksum && held.length === 0)
         if (!this.#load(chunk, source, this.#source) || !this.#sumSource(chunk, source)) return false;
     }
     this.#layer.change(chunk, this.#layer.state(chunk) & ~UNSYNCED);
@@ -130,8 +133,8 @@ export class WholeChunks {
     this.#layer.record();
     for (const slot of SLOTS)
       if ((targets & BIT[slot]) !== 0 && !this.#mirror(chunk, slot)) this.#layer.markStale(chunk, slot);
-    for (const device of this.#layer.settleDropped()) {
-      this.#layer.distrust(device);
+    for (const { device, loss } of this.#layer.settleDropped()) {
+      this.#layer.distrust(device, loss);
       this.#layer.markDevice(chunk, device);
     }
     this.#layer.change(chunk, this.#layer.state(chunk) & ~INHERITED);
@@ -267,14 +270,15 @@ export class WholeChunks {
   }
 
   #declareGood(copies: readonly { chunk: number; slot: Slot }[]): void {
-    const distrusted = new Set(this.#layer.settleDropped());
+    const unsynced = this.#layer.settleDropped();
+    const distrusted = new Set(unsynced.map(({ device }) => device));
     for (const { chunk, slot } of copies) {
       // A device that has failed since was not settled.
       if (!distrusted.has(this.#copies.deviceOf(chunk, slot)) && this.#copies.healthy(chunk, slot))
         this.#layer.change(chunk, this.#layer.state(chunk) & ~BIT[slot]);
     }
     // Afterwards: what was copied from a device that cannot be synced is good now, and that device's copy is not.
-    for (const device of distrusted) this.#layer.distrust(device);
+    for (const { device, loss } of unsynced) this.#layer.distrust(device, loss);
     const chunks = copies.map(({ chunk }) => chunk);
     this.#layer.persist(Math.min(...chunks), Math.max(...chunks));
   }
@@ -328,7 +332,7 @@ export class WholeChunks {
   }
 
   #sync(): void {
-    for (const device of this.#layer.settleDropped()) this.#layer.distrust(device);
+    for (const { device, loss } of this.#layer.settleDropped()) this.#layer.distrust(device, loss);
   }
 
   /** Reads a whole copy, whatever its checksums say. */

@@ -80,6 +80,87 @@ for (const checksum of [false, true]) {
     volume.store.flush();
   });
 
+  t.test(
+    `the last one loses what it took while it counts as failed, and is declared well: a flush says so, ${how}`,
+    async (t) => {
+      const volume = new TwoDevices(checksum);
+      volume.become("up", "stopped");
+      volume.fill(1, 0, 4096);
+      volume.store.flush();
+      volume.become("failed", "stopped");
+      volume.fill(2, 0, 4096);
+      volume.disk.brokenSyncs.add("/sds/0/");
+      volume.become("up", "stopped");
+      volume.disk.repair("/sds/0/");
+      t.throws(() => volume.store.flush(), REFUSED);
+      volume.become("failed", "stopped");
+      volume.become("up", "stopped");
+      volume.store.flush();
+    },
+  );
+
+  t.test(`it says so again when more is lost later, ${how}`, async (t) => {
+    const volume = new TwoDevices(checksum);
+    volume.become("up", "stopped");
+    volume.fill(3, 5 * MIB, 4096);
+    volume.now += 10_000;
+    volume.store.flush();
+    volume.fill(4, 0, 4096);
+    volume.disk.brokenSyncs.add("/sds/0/");
+    t.throws(() => volume.store.flush(), REFUSED);
+    volume.disk.repair("/sds/0/");
+    volume.become("failed", "up");
+    volume.store.work(1);
+    volume.store.flush();
+    volume.fill(5, 5 * MIB, 4096);
+    volume.disk.brokenSyncs.add("/sds/0/");
+    volume.become("stopped", "up");
+    volume.disk.repair("/sds/0/");
+    volume.become("up", "up");
+    t.throws(() => volume.store.flush(), REFUSED);
+  });
+
+  for (const states of [
+    ["up", "up"],
+    ["stopped", "up"],
+    ["stopped", "stopped"],
+  ] as const) {
+    t.test(
+      `the kernel could not write back what one took, an engine finds ${states}: the other one counts, ${how}`,
+      async (t) => {
+        const volume = new TwoDevices(checksum);
+        volume.fill(2, 0, 4096);
+        volume.disk.brokenSyncs.add("/sds/0/");
+        const fd = volume.disk.open("/sds/0/l.vol");
+        t.throws(() => volume.disk.datasync(fd));
+        volume.kill(...states);
+        volume.become("up", "up");
+        t.ok(volume.holds(2, 0, 4096));
+        volume.store.flush();
+        volume.disk.repair("/sds/0/");
+        volume.become("failed", "up");
+        volume.become("up", "up");
+        volume.work();
+        t.ok(volume.holds(2, 0, 4096));
+        t.match(volume.store.status(), { staleCopies: 0, unsyncedChunks: 0 });
+      },
+    );
+  }
+
+  t.test(`the last good copy's file is gone: nothing is answered, and nothing taken, ${how}`, async (t) => {
+    const volume = new TwoDevices(checksum);
+    volume.become("up", "stopped");
+    volume.fill(2, 0, 4096);
+    volume.store.flush();
+    for (const name of ["l.vol", "l.vol.sum"]) volume.disk.remove(`/sds/0/${name}`);
+    volume.kill("up", "up");
+    t.throws(() => volume.holds(2, 0, 4096), REFUSED);
+    t.throws(() => volume.fill(3, 0, 4096), REFUSED);
+    t.throws(() => volume.store.zero(0, MIB), REFUSED);
+    volume.work();
+    t.equal(volume.store.status().unsyncedChunks, 0, "there is nothing to compare");
+  });
+
   t.test(`one is away, the other is found unreadable: nothing was given up for it, ${how}`, async (t) => {
     const volume = new TwoDevices(checksum);
     volume.become("up", "stopped");
@@ -90,6 +171,21 @@ for (const checksum of [false, true]) {
     t.ok(volume.holds(1));
   });
 }
+
+t.test(
+  "one is away, the other's checksums cannot be read by the next engine: nothing is given up for it",
+  async (t) => {
+    const volume = new TwoDevices(true);
+    volume.fill(2, 0, 4096);
+    volume.become("up", "stopped");
+    volume.disk.brokenSums.add("/sds/0/");
+    volume.kill("up", "stopped");
+    t.throws(() => volume.holds(2, 0, 4096), REFUSED);
+    volume.become("failed", "up");
+    t.ok(volume.holds(2, 0, 4096));
+    t.ok(volume.holds(1, 4096, CHUNKS * MIB - 4096));
+  },
+);
 
 /** A write of twos at the volume's beginning that was going on when the engine was killed has reached the first device only. */
 function torn(): TwoDevices {

@@ -54,8 +54,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "3 also what was equal already, in memory",
     file: "whole-chunks.ts",
-    of: "const distrusted = new Set(this.#layer.settleDropped());",
-    by: "const distrusted = new Set<number>();",
+    of: "const unsynced = this.#layer.settleDropped();",
+    by: "const unsynced: ReturnType<OpenLayer['settleDropped']> = [];",
     seed: 284,
   },
   {
@@ -95,8 +95,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "3 nor by a comparison",
     file: "whole-chunks.ts",
-    of: "if (good.length > 1 && !this.#copies.healthy(chunk, source)) return false;",
-    by: "",
+    of: "if (good.length > 1 && !good.some(isHealthy)) return false;",
+    by: "if (good.length < 1) return isHealthy(0);",
     seed: 15,
   },
   {
@@ -184,7 +184,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "snapshots: a chunk is on disk before the ledger says that it has been copied up",
     file: "whole-chunks.ts",
-    of: "for (const device of this.#layer.settleDropped()) {\n      this.#layer.distrust(device);\n      this.#layer.markDevice(chunk, device);\n    }",
+    of: "for (const { device, loss } of this.#layer.settleDropped()) {\n      this.#layer.distrust(device, loss);\n      this.#layer.markDevice(chunk, device);\n    }",
     by: "",
     seed: 16,
   },
