@@ -69,7 +69,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "block-store.ts",
     of: "if (!this.#layer.flush())",
     by: "if (!this.#layer.flush() && this.#blocks === undefined)",
-    seed: 14,
+    seed: 63,
   },
   {
     invariant: "1, 3 what a device has lost in a sync that failed is stale there",
@@ -93,10 +93,11 @@ const MUTATIONS: readonly Mutation[] = [
     seed: 110,
   },
   {
-    invariant: "1, 5 what could not be compared is not taken for equal",
+    invariant: "1, 5 a copy that could not be made equal does not count",
     file: "whole-chunks.ts",
-    of: "if (held.length === 0 && good.length > 1) return false;",
-    by: "",
+    of: "if (!held.includes(slot)) this.#layer.markStale(chunk, slot);",
+    by: "if (good.length < 1) this.#layer.markStale(chunk, slot);",
+    seed: 23,
   },
   {
     invariant: "5 regions are on record before they are written",
@@ -141,7 +142,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "../mdm/mdm.ts",
     of: "if (histories.length >= QUORUM || isNew)",
     by: "if (histories.length > 0 || isNew)",
-    seed: 8,
+    seed: 14,
   },
   {
     invariant: "7 nor the one of two that is behind",
