@@ -6,6 +6,7 @@ import type { EngineStatus, Session } from "./session.ts";
 /** What a device may have lost that could not be synced: `sums` are its checksums alone, `unknown` is that of one that is away. */
 export type Loss = "data" | "sums" | "unknown";
 
+/** A device that could not be synced, for OpenLayer.distrust. */
 export interface Unsynced {
   readonly device: number;
   readonly loss: Loss;
@@ -116,7 +117,7 @@ export class Copies {
     return this.#without((file) => !file.isDirty || file.sync());
   }
 
-  /** Devices of which it is known that they could not be synced. */
+  /** Devices that could not be synced, or of which nobody knows. */
   lost(): number[] {
     return this.#without((file) => !file.isLost);
   }

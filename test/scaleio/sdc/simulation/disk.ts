@@ -1,6 +1,7 @@
 import { dirname } from "node:path";
 import { type Files, whole } from "../../../../src/scaleio/sdc/files.ts";
 import type { Random } from "../../../helpers/random.ts";
+import { divided, type Pending } from "./pending.ts";
 import { PAGE, SparseBytes } from "./sparse-bytes.ts";
 import { MIB } from "./units.ts";
 
@@ -9,13 +10,6 @@ export class Killed extends Error {}
 
 /** An engine or the MDM has said no to a request, and may. */
 export class Refused extends Error {}
-
-/** A change that is not on the platter: whole pages; without data it is a hole. */
-interface Pending {
-  readonly position: number;
-  readonly length: number;
-  readonly data: Buffer | undefined;
-}
 
 interface SimulatedFile {
   size: number;
@@ -27,26 +21,6 @@ interface SimulatedFile {
   pending: Pending[];
   /** Pages that a failed sync has left in memory, taken for written: seen and durable may differ. */
   readonly stray: Set<number>;
-}
-
-/** The parts of the changes that lie in the range of whole pages, and the others. */
-function divided(changes: readonly Pending[], position: number, length: number): [Pending[], Pending[]] {
-  const [inside, outside]: [Pending[], Pending[]] = [[], []];
-  for (const change of changes) {
-    const end = change.position + change.length;
-    const [first, last] = [position, position + length].map((at) => Math.min(Math.max(at, change.position), end)) as [
-      number,
-      number,
-    ];
-    const part = (into: Pending[], from: number, to: number) => {
-      const data = change.data?.subarray(from - change.position, to - change.position);
-      if (to > from) into.push({ position: from, length: to - from, data });
-    };
-    part(outside, change.position, first);
-    part(inside, first, last);
-    part(outside, last, end);
-  }
-  return [inside, outside];
 }
 
 const SUMS = ".sum";

@@ -48,7 +48,7 @@ export class SimulatedPool {
   readonly #state: () => SystemState;
   /** Devices that fail, which the MDM may not have heard. */
   readonly #failing = new Set<Id>();
-  #places: { readonly of: SystemState["pool"]; readonly byPlace: readonly (Place | undefined)[] } | undefined;
+  #known: Known | undefined;
   #generations = 0;
 
   constructor(
@@ -86,17 +86,18 @@ export class SimulatedPool {
 
   /** By place; undefined: a place without a device. */
   get devices(): readonly (Device | undefined)[] {
-    return this.#byPlace.map((place) => place?.device);
+    return this.#places().devices;
   }
 
-  get #byPlace(): readonly (Place | undefined)[] {
+  #places(): Known {
     const { pool, sds } = this.#state();
     // Whatever changes a device changes the pool's version.
-    if (this.#places?.of !== pool) {
+    if (this.#known?.of !== pool) {
       const byId = new Map(sds.flatMap((node) => node.devices.map((device) => [device.id, { node, device }])));
-      this.#places = { of: pool, byPlace: pool.deviceIds.map((id) => byId.get(id)) };
+      const byPlace = pool.deviceIds.map((id) => byId.get(id));
+      this.#known = { of: pool, byPlace, devices: byPlace.map((place) => place?.device) };
     }
-    return this.#places.byPlace;
+    return this.#known;
   }
 
   get groups(): GroupTable {
@@ -109,18 +110,18 @@ export class SimulatedPool {
 
   /** As engines call a device. */
   name(device: number): string {
-    const place = this.#byPlace[device];
+    const place = this.#places().byPlace[device];
     return `${place?.node.name}/${place?.device.name}`;
   }
 
   /** The devices of a device's node. */
   besides(device: number): number[] {
-    return this.present.filter((other) => this.#byPlace[other]?.node === this.#byPlace[device]?.node);
+    return this.present.filter((other) => this.#places().byPlace[other]?.node === this.#places().byPlace[device]?.node);
   }
 
   /** What the MDM has to be told so that a device's node is there again. */
   nodeBack(device: number): Change[] {
-    const { node } = this.#byPlace[device] as Place;
+    const { node } = this.#places().byPlace[device] as Place;
     const changes: Change[] = [];
     if (node.state !== "up") changes.push({ type: "sds-state", name: node.name, state: "up" });
     if (node.maintenance === true) changes.push({ type: "sds-maintenance", name: node.name, on: false });
@@ -152,7 +153,7 @@ export class SimulatedPool {
 
   /** By what the MDM knows. */
   isUp(device: number): boolean {
-    const place = this.#byPlace[device];
+    const place = this.#places().byPlace[device];
     return place?.node.state === "up" && place.device.state === "up";
   }
 
@@ -187,7 +188,7 @@ export class SimulatedPool {
         this.groups.every((group) => !group.slice(0, 3).includes(device)),
     );
     if (empty === undefined) return undefined;
-    const { node, device } = this.#byPlace[empty] as Place;
+    const { node, device } = this.#places().byPlace[empty] as Place;
     return node.devices.length > 1
       ? { type: "device-removed", id: device.id }
       : { type: "sds-removed", name: node.name };
@@ -202,7 +203,7 @@ export class SimulatedPool {
 
   /** Chooses how; what it answers is for the MDM to record first, and the device fails only then. */
   harm(random: Random, device: number): { readonly how: (typeof HARMS)[number]; readonly changes: readonly Change[] } {
-    const { node, device: own } = this.#byPlace[device] as Place;
+    const { node, device: own } = this.#places().byPlace[device] as Place;
     const { id } = own;
     const { name } = node;
     const how = pick(random, HARMS);
@@ -319,6 +320,13 @@ export class SimulatedPool {
 interface Place {
   readonly node: Sds;
   readonly device: Device;
+}
+
+/** By place, as long as the pool is this one. */
+interface Known {
+  readonly of: SystemState["pool"];
+  readonly byPlace: readonly (Place | undefined)[];
+  readonly devices: readonly (Device | undefined)[];
 }
 
 /** A node of that device's. */

@@ -19,7 +19,7 @@ import { MIB, SECTOR } from "./units.ts";
 const CHUNKS = 6;
 
 /** A copy of a chunk, the only good one, of which something was lost. */
-export interface Loss {
+export interface LostCopy {
   readonly directory: string;
   readonly chunk: number;
 }
@@ -40,7 +40,7 @@ export interface Mounted {
   /** A sync has failed: one flush may say so, whatever is well by then. */
   flushMayFail: boolean;
   /** What syncs of this engine have lost, and no flush has said. */
-  losses: readonly Loss[];
+  losses: readonly LostCopy[];
 }
 
 /**
