@@ -1,6 +1,7 @@
 import { SimError } from "../../lib/errors.ts";
 import { CHUNK_BYTES } from "../model.ts";
 import type { Copies } from "./copies.ts";
+import { Durability } from "./durability.ts";
 import type { Files } from "./files.ts";
 import { Intent } from "./intent.ts";
 import { BIT, SLOTS, type Slot } from "./layout.ts";
@@ -19,12 +20,13 @@ const PUNCH_FROM_BYTES = 64 * 1024;
  * Synchronous, single-threaded, owns no clock and no disk of its own; the engine's thread is
  * its lock. Offsets and lengths are bytes of any alignment inside the volume.
  *
- * This file is the way of a request; what is known of the chunks is in open-layer.ts, what is done to chunks as a whole, by
- * the way or in the background, in whole-chunks.ts.
+ * This file is the way of a request; what is known of the chunks is in open-layer.ts, what of them is on disk in durability.ts, what
+ * is done to chunks as a whole, by the way or in the background, in whole-chunks.ts.
  */
 export class BlockStore {
   readonly #now: () => number;
   readonly #layer: OpenLayer;
+  readonly #durability: Durability;
   readonly #copies: Copies;
   readonly #chunks: WholeChunks;
   readonly #short = Buffer.alloc(PUNCH_FROM_BYTES);
@@ -41,7 +43,8 @@ export class BlockStore {
     for (const [index, layer] of session.lower.entries()) settleFrozen(files, session, layer, index, now);
     this.#layer = new OpenLayer(files, session);
     this.#copies = this.#layer.copies;
-    this.#chunks = new WholeChunks(this.#layer, now);
+    this.#durability = new Durability(this.#layer);
+    this.#chunks = new WholeChunks(this.#layer, this.#durability, now);
     this.#blocks = Buffer.alloc(session.checksum ? CHUNK_BYTES : 0);
     this.#chunks.followMap();
   }
@@ -69,7 +72,7 @@ export class BlockStore {
 
   /** When it returns, everything acknowledged before survives power loss. Throws unavailable when something does not. */
   flush(): void {
-    if (!this.#layer.flush())
+    if (!this.#durability.flush())
       throw new SimError(
         "unavailable",
         "the only good copy of what was written is on a device that cannot be synced: start the SDS of the other copy again, or mend the device",
@@ -77,7 +80,7 @@ export class BlockStore {
     this.#layer.intent.settle(
       this.#now(),
       (region) => this.#layer.regionUnsynced(region),
-      () => this.#layer.syncSums(),
+      () => this.#durability.syncSums(),
     );
   }
 
@@ -134,7 +137,7 @@ export class BlockStore {
    * unavailable, and goes on as before, when the session's map is older than the present one.
    */
   reload(session: Session): void {
-    this.#layer.reload(session);
+    this.#durability.follow(this.#layer.reload(session));
     this.#chunks.followMap();
   }
 
@@ -161,15 +164,21 @@ export class BlockStore {
 
   /** Whether the next flush has to say that something was lost; to be handed on to who takes the writes from now on. */
   get owesFailure(): boolean {
-    return this.#layer.owesFailure;
+    return this.#durability.owesFailure;
   }
 
   set owesFailure(owes: boolean) {
-    this.#layer.owesFailure = owes;
+    this.#durability.owesFailure = owes;
   }
 
   /** Clean end: everything synced, the write-intent record emptied as far as the copies are known to be equal. */
   close(): void {
+    if (this.#durability.sync()) {
+      this.#layer.intent.clear(
+        (region) => this.#layer.regionUnsynced(region),
+        () => this.#durability.syncSums(),
+      );
+    }
     this.#layer.close();
   }
 

@@ -6,7 +6,7 @@ import type { EngineStatus, Session } from "./session.ts";
 /** What a device may have lost that could not be synced: `sums` are its checksums alone, `unknown` is that of one that is away. */
 export type Loss = "data" | "sums" | "unknown";
 
-/** A device that could not be synced, for OpenLayer.distrust. */
+/** A device that could not be synced, for Durability.distrust. */
 export interface Unsynced {
   readonly device: number;
   readonly loss: Loss;

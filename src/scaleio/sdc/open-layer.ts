@@ -1,6 +1,6 @@
 import { SimError } from "../../lib/errors.ts";
 import { CHUNK_BYTES } from "../model.ts";
-import { Copies, type Loss, type Unsynced } from "./copies.ts";
+import { Copies, type Unsynced } from "./copies.ts";
 import type { Files } from "./files.ts";
 import { Intent } from "./intent.ts";
 import { ALL_SLOTS, BIT, COUNT, INHERITED, SLOTS, type Slot } from "./layout.ts";
@@ -31,10 +31,6 @@ export class OpenLayer {
   staleCopies = 0;
   unsyncedChunks = 0;
   absorbing = 0;
-  /** A sync has failed and lost what nothing else has: the next flush must say so, though the device be well again by then. */
-  owesFailure = false;
-  /** Devices of which a flush has said so. */
-  readonly #told = new Set<number>();
   /** Chunks whose stale bits are ahead of the ledger. */
   #unrecorded: { first: number; last: number } | undefined;
 
@@ -58,12 +54,10 @@ export class OpenLayer {
       for (let chunk = region * perRegion; chunk < end; chunk++) this.change(chunk, this.state(chunk) | UNSYNCED);
     }
     this.#adoptNewFiles();
-    this.#syncToCompare();
-    this.#refreshDoubtful();
   }
 
-  /** See BlockStore.reload. */
-  reload(session: Session): void {
+  /** See BlockStore.reload. Answers what left and could not be synced, to be followed by Durability.follow. */
+  reload(session: Session): Unsynced[] {
     this.#ledger.follow(session.mapVersion);
     const unsynced = this.copies.reload(session);
     const lower = new LowerLayers(this.#files, session);
@@ -77,21 +71,11 @@ export class OpenLayer {
       this.#grow(this.chunks, chunks);
     }
     this.#count();
-    for (const { device, loss } of unsynced) this.distrust(device, loss);
-    const lost = this.copies.lost();
-    for (const device of this.#told) if (!lost.includes(device)) this.#told.delete(device);
     this.#adoptNewFiles();
-    this.#syncToCompare();
+    return unsynced;
   }
 
-  /** See BlockStore.close. */
   close(): void {
-    if (this.sync()) {
-      this.intent.clear(
-        (region) => this.regionUnsynced(region),
-        () => this.syncSums(),
-      );
-    }
     this.intent.close();
     this.#ledger.close();
     this.copies.close();
@@ -210,69 +194,6 @@ export class OpenLayer {
     return false;
   }
 
-  /** Puts on disk what is known of the copies, and what they took. False when some of it could not be and is nowhere else. */
-  sync(): boolean {
-    this.record();
-    const unsynced = this.copies.syncAll();
-    return (
-      unsynced.filter((device) => !this.distrust(device, this.copies.hasFile(device) ? "data" : "unknown")).length === 0
-    );
-  }
-
-  /** {@link sync} for who waits for it: false also when something has been lost since it was last called. */
-  flush(): boolean {
-    const isSynced = this.sync() && !this.owesFailure;
-    if (!isSynced) for (const device of this.copies.lost()) this.#told.add(device);
-    this.owesFailure = false;
-    return isSynced;
-  }
-
-  /**
-   * A device could not be synced: nothing it took since the last flush counts (the write-intent record says where), as far as
-   * there is another good copy of it. False when there is none of some chunk: such a copy stays good, since it is the last
-   * hope, and no flush succeeds before the device is declared well. What is away (`unknown`) may well have all of it: its copies
-   * give way to those on devices that work only.
-   */
-  distrust(device: number, loss: Loss): boolean {
-    let elsewhere = true;
-    for (let chunk = 0; chunk < this.#states.length; chunk++) {
-      if (this.isInherited(chunk) || !this.intent.isActive(chunk * CHUNK_BYTES)) continue;
-      for (const slot of SLOTS) {
-        if (this.copies.deviceOf(chunk, slot) !== device || this.isStale(chunk, slot)) continue;
-        if (this.isLast(chunk, slot)) {
-          elsewhere = false;
-          // Its checksums may not be those of what it holds.
-          this.change(chunk, this.state(chunk) | UNSYNCED);
-        } else if (loss === "unknown" && this.goodCopies(chunk) === 0) elsewhere = false;
-        else this.markStale(chunk, slot);
-      }
-    }
-    this.record();
-    if (elsewhere) {
-      this.copies.disown(device);
-      this.#told.delete(device);
-    } else if (loss === "data" && !this.#told.has(device)) this.owesFailure = true;
-    return elsewhere;
-  }
-
-  /**
-   * Copies that did not count and have been made equal to good ones (whole-chunks.ts) are on disk when it returns, with their
-   * checksums. Answers the devices on which that failed, to be followed by {@link distrust}.
-   */
-  settleDropped(): Unsynced[] {
-    const unsynced = this.copies.settleDropped();
-    const sums = this.copies.checksum ? this.copies.syncSums().filter((device) => !unsynced.includes(device)) : [];
-    return [
-      ...unsynced.map((device) => ({ device, loss: "data" as const })),
-      ...sums.map((device) => ({ device, loss: "sums" as const })),
-    ];
-  }
-
-  /** Puts the checksums on disk; true when all of them are. */
-  syncSums(): boolean {
-    return !this.copies.checksum || this.copies.syncSums().length === 0;
-  }
-
   /** How many good copies of the chunk are on devices that work. */
   goodCopies(chunk: number): number {
     let good = 0;
@@ -327,30 +248,6 @@ export class OpenLayer {
       this.#ledger.persist(0, this.#states.length - 1);
       this.copies.adopt(device);
     }
-  }
-
-  /**
-   * A device that has lost what it took is no match for the others: that must be known before copies are compared. Of one that is
-   * away it will be when it is back.
-   */
-  #syncToCompare(): void {
-    if (this.unsyncedChunks === 0) return;
-    for (const device of this.copies.syncAll()) if (this.copies.hasFile(device)) this.distrust(device, "data");
-  }
-
-  /**
-   * Copies that are going to be compared are as their disks have them, not as memory has kept them of a sync that failed: stale ones
-   * may be so since their device failed, and of unsynced ones an engine may have died before it had put a failure on record.
-   */
-  #refreshDoubtful(): void {
-    if (this.staleCopies + this.unsyncedChunks === 0) return;
-    const devices = new Set<number>();
-    for (let chunk = 0; chunk < this.#states.length; chunk++) {
-      const unsynced = (this.state(chunk) & UNSYNCED) !== 0;
-      for (const slot of SLOTS)
-        if (unsynced || this.isStale(chunk, slot)) devices.add(this.copies.deviceOf(chunk, slot));
-    }
-    for (const device of devices) if (device >= 0) this.copies.refresh(device);
   }
 
   /** Makes the states of these chunks durable. */

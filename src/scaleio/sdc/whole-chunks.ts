@@ -1,6 +1,7 @@
 import { SimError } from "../../lib/errors.ts";
 import { CHUNK_BYTES } from "../model.ts";
 import type { Copies } from "./copies.ts";
+import type { Durability } from "./durability.ts";
 import { ALL_SLOTS, BIT, INHERITED, SLOTS, type Slot } from "./layout.ts";
 import { type OpenLayer, UNSYNCED } from "./open-layer.ts";
 import { BLOCK_BYTES } from "./sums.ts";
@@ -20,6 +21,7 @@ const BLANK = 1 / 64;
  */
 export class WholeChunks {
   readonly #layer: OpenLayer;
+  readonly #durability: Durability;
   readonly #copies: Copies;
   readonly #now: () => number;
   readonly #source = Buffer.alloc(CHUNK_BYTES);
@@ -31,8 +33,9 @@ export class WholeChunks {
   /** Blocks of copies that held other content than was written, and were put right. */
   fixedBlocks = 0;
 
-  constructor(layer: OpenLayer, now: () => number) {
+  constructor(layer: OpenLayer, durability: Durability, now: () => number) {
     this.#layer = layer;
+    this.#durability = durability;
     this.#copies = layer.copies;
     this.#now = now;
   }
@@ -133,8 +136,8 @@ export class WholeChunks {
     this.#layer.record();
     for (const slot of SLOTS)
       if ((targets & BIT[slot]) !== 0 && !this.#mirror(chunk, slot)) this.#layer.markStale(chunk, slot);
-    for (const { device, loss } of this.#layer.settleDropped()) {
-      this.#layer.distrust(device, loss);
+    for (const { device, loss } of this.#durability.settleDropped()) {
+      this.#durability.distrust(device, loss);
       this.#layer.markDevice(chunk, device);
     }
     this.#layer.change(chunk, this.#layer.state(chunk) & ~INHERITED);
@@ -270,7 +273,7 @@ export class WholeChunks {
   }
 
   #declareGood(copies: readonly { chunk: number; slot: Slot }[]): void {
-    const unsynced = this.#layer.settleDropped();
+    const unsynced = this.#durability.settleDropped();
     const distrusted = new Set(unsynced.map(({ device }) => device));
     for (const { chunk, slot } of copies) {
       // A device that has failed since was not settled.
@@ -278,7 +281,7 @@ export class WholeChunks {
         this.#layer.change(chunk, this.#layer.state(chunk) & ~BIT[slot]);
     }
     // Afterwards: what was copied from a device that cannot be synced is good now, and that device's copy is not.
-    for (const { device, loss } of unsynced) this.#layer.distrust(device, loss);
+    for (const { device, loss } of unsynced) this.#durability.distrust(device, loss);
     const chunks = copies.map(({ chunk }) => chunk);
     this.#layer.persist(Math.min(...chunks), Math.max(...chunks));
   }
@@ -295,7 +298,7 @@ export class WholeChunks {
     if (!isKept()) return false;
     // What is kept may be in memory only: as it was put right a moment ago, or as it was written and not flushed.
     this.#sync();
-    if (this.#layer.intent.isActive(chunk * CHUNK_BYTES)) this.#layer.sync();
+    if (this.#layer.intent.isActive(chunk * CHUNK_BYTES)) this.#durability.sync();
     if (!isKept()) return false;
     for (const slot of SLOTS) if ((retired & BIT[slot]) !== 0) this.#layer.markStale(chunk, slot);
     return true;
@@ -332,7 +335,7 @@ export class WholeChunks {
   }
 
   #sync(): void {
-    for (const { device, loss } of this.#layer.settleDropped()) this.#layer.distrust(device, loss);
+    for (const { device, loss } of this.#durability.settleDropped()) this.#durability.distrust(device, loss);
   }
 
   /** Reads a whole copy, whatever its checksums say. */

@@ -147,6 +147,23 @@ for (const checksum of [false, true]) {
     );
   }
 
+  t.test(
+    `one leaves and cannot sync, the other comes back without its file: what was on disk stays, ${how}`,
+    async (t) => {
+      const volume = new TwoDevices(checksum);
+      volume.become("up", "stopped");
+      volume.fill(2, MIB, 4096);
+      volume.disk.brokenSyncs.add("/sds/0/");
+      for (const name of ["l.vol", "l.vol.sum"]) volume.disk.remove(`/sds/1/${name}`);
+      volume.become("stopped", "up");
+      volume.disk.repair("/sds/0/");
+      volume.become("up", "up");
+      volume.work();
+      t.ok(volume.holds(1, 0, MIB));
+      t.throws(() => volume.store.flush(), REFUSED, "of the second chunk something is lost");
+    },
+  );
+
   t.test(`the last good copy's file is gone: nothing is answered, and nothing taken, ${how}`, async (t) => {
     const volume = new TwoDevices(checksum);
     volume.become("up", "stopped");

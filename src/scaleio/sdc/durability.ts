@@ -1,0 +1,123 @@
+import { CHUNK_BYTES } from "../model.ts";
+import type { Loss, Unsynced } from "./copies.ts";
+import { SLOTS } from "./layout.ts";
+import { type OpenLayer, UNSYNCED } from "./open-layer.ts";
+
+/**
+ * What of a layer is on its disks: puts it there, decides which copies do not count when that fails, and keeps in mind what the next
+ * flush has to say about it.
+ */
+export class Durability {
+  readonly #layer: OpenLayer;
+  /** A sync has failed and lost what nothing else has: the next flush must say so, though the device be well again by then. */
+  owesFailure = false;
+  /** Devices of which a flush has said so. */
+  readonly #told = new Set<number>();
+
+  constructor(layer: OpenLayer) {
+    this.#layer = layer;
+    this.#syncToCompare();
+    this.#refreshDoubtful();
+  }
+
+  /** The layer follows another session; what left could not be synced. */
+  follow(unsynced: readonly Unsynced[]): void {
+    for (const { device, loss } of unsynced) this.distrust(device, loss);
+    const lost = this.#layer.copies.lost();
+    for (const device of this.#told) if (!lost.includes(device)) this.#told.delete(device);
+    this.#syncToCompare();
+  }
+
+  /** Puts on disk what is known of the copies, and what they took. False when some of it could not be and is nowhere else. */
+  sync(): boolean {
+    const { copies } = this.#layer;
+    this.#layer.record();
+    const unsynced = copies.syncAll();
+    return (
+      unsynced.filter((device) => !this.distrust(device, copies.hasFile(device) ? "data" : "unknown")).length === 0
+    );
+  }
+
+  /** {@link sync} for who waits for it: false also when something has been lost since it was last called. */
+  flush(): boolean {
+    const isSynced = this.sync() && !this.owesFailure;
+    if (!isSynced) for (const device of this.#layer.copies.lost()) this.#told.add(device);
+    this.owesFailure = false;
+    return isSynced;
+  }
+
+  /**
+   * Copies that did not count and have been made equal to good ones (whole-chunks.ts) are on disk when it returns, with their
+   * checksums. Answers the devices on which that failed, to be followed by {@link distrust}.
+   */
+  settleDropped(): Unsynced[] {
+    const { copies } = this.#layer;
+    const unsynced = copies.settleDropped();
+    const sums = copies.checksum ? copies.syncSums().filter((device) => !unsynced.includes(device)) : [];
+    return [
+      ...unsynced.map((device) => ({ device, loss: "data" as const })),
+      ...sums.map((device) => ({ device, loss: "sums" as const })),
+    ];
+  }
+
+  /** Puts the checksums on disk; true when all of them are. */
+  syncSums(): boolean {
+    const { copies } = this.#layer;
+    return !copies.checksum || copies.syncSums().length === 0;
+  }
+
+  /**
+   * A device could not be synced: nothing it took since the last flush counts (the write-intent record says where), as far as
+   * there is another good copy of it. False when there is none of some chunk: such a copy stays good, since it is the last
+   * hope, and no flush succeeds before the device is declared well. What is away (`unknown`) may well have all of it: its copies
+   * give way to those on devices that work only.
+   */
+  distrust(device: number, loss: Loss): boolean {
+    const layer = this.#layer;
+    let elsewhere = true;
+    for (let chunk = 0; chunk < layer.chunks; chunk++) {
+      if (layer.isInherited(chunk) || !layer.intent.isActive(chunk * CHUNK_BYTES)) continue;
+      for (const slot of SLOTS) {
+        if (layer.copies.deviceOf(chunk, slot) !== device || layer.isStale(chunk, slot)) continue;
+        if (layer.isLast(chunk, slot)) {
+          elsewhere = false;
+          // Its checksums may not be those of what it holds.
+          layer.change(chunk, layer.state(chunk) | UNSYNCED);
+        } else if (loss === "unknown" && layer.goodCopies(chunk) === 0) elsewhere = false;
+        else layer.markStale(chunk, slot);
+      }
+    }
+    layer.record();
+    if (elsewhere) {
+      layer.copies.disown(device);
+      this.#told.delete(device);
+    } else if (loss === "data" && !this.#told.has(device)) this.owesFailure = true;
+    return elsewhere;
+  }
+
+  /**
+   * A device that has lost what it took is no match for the others: that must be known before copies are compared. Of one that is
+   * away it will be when it is back.
+   */
+  #syncToCompare(): void {
+    const { copies, unsyncedChunks } = this.#layer;
+    if (unsyncedChunks === 0) return;
+    for (const device of copies.syncAll()) if (copies.hasFile(device)) this.distrust(device, "data");
+  }
+
+  /**
+   * Copies that are going to be compared are as their disks have them, not as memory has kept them of a sync that failed: stale ones
+   * may be so since their device failed, and of unsynced ones an engine may have died before it had put a failure on record.
+   */
+  #refreshDoubtful(): void {
+    const layer = this.#layer;
+    if (layer.staleCopies + layer.unsyncedChunks === 0) return;
+    const devices = new Set<number>();
+    for (let chunk = 0; chunk < layer.chunks; chunk++) {
+      const unsynced = (layer.state(chunk) & UNSYNCED) !== 0;
+      for (const slot of SLOTS)
+        if (unsynced || layer.isStale(chunk, slot)) devices.add(layer.copies.deviceOf(chunk, slot));
+    }
+    for (const device of devices) if (device >= 0) layer.copies.refresh(device);
+  }
+}
