@@ -41,6 +41,10 @@ t.test("defaults", async (t) => {
     ["sds-1", "sds-2", "sds-3", "sds-4"],
   );
   t.equal(config.simulator.sds[0]?.devices[0]?.path, "/state/sds/sds-1/dev-1");
+  t.match(config.simulator, {
+    rebuildPolicy: { policy: "limitNumOfConcurrentIos", concurrentIos: 1 },
+    rebalancePolicy: { policy: "favorAppIos", concurrentIos: 1, bandwidthKbps: 10_240 },
+  });
   t.throws(
     () => loadConfig({ file: path.join(dir, "none.yml"), required: true, env: {}, stateDir: "/state" }),
     /none\.yml cannot be read \(ENOENT\)/,

@@ -28,5 +28,7 @@ t.test(
       }
     }
     t.pass(`${seed - FIRST} lives: after every step all invariants held`);
+    // Too few show nothing. On two cores it is some 200, with other tests beside it.
+    if (SEEDS === Number.POSITIVE_INFINITY) t.ok(seed - FIRST >= SECONDS / 6, "as many as to show something");
   },
 );
