@@ -5,6 +5,7 @@ import path from "node:path";
 import t from "tap";
 import { requiresRoot } from "../helpers/requires.ts";
 import { output, run } from "../helpers/run.ts";
+import { letGoOfVolumes } from "../helpers/shell.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { type Behaviour, FakePlugin } from "./fake-plugin.ts";
 import { ROWS } from "./rows.ts";
@@ -183,7 +184,7 @@ t.test(".spec and .json files", { skip: requiresRoot() }, async (t) => {
       fs.mkdirSync(path.dirname(path.join(specs, name)), { recursive: true });
       fs.writeFileSync(path.join(specs, name), content);
     }
-    const script = 'mount --bind "$1" /etc/docker && shift && exec "$@"';
+    const script = `${letGoOfVolumes()}\nmount --bind "$1" /etc/docker && shift && exec "$@"`;
     const command = [process.execPath, DVDCLI, ...args];
     return run("unshare", ["--mount", "sh", "-c", script, "sh", path.join(dir, "etc"), ...command], {
       env: { ...process.env, REXRAY_SIM_PLUGIN_DIR: dir, TZ: "Asia/Kolkata" },
