@@ -202,6 +202,26 @@ t.test(
         t.match(await sim.cli("volume", "scan", "v"), { code: 0, stderr: /nothing found/ }, "in both copies");
       });
     }
+    await t.test("and no faster than its policy says while an application is at work", async () => {
+      const load = new Versions(await mountAgain(sim, "v", "test"), 5000);
+      await load.start();
+      await cli(sim, "sds", "stop", "sds-1");
+      const toRebuild = async () => (await status(sim)).pools[0]?.rebuildBytes ?? 0;
+      const all = await waitFor(toRebuild, { what: "a rebuild" });
+      const began = performance.now();
+      const copied = await waitFor(
+        async () => {
+          const bytes = all - (await toRebuild());
+          return bytes >= 6 * MIB && bytes;
+        },
+        { what: "some copies", deadline: 60_000 },
+      );
+      const seconds = (performance.now() - began) / 1000;
+      await load.stop();
+      // On each of three devices; an engine's first step of two chunks is for nothing, and one may have been under way.
+      t.ok(copied - 4 * MIB <= seconds * 3 * 256 * 1024, `${copied} bytes in ${seconds} s`);
+      await cli(sim, "sds", "start", "sds-1");
+    });
   },
 );
 
