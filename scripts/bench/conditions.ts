@@ -114,8 +114,10 @@ const CONDITIONS: Readonly<Record<string, () => Promise<void>>> = {
         daemon: { pid: number };
         volumes: { enginePid: number; supervisorPid: number }[];
       };
-      return [daemon.pid, ...volumes.flatMap(({ enginePid, supervisorPid }) => [enginePid, supervisorPid])]
-        .reduce((sum, pid) => sum + pssOf(pid), 0);
+      return [daemon.pid, ...volumes.flatMap(({ enginePid, supervisorPid }) => [enginePid, supervisorPid])].reduce(
+        (sum, pid) => sum + pssOf(pid),
+        0,
+      );
     };
     let first = 0;
     for (let n = 1; n <= VOLUMES; n++) {
