@@ -150,9 +150,7 @@ export class Sim {
    * command does it, without a process: those who wait for something look fifty times a second.
    */
   async json<T>(...args: readonly string[]): Promise<T> {
-    // A test may have its instance elsewhere: the command goes by the environment.
-    const runDir = this.env["REXRAY_SIM_RUN_DIR"] ?? this.runDir;
-    if (args.length === 1 && args[0] === "status") return (await new AdminClient(runDir).status()) as T;
+    if (args.length === 1 && args[0] === "status") return (await new AdminClient(this.runDir).status()) as T;
     const { code, stdout, stderr } = await this.cli(...args, "--json");
     if (code !== 0) throw new Error(`rexray-sim ${args.join(" ")} ended with status ${code}: ${stderr}`);
     return JSON.parse(stdout) as T;
