@@ -88,7 +88,8 @@ function divide(
   for (const alike of copies) {
     const isUp = (place: number) => places[place]?.reach === "up";
     const up = alike.places.filter(isUp);
-    const resting = alike.places.some((place) => places[place]?.reach === "maintenance");
+    // Stale or not: what it missed is copied to it when it is back.
+    const resting = [...alike.places, ...alike.incomplete].some((place) => places[place]?.reach === "maintenance");
     const bytes = alike.chunks * sum((up.length > 0 ? up : alike.places).map(bytesOf));
     if (up.length > 1) states.protected += bytes;
     else if (up.length === 0) states.failed += bytes;

@@ -85,6 +85,12 @@ t.test("what is being rebuilt is semi-protected, where the new copy is within re
   checkSum(t, states, "they add up");
 });
 
+t.test("what an SDS in maintenance has missed is in maintenance too", async (t) => {
+  const copies = [{ places: [0], incomplete: [2], chunks: 2 }];
+  const states = capacityStates(places(["up", "up", "maintenance"]), [layer({ copies })], 10);
+  t.match(states, { inMaintenanceBytes: 4 * MIB, degradedHealthyBytes: 0 });
+});
+
 t.test("a copy that is stale counts as lost, and is no good side of anything", async (t) => {
   const states = capacityStates(places(["up", "up", "up"]), [layer({ copies: alike([0, 1], [1], [2, 0]) })], 10);
   t.match(states, { degradedHealthyBytes: MIB, degradedFailedBytes: MIB, failedBytes: 0 });
