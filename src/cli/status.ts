@@ -88,6 +88,7 @@ function capacityTable(report: Pick<StatusReport, "pools">): string {
   const states = [
     ["PROTECTED", "protectedBytes"],
     ["IN MAINTENANCE", "inMaintenanceBytes"],
+    ["SEMI-PROTECTED", "semiProtectedBytes"],
     ["DEGRADED HEALTHY", "degradedHealthyBytes"],
     ["DEGRADED FAILED", "degradedFailedBytes"],
     ["FAILED", "failedBytes"],

@@ -381,6 +381,7 @@ export class Cluster implements ClusterApi {
       isSettled: () => this.#mover.isSettled,
       secondsLeft: (kind, bytes) => this.#watch.secondsLeft(kind, bytes),
       scans: () => this.#scanner.progress(),
+      badBlocks: (device) => this.#health.badBlocks(device),
     };
   }
 

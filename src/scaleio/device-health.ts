@@ -122,11 +122,14 @@ export class DeviceHealth {
   /** Faults have been taken off a device or all of a node: what failed by them is well again. */
   async revive(target: string, removed: readonly FaultSpec[]): Promise<void> {
     const liars = removed.some(({ type }) => DEVICE_FAULTS[type]?.lies === true);
-    const well = this.#places().filter(({ sds, device }) => {
-      if (sds.state !== "up" || (target !== sds.name && target !== `${sds.name}/${device.name}`)) return false;
+    const targeted = this.#places().filter((place) => target === place.sds.name || target === nameOf(place));
+    const well = targeted.filter(({ sds, device }) => {
+      if (sds.state !== "up") return false;
       if (device.state === "failed" && liars && this.#badBlocks.isLiar(device.id)) return true;
       return device.state !== "up" && isInjected(device.reason);
     });
+    // Which of its bad blocks were the fault's cannot be told.
+    if (liars) for (const { device } of targeted) await this.#badBlocks.clear(device.id);
     await this.#bringBack(well);
   }
 
@@ -140,6 +143,10 @@ export class DeviceHealth {
       "up",
       "",
     );
+  }
+
+  badBlocks(device: Id): number {
+    return this.#badBlocks.count(device);
   }
 
   forget(volume: Id): Promise<void> {

@@ -180,6 +180,8 @@ export interface SystemEvent {
 export interface Alert {
   readonly type: string;
   readonly severity: "low" | "medium" | "high";
+  /** Name of the node or pool that it is about; "": the system. With the type it says which alert this is. */
+  readonly affectedObject: string;
   readonly text: string;
 }
 
@@ -192,7 +194,7 @@ export interface MdmMemberStatus {
 /**
  * Where the raw capacity of a pool is, in ScaleIO's states (spec/scaleio.md 1.4, 1.7); bytes, both copies counted. They add up:
  * capacity = spare + in use + degraded-failed + failed + unreachable unused + unused, and
- * in use = protected + in maintenance + degraded-healthy.
+ * in use = protected + in maintenance + semi-protected + degraded-healthy.
  */
 export interface CapacityStates {
   readonly spareBytes: number;
@@ -204,7 +206,9 @@ export interface CapacityStates {
   readonly protectedBytes: number;
   /** The other copy is on an SDS in maintenance; both are counted. */
   readonly inMaintenanceBytes: number;
-  /** The good side and the lost side of what has one good copy. */
+  /** One good copy, and a second one that is being made: both are counted. */
+  readonly semiProtectedBytes: number;
+  /** The good side and the lost side of what has one good copy and no place for a second one yet. */
   readonly degradedHealthyBytes: number;
   readonly degradedFailedBytes: number;
   /** No good copy within reach. */
@@ -253,6 +257,8 @@ export interface ClusterStatus {
     readonly faultSet: string;
     readonly capacityBytes: number;
     readonly usedBytes: number;
+    /** Blocks of its devices that had other content than was written, and were put right, since they were last called well. */
+    readonly badBlocks: number;
     readonly devices: readonly string[];
   }[];
   readonly pools: readonly (CapacityStates &
@@ -268,6 +274,11 @@ export interface ClusterStatus {
       /** Net bytes that can be set aside for new thick volumes, and that new thin ones can be promised (pool/capacity.ts). */
       readonly availableBytes: number;
       readonly thinAvailableBytes: number;
+      /**
+       * How far the device that is farthest from its share is from it, as a part of the share; 0 when balance is as good as it can
+       * be, and while copies are missing or devices are emptied, which comes first.
+       */
+      readonly imbalance: number;
     })[];
   readonly scans: readonly ScanProgress[];
   readonly volumes: readonly ClusterVolumeStatus[];

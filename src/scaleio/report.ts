@@ -23,7 +23,8 @@ import {
 import { plannerDevices } from "./mover.ts";
 import { type Placements, placementsOf } from "./placements.ts";
 import { availableBytes, isCritical, thinAvailableBytes } from "./pool/capacity.ts";
-import { surplus } from "./pool/rebalance.ts";
+import { Plan } from "./pool/plan.ts";
+import { imbalance, surplus } from "./pool/rebalance.ts";
 import type { Repairer } from "./repairer.ts";
 import { effectiveStates } from "./sdc/books.ts";
 import { BIT, flatGroups, Layout, SLOTS } from "./sdc/layout.ts";
@@ -46,6 +47,8 @@ export interface ReportSources {
   /** See Mover.isSettled. */
   readonly isSettled: () => boolean;
   readonly scans: () => readonly ScanProgress[];
+  /** See ClusterStatus. */
+  readonly badBlocks: (device: Id) => number;
 }
 
 const isThere = (place: Place) => place !== undefined;
@@ -115,6 +118,7 @@ export async function clusterStatus(
         faultSet: sds.faultSet,
         capacityBytes: sum(sds.devices.map((device) => device.capacityBytes)),
         usedBytes: sum(own.map((index) => used[index] ?? 0)),
+        badBlocks: sum(sds.devices.map(({ id }) => sources.badBlocks(id))),
         devices: sds.devices.map((device) => device.path),
       };
     }),
@@ -135,6 +139,7 @@ export async function clusterStatus(
         rebalanceSecondsLeft: sources.secondsLeft("rebalance", work.rebalance),
         absorbBytes: work.absorb,
         absorbSecondsLeft: sources.secondsLeft("absorb", work.absorb),
+        imbalance: work.imbalance,
       },
     ],
     scans: sources.scans(),
@@ -143,23 +148,26 @@ export async function clusterStatus(
   return { ...found, alerts: alertsOf(found) };
 }
 
-/** Raw bytes of each kind of work. */
+/** Raw bytes of each kind of work, and the pool's imbalance. */
 function workOf(
   state: SystemState,
-  { degradedHealthyBytes, thinBytes }: CapacityStates,
+  { degradedHealthyBytes, semiProtectedBytes, thinBytes }: CapacityStates,
   used: readonly number[],
   conditions: readonly Condition[],
   isSettled: boolean,
-): { readonly [kind in WorkKind]: number } {
+): { readonly [kind in WorkKind | "imbalance"]: number } {
   const count = (what: (condition: Condition) => number) => sum(conditions.map(what));
   const { groups } = state.pool;
-  const surpluses = surplus(groups, plannerDevices(state), { rebalance: !isCritical(state, thinBytes) && !isSettled });
+  const plan = new Plan(groups, plannerDevices(state));
+  const surpluses = surplus(plan, { rebalance: !isCritical(state, thinBytes) && !isSettled });
   const surplusBytes = sum(used.map((bytes, place) => bytes * (surpluses[place] ?? 0)));
   // What is in maintenance waits for its node, and so does what is lost, for the grace period: it has no third place then.
   const begun =
     placesOf(state).every((place) => place === undefined || isUp(place)) ||
     groups.some((group) => SLOTS.every((slot) => group[slot] >= 0));
-  const rebuild = (begun ? degradedHealthyBytes : 0) + CHUNK_BYTES * count(({ unsyncedChunks }) => unsyncedChunks);
+  const unsynced = CHUNK_BYTES * count(({ unsyncedChunks }) => unsyncedChunks);
+  const rebuild = (begun ? degradedHealthyBytes : 0) + semiProtectedBytes / 2 + unsynced;
+  const otherFirst = rebuild > 0 || groups.some((_, number) => plan.has(number, "lost") || plan.has(number, "leaving"));
   // Of the copies that are being made elsewhere some chunks are there already, though the old ones are still kept.
   const chunks = sum([...allLayers(state.volumes.values()).values()].map(({ sizeBytes }) => sizeBytes / CHUNK_BYTES));
   const moving = groups.filter((group) => group[3] === 0 && SLOTS.every((slot) => group[slot] >= 0)).length;
@@ -168,6 +176,7 @@ function workOf(
     rebuild,
     rebalance: Math.ceil(Math.max(0, surplusBytes - (Math.max(0, there) * sum(used)) / 2)),
     absorb: CHUNK_BYTES * count(({ absorbing }) => absorbing),
+    imbalance: isSettled || otherFirst ? 0 : imbalance(plan),
   };
 }
 

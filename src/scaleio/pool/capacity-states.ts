@@ -7,14 +7,21 @@ export interface CapacityPlace {
   readonly reach: "up" | "maintenance" | "down";
 }
 
+/** How many chunks have their good copies in these places, and in those copies that are to be made good. */
+export interface Copies {
+  readonly places: readonly number[];
+  readonly incomplete: readonly number[];
+  readonly chunks: number;
+}
+
 /** What a layer takes, and where. */
 export interface CapacityLayer {
   readonly sizeBytes: number;
   readonly thick: boolean;
   /** Allocated bytes, a place each. */
   readonly used: readonly number[];
-  /** How many of the chunks that the layer holds have their good copies in these places; undefined: all is well. */
-  readonly copies: readonly { readonly places: readonly number[]; readonly chunks: number }[] | undefined;
+  /** Where the chunks that the layer holds have their copies; undefined: all is well. */
+  readonly copies: readonly Copies[] | undefined;
 }
 
 /**
@@ -27,7 +34,7 @@ export function capacityStates(
 ): CapacityStates {
   const raw = sum(places.map(({ capacityBytes }) => capacityBytes));
   const taken = places.map(() => 0);
-  const states = { protected: 0, maintenance: 0, healthy: 0, failed: 0 };
+  const states = { ...NONE };
   let [thickBytes, allBytes] = [0, 0];
   for (const layer of layers) {
     layer.used.forEach((bytes, place) => {
@@ -40,11 +47,12 @@ export function capacityStates(
     const own = layer.copies === undefined ? { ...NONE, protected: used } : divide(places, layer, layer.copies);
     states.protected += own.protected + setAside;
     states.maintenance += own.maintenance;
+    states.semi += own.semi;
     states.healthy += own.healthy;
     states.failed += own.failed;
   }
   const spare = spareBytes(raw, sparePercent);
-  const inUse = states.protected + states.maintenance + states.healthy;
+  const inUse = states.protected + states.maintenance + states.semi + states.healthy;
   const unreachable = sum(
     places.map(({ capacityBytes, reach }, place) =>
       reach === "up" ? 0 : Math.max(0, capacityBytes - (taken[place] as number)),
@@ -57,6 +65,7 @@ export function capacityStates(
     thinBytes: allBytes - thickBytes,
     protectedBytes: states.protected,
     inMaintenanceBytes: states.maintenance,
+    semiProtectedBytes: states.semi,
     degradedHealthyBytes: states.healthy,
     degradedFailedBytes: states.healthy,
     failedBytes: states.failed,
@@ -65,7 +74,7 @@ export function capacityStates(
   };
 }
 
-const NONE = { protected: 0, maintenance: 0, healthy: 0, failed: 0 };
+const NONE = { protected: 0, maintenance: 0, semi: 0, healthy: 0, failed: 0 };
 
 function divide(
   places: readonly CapacityPlace[],
@@ -77,12 +86,15 @@ function divide(
   const bytesOf = (place: number) => Math.min(CHUNK_BYTES, (layer.used[place] as number) / (count[place] as number));
   const states = { ...NONE };
   for (const alike of copies) {
-    const up = alike.places.filter((place) => places[place]?.reach === "up");
-    const resting = alike.places.some((place) => places[place]?.reach === "maintenance");
+    const isUp = (place: number) => places[place]?.reach === "up";
+    const up = alike.places.filter(isUp);
+    // Stale or not: what it missed is copied to it when it is back.
+    const resting = [...alike.places, ...alike.incomplete].some((place) => places[place]?.reach === "maintenance");
     const bytes = alike.chunks * sum((up.length > 0 ? up : alike.places).map(bytesOf));
     if (up.length > 1) states.protected += bytes;
     else if (up.length === 0) states.failed += bytes;
     else if (resting) states.maintenance += 2 * bytes;
+    else if (alike.incomplete.some(isUp)) states.semi += 2 * bytes;
     else states.healthy += bytes;
   }
   return states;

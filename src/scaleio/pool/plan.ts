@@ -26,7 +26,7 @@ const FLAG = { home: 1, leaving: 2, away: 4, lost: 8 } as const;
  */
 export class Plan {
   readonly #groups: GroupTable;
-  readonly #devices: readonly PlannerDevice[];
+  readonly devices: readonly PlannerDevice[];
   /** The devices that may hold copies. */
   readonly home: readonly number[];
   readonly moves: Moves = [];
@@ -39,7 +39,7 @@ export class Plan {
 
   constructor(groups: GroupTable, devices: readonly PlannerDevice[]) {
     this.#groups = groups;
-    this.#devices = devices;
+    this.devices = devices;
     this.#load = new Float64Array(devices.length);
     this.#found = new Uint8Array(groups.length);
     let copies = 0;
@@ -153,7 +153,7 @@ export class Plan {
   }
 
   #device(device: number): PlannerDevice {
-    return this.#devices[device] as PlannerDevice;
+    return this.devices[device] as PlannerDevice;
   }
 }
 

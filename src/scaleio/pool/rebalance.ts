@@ -1,24 +1,20 @@
-import type { GroupTable } from "../model.ts";
-import { best, Plan, type PlannerDevice, type Slot } from "./plan.ts";
+import { best, type Plan, type Slot } from "./plan.ts";
 
 /** Nothing is moved for the sake of balance while all devices are this near to their shares. */
 const TOLERANCE = 0.02;
 /** How many copies are passed on at a time: each takes a search. */
 const MOST_PASSED = 16;
 
-/** Whether some device is farther from its share than balance tolerates. */
-const isUneven = (plan: Plan) =>
-  plan.home.some((device) => Math.abs(plan.over(device)) > plan.share(device) * TOLERANCE);
+/** How far the device that is farthest from its share is from it, as a part of the share. */
+export const imbalance = (plan: Plan): number =>
+  Math.max(0, ...plan.home.map((device) => Math.abs(plan.over(device)) / Math.max(1, plan.share(device))));
+
+const isUneven = (plan: Plan) => imbalance(plan) > TOLERANCE;
 
 /** Of what each device holds, how much is to go elsewhere in the end; a fraction. */
-export function surplus(
-  groups: GroupTable,
-  devices: readonly PlannerDevice[],
-  { rebalance: balanced }: { readonly rebalance: boolean },
-): number[] {
-  const plan = new Plan(groups, devices);
+export function surplus(plan: Plan, { rebalance: balanced }: { readonly rebalance: boolean }): number[] {
   const uneven = balanced && isUneven(plan);
-  return devices.map(({ standing }, device) => {
+  return plan.devices.map(({ standing }, device) => {
     if (standing === "leaving") return 1;
     const over = standing === "home" && uneven ? Math.max(0, plan.over(device)) : 0;
     return over === 0 ? 0 : over / (plan.share(device) + over);

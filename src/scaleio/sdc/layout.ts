@@ -104,6 +104,10 @@ export class Layout {
 
   /** Mask of the slots whose copies are kept. */
   active(chunk: number): number {
-    return this.#active[this.group(chunk)] as number;
+    return this.activeOf(this.group(chunk));
+  }
+
+  activeOf(group: number): number {
+    return this.#active[group] as number;
   }
 }

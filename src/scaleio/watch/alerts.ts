@@ -3,54 +3,100 @@ import { CRITICAL, HIGH } from "../pool/capacity.ts";
 import { mirrorableBytes } from "../pool/shares.ts";
 
 const FEWEST_FAULT_UNITS = 3;
+/** Blocks of a node that had to be put right; at ten times as many a device is not believed any more (bad-blocks.ts). */
+const BAD_BLOCKS = 10;
+/** What balance promises of every device's share; it aims at less (pool/rebalance.ts). */
+const IMBALANCE = 0.05;
+
+type Raise = (type: string, severity: Alert["severity"], affectedObject: string, text: string) => void;
+type Pool = ClusterStatus["pools"][number];
 
 /** What is wrong now, under ScaleIO's names (spec/scaleio.md 1.12), each with a sentence for a person. */
 export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
   const alerts: Alert[] = [];
-  const raise = (type: string, severity: Alert["severity"], text: string) => alerts.push({ type, severity, text });
-  for (const sds of status.sds) {
-    if (isDisconnected(sds)) raise("SDS_DISCONNECTED", "high", `${sds.name} is ${word(sds.state)}${since(sds.since)}`);
-    else if (sds.reason !== "") raise("DEVICE_FAILED", "high", sds.reason);
-    if (sds.usedBytes > sds.capacityBytes)
-      raise(
-        "STORAGE_POOL_HAS_CAPACITY_ERRORS",
-        "high",
-        `${sds.name} holds ${bytes(sds.usedBytes)}, more than its ${bytes(sds.capacityBytes)}: add devices or remove data`,
-      );
-  }
+  const raise: Raise = (type, severity, affectedObject, text) => alerts.push({ type, severity, affectedObject, text });
+  for (const sds of status.sds) raiseNode(sds, raise);
   const failed = status.mdm.filter((member) => member.state !== "normal");
   if (failed.length > 0)
-    raise("MDM_NOT_CLUSTERED", "high", failed.map(({ name, reason }) => `MDM member ${name}: ${reason}`).join("; "));
+    raise(
+      "MDM_NOT_CLUSTERED",
+      "high",
+      "",
+      failed.map(({ name, reason }) => `MDM member ${name}: ${reason}`).join("; "),
+    );
   const cutOff = status.volumes.filter(({ disconnectedBy }) => disconnectedBy !== null).map(({ name }) => name);
   if (cutOff.length > 0)
-    raise("SDC_DISCONNECTED", "medium", `no SDS is within reach of volume ${few(cutOff)}: I/O waits`);
+    raise("SDC_DISCONNECTED", "medium", "", `no SDS is within reach of volume ${few(cutOff)}: I/O waits`);
   for (const pool of status.pools) {
     if (pool.health === "failed")
       raise(
         "STORAGE_POOL_HAS_FAILED_CAPACITY",
         "high",
+        pool.name,
         `${pool.name} failed: ${pool.failedBytes > 0 ? bytes(pool.failedBytes) : "chunks"} have no good copy within reach`,
       );
-    if (onOneCopy(pool) > 0) raise("STORAGE_POOL_HAS_DEGRADED_CAPACITY", "medium", degradedText(pool, status.sds));
+    if (onOneCopy(pool) > 0)
+      raise("STORAGE_POOL_HAS_DEGRADED_CAPACITY", "medium", pool.name, degradedText(pool, status.sds));
     // What cannot be held twice is no use.
     const usable = mirrorableBytes(status.sds.map((sds) => ({ ...sds, faultUnit: sds.faultSet }))) - pool.spareBytes;
     const use = (pool.thickBytes + pool.thinBytes) / Math.max(1, usable);
     const full = `${pool.name} is ${(100 * use).toFixed(0)} % full: add devices or remove data`;
-    if (use >= CRITICAL) raise("CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD", "high", full);
-    else if (use >= HIGH) raise("CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD", "medium", full);
+    if (use >= CRITICAL) raise("CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD", "high", pool.name, full);
+    else if (use >= HIGH) raise("CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD", "medium", pool.name, full);
     if (pool.unreachableUnusedBytes > 0)
       raise(
         "STORAGE_POOL_HAS_UNREACHABLE_CAPACITY",
         "low",
+        pool.name,
         `${bytes(pool.unreachableUnusedBytes)} of free space of ${pool.name} are out of reach`,
       );
+    raiseWork(pool, status.sds, use >= CRITICAL, raise);
     raiseSpare(pool, status, raise);
   }
   return alerts;
 }
 
+function raiseNode(sds: ClusterStatus["sds"][number], raise: Raise): void {
+  const { name, usedBytes, capacityBytes, badBlocks } = sds;
+  if (isDisconnected(sds)) raise("SDS_DISCONNECTED", "high", name, `${name} is ${word(sds.state)}${since(sds.since)}`);
+  else if (sds.reason !== "") raise("DEVICE_FAILED", "high", name, sds.reason);
+  if (usedBytes > capacityBytes)
+    raise(
+      "STORAGE_POOL_HAS_CAPACITY_ERRORS",
+      "high",
+      name,
+      `${name} holds ${bytes(usedBytes)}, more than its ${bytes(capacityBytes)}: add devices or remove data`,
+    );
+  if (badBlocks > BAD_BLOCKS)
+    raise(
+      "FIXED_READ_ERROR_COUNT_ABOVE_THRESHOLD",
+      "medium",
+      name,
+      `${badBlocks} blocks of ${name} had other content than was written and were put right: mend its device, then \`rexray-sim device clear ${name} DEVICE\``,
+    );
+}
+
+/** Work that waits for something, and balance that is to come. */
+function raiseWork(pool: Pool, sds: ClusterStatus["sds"], isCritical: boolean, raise: Raise): void {
+  const { name, degradedHealthyBytes, imbalance } = pool;
+  // Of a node with a single device that has failed nothing is left.
+  const within = sds.filter(({ state, devices }) => state === "up" || (state === "failed" && devices.length > 1));
+  if (degradedHealthyBytes > 0 && new Set(within.map(({ faultSet }) => faultSet)).size < 2)
+    raise(
+      "FWD_REBUILD_STUCK",
+      "high",
+      name,
+      `${bytes(degradedHealthyBytes)} of ${name} are on one copy, and no second fault unit is within reach: start or add an SDS`,
+    );
+  if (imbalance <= IMBALANCE) return;
+  const off = `a device of ${name} is ${(100 * imbalance).toFixed(0)} % off its share`;
+  raise("STORAGE_POOL_UNBALANCED", "low", name, off);
+  if (isCritical)
+    raise("REBALANCE_STUCK", "medium", name, `${off}, and the pool is too full to move anything: remove data`);
+}
+
 /** For instance "pool1 degraded: sds-2 stopped since 12:03:11, 3.1 GB on one copy, rebuilding, 40 s left". */
-function degradedText(pool: ClusterStatus["pools"][number], sds: ClusterStatus["sds"]): string {
+function degradedText(pool: Pool, sds: ClusterStatus["sds"]): string {
   const down = sds
     .filter(({ state }) => state !== "up")
     .map(({ name, state, since: at }) => `${name} ${word(state)}${since(at)}`);
@@ -59,21 +105,18 @@ function degradedText(pool: ClusterStatus["pools"][number], sds: ClusterStatus["
   return `${pool.name} degraded: ${[...down, `${bytes(onOneCopy(pool))} on one copy`, ...work].join(", ")}`;
 }
 
-/** Also what an SDS in maintenance has the other copy of: it is counted twice (CapacityStates). */
-const onOneCopy = ({ degradedHealthyBytes, inMaintenanceBytes }: ClusterStatus["pools"][number]) =>
-  degradedHealthyBytes + inMaintenanceBytes / 2;
+/** Also what has its other copy on an SDS in maintenance, or on its way: that is counted twice (CapacityStates). */
+const onOneCopy = ({ degradedHealthyBytes, inMaintenanceBytes, semiProtectedBytes }: Pool) =>
+  degradedHealthyBytes + (inMaintenanceBytes + semiProtectedBytes) / 2;
 
-function raiseSpare(
-  pool: ClusterStatus["pools"][number],
-  { sds }: Pick<ClusterStatus, "sds">,
-  raise: (type: string, severity: Alert["severity"], text: string) => void,
-): void {
+function raiseSpare(pool: Pool, { sds }: Pick<ClusterStatus, "sds">, raise: Raise): void {
   const units = new Map<string, number>();
   for (const { faultSet, capacityBytes } of sds) units.set(faultSet, (units.get(faultSet) ?? 0) + capacityBytes);
   if (units.size < FEWEST_FAULT_UNITS)
     raise(
       "NOT_ENOUGH_FAULT_UNITS_IN_SP",
       "high",
+      pool.name,
       `${pool.name} has ${units.size} fault units and needs ${FEWEST_FAULT_UNITS}: add an SDS`,
     );
   const largest = Math.max(0, ...units.values());
@@ -81,6 +124,7 @@ function raiseSpare(
     raise(
       "STORAGE_POOL_EXTREMELY_UNBALANCED",
       "medium",
+      pool.name,
       `more than half of ${pool.name} is in one fault unit, and what is beyond the half has no place for a second copy: add devices elsewhere`,
     );
   const free = Math.max(0, pool.capacityBytes - pool.spareBytes - pool.thickBytes - pool.thinBytes);
@@ -88,12 +132,14 @@ function raiseSpare(
   raise(
     "CONFIGURED_SPARE_CAPACITY_SMALLER_THAN_LARGEST_FAULT_UNIT",
     "low",
+    pool.name,
     `the spare of ${pool.name}, ${bytes(pool.spareBytes)}, is less than its largest fault unit, ${bytes(largest)}: raise sparePercentage`,
   );
   if (pool.spareBytes + free < largest) {
     raise(
       "SPARE_CAPACITY_AND_FREE_CAPACITY_SMALLER_THAN_LARGEST_FAULT_UNIT",
       "high",
+      pool.name,
       `${pool.name} cannot take over its largest fault unit, ${bytes(largest)}: add devices or remove data`,
     );
   }

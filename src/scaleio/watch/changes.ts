@@ -1,4 +1,4 @@
-import type { ClusterStatus, EventSeverity } from "../model.ts";
+import type { Alert, ClusterStatus, EventSeverity } from "../model.ts";
 import { isDisconnected } from "./alerts.ts";
 
 /** What an event says. */
@@ -14,10 +14,43 @@ const POOL_EVENTS = {
   failed: ["MDM_DATA_FAILED", "critical", "The system is now in DATA FAILURE state. Some data is unavailable."],
 } as const;
 
-/** What has happened between two looks at the cluster, under ScaleIO's names (spec/scaleio.md 1.12). */
+type Add = (name: string, severity: EventSeverity, text: string) => void;
+
+/** Name, severity, and the words where the alert's own are not the ones. */
+type Told = readonly [name: string, severity: EventSeverity, text?: string];
+
+/** A change of state, or of the pool's health, is told instead. */
+const ELSEWHERE = { raised: null, cleared: null };
+
+/** Alerts for whose coming and going ScaleIO has events under other names. The coming and going of all others bears theirs. */
+const OTHER_NAMES: Readonly<Record<string, { readonly raised: Told | null; readonly cleared?: Told | null }>> = {
+  SDS_DISCONNECTED: ELSEWHERE,
+  DEVICE_FAILED: { raised: null },
+  MDM_NOT_CLUSTERED: ELSEWHERE,
+  STORAGE_POOL_HAS_DEGRADED_CAPACITY: ELSEWHERE,
+  STORAGE_POOL_HAS_FAILED_CAPACITY: ELSEWHERE,
+  SDC_DISCONNECTED: {
+    raised: ["SDC_DISCONNECTED", "warning"],
+    cleared: ["SDC_CONNECTED", "info", "All SDCs reach their SDSs."],
+  },
+  CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD: { raised: ["DEV_CAPACITY_USAGE_HIGH", "warning"] },
+  CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD: { raised: ["DEV_CAPACITY_USAGE_HIGH", "warning"] },
+};
+
+/** Of events that say that an alert was raised; as ScaleIO's own are for failed and degraded capacity and for lost SDCs. */
+const SEVERITIES: Readonly<Record<Alert["severity"], EventSeverity>> = {
+  low: "warning",
+  medium: "error",
+  high: "critical",
+};
+
+/**
+ * What has happened between two looks at the cluster, under ScaleIO's names (spec/scaleio.md 1.12). Every alert that was raised or
+ * cleared is among it.
+ */
 export function changesBetween(before: ClusterStatus, after: ClusterStatus): Happening[] {
   const happened: Happening[] = [];
-  const add = (name: string, severity: EventSeverity, text: string) => happened.push({ name, severity, text });
+  const add: Add = (name, severity, text) => happened.push({ name, severity, text });
   for (const sds of after.sds) {
     const old = before.sds.find(({ name }) => name === sds.name);
     if (old === undefined) add("SDS_ADDED", "info", `SDS: ${sds.name} added`);
@@ -25,7 +58,7 @@ export function changesBetween(before: ClusterStatus, after: ClusterStatus): Hap
       add("SDS_DECOUPLED", "error", `SDS: ${sds.name} decoupled: ${sds.reason || sds.state}`);
     else if (isDisconnected(old) && !isDisconnected(sds))
       add("SDS_RECONNECTED", "info", `SDS: ${sds.name} reconnected`);
-    if (sds.state === "failed" && sds.reason !== old?.reason)
+    if (sds.state === "failed" && (old?.state !== "failed" || sds.reason !== old.reason))
       add("SDS_DEV_ERROR_REPORT", "error", `${sds.name}: ${sds.reason}`);
   }
   for (const { name } of before.sds)
@@ -38,28 +71,46 @@ export function changesBetween(before: ClusterStatus, after: ClusterStatus): Hap
       add("REBUILD_STARTED", "info", `${pool.name}: rebuild started`);
     if (old.rebuildBytes > 0 && pool.rebuildBytes === 0)
       add("REBUILD_FINISHED", "info", `${pool.name}: rebuild finished`);
+    if (!isRebalanced(old) && isRebalanced(pool)) add("REBALANCE_STARTED", "info", `${pool.name}: rebalance started`);
+    if (isRebalanced(old) && !isRebalanced(pool)) {
+      if (pool.rebalanceBytes === 0) add("REBALANCE_FINISHED", "info", `${pool.name}: rebalance finished`);
+      else add("REBALANCE_PAUSED", "info", `${pool.name}: rebalance waits for the rebuild`);
+    }
     if (old.health !== pool.health) {
       const [name, severity, text] = POOL_EVENTS[pool.health];
       const why = after.alerts.find(({ type }) => /DEGRADED_CAPACITY|FAILED_CAPACITY/.test(type));
       add(name, severity, why === undefined ? text : `${text} ${why.text}`);
     }
   }
-  const cutOff = ({ alerts }: ClusterStatus) => alerts.find(({ type }) => type === "SDC_DISCONNECTED");
-  const now = cutOff(after);
-  if (now !== undefined && cutOff(before) === undefined) add("SDC_DISCONNECTED", "warning", now.text);
-  if (now === undefined && cutOff(before) !== undefined) add("SDC_CONNECTED", "info", "All SDCs reach their SDSs.");
-  for (const { type, text } of after.alerts) {
-    if (/^CAPACITY_UTILIZATION/.test(type) && !before.alerts.some((alert) => alert.type === type))
-      add("DEV_CAPACITY_USAGE_HIGH", "warning", text);
-  }
+  alertChanges(before, after, add);
   return happened;
 }
 
-function memberChanges(
-  before: ClusterStatus,
-  after: ClusterStatus,
-  add: (name: string, severity: EventSeverity, text: string) => void,
-): void {
+/** Rebuild comes first. */
+const isRebalanced = ({ rebalanceBytes, rebuildBytes }: ClusterStatus["pools"][number]) =>
+  rebalanceBytes > 0 && rebuildBytes === 0;
+
+function alertChanges(before: ClusterStatus, after: ClusterStatus, add: Add): void {
+  const tell = (alert: Alert, told: Told | null) => told && add(told[0], told[1], told[2] ?? alert.text);
+  for (const alert of missingIn(before, after)) {
+    const { type, severity } = alert;
+    tell(alert, OTHER_NAMES[type] === undefined ? [type, SEVERITIES[severity]] : OTHER_NAMES[type].raised);
+  }
+  for (const alert of missingIn(after, before)) {
+    const { type, text } = alert;
+    const told = OTHER_NAMES[type]?.cleared;
+    tell(alert, told === undefined ? [type, "info", `cleared: ${text}`] : told);
+  }
+}
+
+/** The second one's alerts that the first one has not. Their words change with every number in them. */
+function missingIn({ alerts }: ClusterStatus, other: ClusterStatus): Alert[] {
+  const key = ({ type, affectedObject }: Alert) => `${type} ${affectedObject}`;
+  const known = new Set(alerts.map(key));
+  return other.alerts.filter((alert) => !known.has(key(alert)));
+}
+
+function memberChanges(before: ClusterStatus, after: ClusterStatus, add: Add): void {
   const normal = ({ mdm }: ClusterStatus) => mdm.filter(({ state }) => state === "normal").length;
   if (normal(before) === normal(after)) return;
   if (normal(after) === after.mdm.length) add("MDM_CLUSTER_NORMAL", "info", "The MDM cluster is whole.");

@@ -118,6 +118,15 @@ t.test(
     };
     await lie("v");
     t.equal(await stateOf(), "up");
+    const told = async () =>
+      (await sim.json<{ alerts: { type: string; text: string }[] }>("status")).alerts.find(
+        ({ type }) => type === "FIXED_READ_ERROR_COUNT_ABOVE_THRESHOLD",
+      )?.text;
+    t.match(await told(), /^60 blocks of sds-1 had other content than was written/);
+    await sim.cli("fault", "add", "bit-flip", "sds-1");
+    await sim.cli("fault", "reset");
+    t.equal(await told(), undefined, "whose lies they were cannot be told");
+    await lie("v");
     await sim.restart("SIGKILL");
     await lie("w");
     t.match(
@@ -129,6 +138,7 @@ t.test(
     t.match(await sim.cli("device", "clear", "sds-1", "dev-9"), { code: 1, stderr: /no device "dev-9"; it has dev-1/ });
     t.match(await sim.cli("device", "clear", "sds-1", "dev-1"), { code: 0, stderr: /believed again/ });
     t.equal(await stateOf(), "up");
+    t.equal(await told(), undefined);
     const book = JSON.parse(fs.readFileSync(path.join(sim.stateDir, "bad-blocks.json"), "utf8")) as { devices: object };
     t.same(book.devices, {}, "it is counted from nothing");
   },

@@ -2,7 +2,8 @@ import fs from "node:fs";
 import { open } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
+import type { CapacityStates } from "../../../src/scaleio/model.ts";
 import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { output } from "../../helpers/run.ts";
@@ -25,10 +26,19 @@ import { Versions } from "./versions.ts";
 const MIB = 1024 * 1024;
 const skip = requiresRoot() || requiresFuse();
 
-const status = (sim: Sim) =>
-  sim.json<Status & { pools: { health: string; rebuildBytes: number }[]; alerts: { type: string; text: string }[] }>(
-    "status",
-  );
+type Pool = CapacityStates & { health: string; capacityBytes: number; rebuildBytes: number };
+
+/** The states of the pool's capacity, which add up. */
+async function capacity(t: Test, sim: Sim): Promise<CapacityStates> {
+  const pool = (await status(sim)).pools[0] as Pool;
+  const { inUseBytes, spareBytes, unusedBytes, unreachableUnusedBytes, degradedFailedBytes, failedBytes } = pool;
+  const all = inUseBytes + spareBytes + unusedBytes + unreachableUnusedBytes + degradedFailedBytes + failedBytes;
+  // A copy takes a share of what its device holds, in whole bytes or not.
+  t.ok(Math.abs(all - pool.capacityBytes) < 1000, `${all} of ${pool.capacityBytes}`);
+  return pool;
+}
+
+const status = (sim: Sim) => sim.json<Status & { pools: Pool[]; alerts: { type: string; text: string }[] }>("status");
 const stateOf = async (sim: Sim, name: string) => (await status(sim)).sds.find((sds) => sds.name === name)?.state;
 
 /** Fails where the command does. */
@@ -119,7 +129,20 @@ t.test(
     fs.closeSync(fd);
     await call(sim.socket, "Unmount", { Name: "v", ID: "test" });
     // Both before the first is waited for no longer, so that no new copies are made.
-    await Promise.all([cli(sim, "sds", "stop", "sds-1"), cli(sim, "sds", "stop", "sds-2")]);
+    await cli(sim, "sds", "stop", "sds-1");
+    const one = await capacity(t, sim);
+    await cli(sim, "sds", "stop", "sds-2");
+    const both = await capacity(t, sim);
+    // Half of what there is has a copy on one node of four, a sixth has both on two of them.
+    const near = (bytes: number, copies: number, what: string) =>
+      t.ok(Math.abs(bytes / (copies * text.length) - 1) < 0.3, `${what}: ${bytes}`);
+    near(one.protectedBytes, 1, "protected, with one node away");
+    near(one.degradedHealthyBytes, 1 / 2, "degraded-healthy");
+    t.match(one, { degradedFailedBytes: one.degradedHealthyBytes, semiProtectedBytes: 0, failedBytes: 0 });
+    t.ok(both.unreachableUnusedBytes > 1.9 * one.unreachableUnusedBytes && one.unreachableUnusedBytes > 0);
+    near(both.protectedBytes, 1 / 3, "protected, with two away");
+    near(both.degradedHealthyBytes, 2 / 3, "degraded-healthy");
+    near(both.failedBytes, 1 / 3, "failed");
     const report = await status(sim);
     t.match(report, { health: "failed", volumes: [{ health: "failed" }] });
     t.match(report.reasons.join("\n"), /no good copy within reach; reading them fails until their SDS is back/);
@@ -128,6 +151,9 @@ t.test(
       what: "two good copies",
       deadline: 60_000,
     });
+    const after = await capacity(t, sim);
+    t.match(after, { protectedBytes: after.inUseBytes, degradedFailedBytes: 0, failedBytes: 0 });
+    t.ok(after.unreachableUnusedBytes > 0, "sds-2 is away still");
     const again = await mountAgain(sim, "v", "test");
     dropCaches();
     t.ok(fs.readFileSync(path.join(again, "file")).equals(text));
@@ -166,6 +192,10 @@ t.test(
         const toRebuild = async () => (await status(sim)).pools[0]?.rebuildBytes ?? 0;
         const all = await waitFor(toRebuild, { what: "a rebuild" });
         await waitFor(async () => (await toRebuild()) < all, { what: "some copies", deadline: 30_000 });
+        t.ok((await capacity(t, sim)).semiProtectedBytes > 0, "the second copies are being made");
+        await waitFor(async () => /\nwork +rebuild: .* to do, \d+ (s|min|h) left\n/.test(await cli(sim, "status")), {
+          what: "the time left to be told",
+        });
         await cli(sim, ...gone);
         t.ok((await toRebuild()) > 0, "in the middle of it");
         await waitFor(async () => (await stateOf(sim, "sds-2")) !== "up", { what: "it to be noticed" });

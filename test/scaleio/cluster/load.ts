@@ -79,6 +79,13 @@ export function fio(directory: string, seconds: number) {
   ]);
 }
 
+/** Ends such a load before its time. Throws with its output when it has found anything wrong. */
+export async function endFio(load: ReturnType<typeof fio>): Promise<void> {
+  load.child.kill("SIGINT");
+  const said = await load.ended.catch((error: Error) => error.message);
+  if (!said.includes("err= 0")) throw new Error(said);
+}
+
 /** Kills a process for good; one that is gone already is fine. */
 export function killHard(pid: number): void {
   try {

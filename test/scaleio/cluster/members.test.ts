@@ -2,11 +2,12 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
+import type { CapacityStates } from "../../../src/scaleio/model.ts";
 import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { type Sim, startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { CONFIG, dropCaches, fio, type Layout, mountAgain, mountVolume, random, seed } from "./load.ts";
+import { CONFIG, dropCaches, endFio, fio, type Layout, mountAgain, mountVolume, random, seed } from "./load.ts";
 
 t.comment(`KILL_SEED=${seed}`);
 const skip = requiresRoot() || requiresFuse();
@@ -22,6 +23,22 @@ const hashOf = (file: string) => createHash("sha256").update(fs.readFileSync(fil
 const layout = (sim: Sim, name: string) => sim.json<Layout>("volume", "inspect", name, "--chunks");
 const nodesOf = ({ chunks }: Layout) => [...new Set(chunks.flatMap(({ primary, secondary }) => [primary, secondary]))];
 const settled = ({ chunks }: Layout) => chunks.every(({ third, stale }) => third === undefined && stale.length === 0);
+
+/** The places of each group's copies, by the map that the volume's engine goes by; also those that are to go. */
+function mapOf(sim: Sim, id: string): number[][] {
+  const session = fs.readFileSync(path.join(sim.runDir, "sdc", id, "session.json"), "utf8");
+  const { groups } = JSON.parse(session) as { groups: number[] };
+  return Array.from({ length: groups.length / 4 }, (_, number) =>
+    groups.slice(4 * number, 4 * number + 3).filter((place) => place >= 0),
+  );
+}
+
+/** Whether so many equal devices have their shares to 5 %, and nothing is on its way. */
+function isEven(map: number[][], devices: number): boolean {
+  const share = (map.length * 2) / devices;
+  const held = Array.from({ length: devices }, (_, device) => map.filter((group) => group.includes(device)).length);
+  return map.every(({ length }) => length === 2) && held.every((copies) => Math.abs(copies / share - 1) <= 0.05);
+}
 
 /** Random bytes in a new file; answers the way to check it, there or in another directory. */
 function write(directory: string, name: string): (where?: string) => boolean {
@@ -82,26 +99,28 @@ t.test(
     const sim = await startSim(t, { config: CONFIG });
     const directory = await mountVolume(sim, "moving", { size: "128MB" });
     const intact = write(directory, "file");
-    const load = fio(directory, 10);
+    const load = fio(directory, 60);
+    const { id } = await layout(sim, "moving");
+    const before = mapOf(sim, id);
     t.equal((await sim.cli("sds", "add", "sds-5")).code, 0);
-    await waitFor(
-      async () => {
-        const { chunks } = await layout(sim, "moving");
-        const there = chunks.filter(({ primary, secondary }) => [primary, secondary].includes("sds-5")).length;
-        return there >= 0.7 * ((chunks.length * 2) / 5);
-      },
-      { what: "sds-5 to have its share", deadline: 60_000 },
-    );
+    const after = await waitFor(() => isEven(mapOf(sim, id), 5) && mapOf(sim, id), {
+      what: "all five to have their shares",
+      deadline: 60_000,
+    });
+    const moved = after.flatMap((group, number) => group.filter((place) => !before[number]?.includes(place))).length;
+    const least = (after.length * 2) / 5;
+    t.ok(moved <= least * 1.05 + 1, `${moved} copies moved, ${least} are the least`);
     const { sds } = await status(sim);
     const place = sds.find(({ name }) => name === "sds-1")?.devices[0] as string;
     t.equal((await sim.cli("sds", "remove", "sds-1")).code, 0);
     await sim.restart("SIGKILL");
+    t.notOk(load.over(), "under load all the time");
+    await endFio(load);
     await waitFor(async () => !(await status(sim)).sds.some(({ name }) => name === "sds-1"), {
       what: "sds-1 to be gone",
       deadline: 60_000,
     });
     t.notOk(fs.existsSync(place), "nothing of it is left");
-    await load.ended;
     await waitFor(async () => (await status(sim)).health === "ok", { what: "health", deadline: 30_000 });
     t.ok(intact());
     t.notOk(nodesOf(await layout(sim, "moving")).includes("sds-1"));
@@ -116,7 +135,7 @@ t.test(
 
     await t.test("a removal that the rest could not bear is refused, and changes nothing", async (t) => {
       const removed = await sim.cli("sds", "remove", "sds-2", "--wait");
-      t.match(removed, { code: 0, stderr: /\nrebalance: (\d+ % done, )?[\d.]+ MiB to do/ });
+      t.match(removed, { code: 0, stderr: /\nrebalance: (\d+ % done, )?[\d.]+ [KMG]iB to do/ });
       const { code, stderr } = await sim.cli("sds", "remove", "sds-3");
       t.equal(code, 1);
       t.match(stderr, /sds-3 cannot be removed: 2 fault units would be left, and 3 are needed/);
@@ -137,19 +156,27 @@ t.test("maintenance: nothing is rebuilt elsewhere; what was missed is copied at 
   const sim = await startSim(t, { config: CONFIG });
   const directory = await mountVolume(sim, "m", { size: "64MB" });
   const old = write(directory, "old");
+  const states = async () => (await sim.json<{ pools: CapacityStates[] }>("status")).pools[0] as CapacityStates;
+  const load = fio(directory, 60);
+  await waitFor(() => fs.existsSync(path.join(directory, "fio")), { what: "the load to begin" });
   t.equal((await sim.cli("sds", "maintenance", "sds-4")).code, 0);
-  const load = fio(directory, 4);
-  t.ok(old(), "reads are answered by the other copies");
+  const meanwhile = await states();
+  t.ok(meanwhile.inMaintenanceBytes > 0 && meanwhile.unreachableUnusedBytes > 0);
+  t.match(meanwhile, { degradedHealthyBytes: 0, semiProtectedBytes: 0, failedBytes: 0 });
+  t.ok(old(), "reads are answered by the other copies, and so are those of what is written meanwhile");
   const intact = write(directory, "f");
   t.match((await status(sim)).reasons.join(), /sds-4 is in maintenance/);
   t.match(
     (await sim.cli("sds", "maintenance", "sds-1")).stderr,
     /sds-1 cannot go into maintenance while the health is degraded/,
   );
-  t.match(await load.ended, /err= 0/, "reads of what is written meanwhile too");
   const before = await layout(sim, "m");
   t.ok(before.chunks.some(({ stale }) => stale.includes("sds-4")));
   t.equal((await sim.cli("sds", "start", "sds-4", "--wait")).code, 0);
+  t.notOk(load.over(), "in, and out again, under load");
+  const whole = await states();
+  t.match(whole, { inMaintenanceBytes: 0, protectedBytes: whole.inUseBytes, unreachableUnusedBytes: 0 });
+  await endFio(load);
   const after = await layout(sim, "m");
   t.same(
     after.chunks.map(({ primary, secondary }) => [primary, secondary]),
@@ -193,8 +220,7 @@ t.test("a device is added to a node, resized, and removed again", { skip }, asyn
   );
   t.ok(intact());
   const { id } = await layout(sim, "d");
-  const session = fs.readFileSync(path.join(sim.runDir, "sdc", id, "session.json"), "utf8");
-  const groups = (JSON.parse(session) as { groups: number[] }).groups.length / 4;
+  const groups = mapOf(sim, id).length;
   t.ok(groups > 2000, `${groups} groups: the share of so small a device is a whole number of copies to 5 %`);
   t.match((await sim.cli("device", "resize", "sds-1", "dev-2", "0")).stderr, /too small|size/);
   t.equal((await sim.cli("device", "remove", "sds-1", "dev-2")).code, 0);

@@ -28,15 +28,15 @@ t.test("events are told live, with alerts under ScaleIO's names", { skip, timeou
   t.teardown(() => follower.kill("SIGKILL"));
   let told = "";
   follower.stdout.setEncoding("utf8").on("data", (part: string) => (told += part));
-  const heard = (name: string) =>
+  const heard = (name: string, words = "") =>
     waitFor(
       () =>
         told
           .split("\n")
           .map((line) => line && (JSON.parse(line) as Event))
-          .find((event) => event && event.name === name),
+          .find((event) => event && event.name === name && event.text.includes(words)),
       {
-        what: `event ${name}`,
+        what: `event ${name} ${words}`,
         deadline: 15_000,
       },
     );
@@ -49,9 +49,12 @@ t.test("events are told live, with alerts under ScaleIO's names", { skip, timeou
   const { alerts } = await sim.json<{ alerts: { type: string; text: string }[] }>("status");
   const types = alerts.map(({ type }) => type);
   for (const type of ["SDS_DISCONNECTED", "STORAGE_POOL_HAS_DEGRADED_CAPACITY"]) t.ok(types.includes(type), type);
+  const unreachable = "STORAGE_POOL_HAS_UNREACHABLE_CAPACITY";
+  t.match(await heard(unreachable), { severity: "warning", text: /free space of pool1 are out of reach/ });
   await sim.cli("sds", "start", "sds-3");
   await heard("SDS_RECONNECTED");
   await heard("MDM_DATA_NORMAL");
+  t.match(await heard(unreachable, "cleared: "), { severity: "info" });
   await sim.restart("SIGKILL");
   t.match((await sim.cli("events")).stdout, /SDS_DECOUPLED ERROR SDS: sds-3 decoupled/, "the log outlives the daemon");
 });

@@ -66,6 +66,13 @@ t.test(
         for (const { primary, secondary } of await layoutOf(name))
           if (rackOf(primary) === rackOf(secondary)) t.fail(`${name} has both copies of a chunk in one fault set`);
     };
+    await t.rejects(
+      call(sim.socket, "Create", { Name: "vast", Opts: { size: "3904MB" } }),
+      /pool1 cannot promise 3.81 GB: 3.75 GB are left of its thin limit; ask for less/,
+      "five times the 1536 MB, of both copies",
+    );
+    await call(sim.socket, "Create", { Name: "vast", Opts: { size: "3840MB" } });
+    await call(sim.socket, "Remove", { Name: "vast" });
     fs.writeFileSync(path.join(await mountVolume(sim, "thin", { size: "64MB" }), "data"), Buffer.alloc(5 * MB, 7));
     await call(sim.socket, "Unmount", { Name: "thin", ID: "test" });
     fs.writeFileSync(sim.configFile, `scaleio: {thinOrThick: ThickProvisioned}\n${RACKS}`);
@@ -111,8 +118,11 @@ t.test(
     // Several times as long as what is decided otherwise takes.
     await pause(2000);
     t.equal((await there()).length, 0, "nothing is rebalanced while the pool is so full");
+    t.ok((await alerts()).includes("REBALANCE_STUCK"));
     await call(sim.socket, "Remove", { Name: "third" });
     await waitFor(async () => (await there()).length > 0, { what: "copies on the new node", deadline: 30_000 });
+    for (const event of [/REBALANCE_STUCK ERROR .*too full/, /REBALANCE_STUCK INFO cleared/, /REBALANCE_STARTED/])
+      await waitFor(async () => event.test((await sim.cli("events")).stdout), { what: `event ${event}` });
 
     await checkRacks("thin", "thick", "second", "fourth");
     t.equal((await sim.cli("sds", "stop", "sds-1")).code, 0);

@@ -8,6 +8,7 @@ const GIB = 1024 ** 3;
 
 type Node = ClusterStatus["sds"][number];
 type Pool = ClusterStatus["pools"][number];
+type Volume = ClusterStatus["volumes"][number];
 
 /** Four nodes of 100 GB, a third of it spare, nothing wrong. */
 function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{}, {}, {}, {}]): ClusterStatus {
@@ -24,6 +25,7 @@ function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{},
       faultSet: `sds-${index + 1}`,
       capacityBytes: 100 * GIB,
       usedBytes: 0,
+      badBlocks: 0,
       devices: [],
       ...node,
     })),
@@ -43,12 +45,14 @@ function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{},
         rebalanceSecondsLeft: null,
         absorbBytes: 0,
         absorbSecondsLeft: null,
+        imbalance: 0,
         spareBytes: 100 * GIB,
         inUseBytes: 0,
         thickBytes: 0,
         thinBytes: 0,
         protectedBytes: 0,
         inMaintenanceBytes: 0,
+        semiProtectedBytes: 0,
         degradedHealthyBytes: 0,
         degradedFailedBytes: 0,
         failedBytes: 0,
@@ -101,6 +105,12 @@ t.test("a degraded pool is explained", async (t) => {
     alerts.find(({ type }) => type === "STORAGE_POOL_HAS_DEGRADED_CAPACITY")?.text,
     "pool1 degraded: sds-2 failed since 12:03:11, 3.1 GB on one copy, rebuilding 2.0 GB, 40 s left",
   );
+  const text = (pool: Partial<Pool>) => status(pool).alerts[0]?.text;
+  t.equal(
+    text({ semiProtectedBytes: 2 * GIB }),
+    "pool1 degraded: 1.0 GB on one copy",
+    "its second one is not complete",
+  );
 });
 
 t.test("what has changed is told once, under ScaleIO's names", async (t) => {
@@ -116,6 +126,83 @@ t.test("what has changed is told once, under ScaleIO's names", async (t) => {
   t.strictSame(names(ill, ill), []);
   t.strictSame(names(ill, well), ["SDS_RECONNECTED", "REBUILD_FINISHED", "MDM_DATA_NORMAL"]);
   t.strictSame(names(well, status({}, [{}, {}, {}])), ["SDS_REMOVED"]);
+});
+
+t.test("every alert that is raised or cleared is an event, once", async (t) => {
+  const spare = (gib: number) => status({ spareBytes: gib * GIB });
+  const name = "CONFIGURED_SPARE_CAPACITY_SMALLER_THAN_LARGEST_FAULT_UNIT";
+  const text = spare(40).alerts[0]?.text;
+  t.strictSame(changesBetween(spare(100), spare(40)), [{ name, severity: "warning", text }]);
+  t.strictSame(changesBetween(spare(40), spare(39)), [], "only its words are others");
+  t.strictSame(changesBetween(spare(40), spare(100)), [{ name, severity: "info", text: `cleared: ${text}` }]);
+
+  const over = (...nodes: number[]) =>
+    status(
+      {},
+      [1, 2, 3, 4].map((node) => ({ usedBytes: nodes.includes(node) ? 101 * GIB : 0 })),
+    );
+  t.match(changesBetween(over(1), over(1, 2)), [
+    { name: "STORAGE_POOL_HAS_CAPACITY_ERRORS", severity: "critical", text: /^sds-2 holds/ },
+  ]);
+  t.match(changesBetween(over(1), over(2)), [{ text: /^sds-2 holds/ }, { severity: "info", text: /^cleared: sds-1/ }]);
+});
+
+t.test("alerts for which ScaleIO has events of its own bear those names", async (t) => {
+  const names = (before: ClusterStatus, after: ClusterStatus) =>
+    [changesBetween(before, after), changesBetween(after, before)].map((events) => events.map(({ name }) => name));
+  const down = (more: Partial<Node>) => status({}, [more, {}, {}, {}]);
+  const well = status();
+  t.strictSame(names(well, down({ state: "stopped" })), [["SDS_DECOUPLED"], ["SDS_RECONNECTED"]]);
+  const broken = { state: "failed" as const, reason: "sds-1/dev-1: EIO" };
+  t.strictSame(names(well, down(broken)), [["SDS_DEV_ERROR_REPORT"], ["DEVICE_FAILED"]]);
+  t.ok(names(down({ ...broken, state: "stopped" }), down(broken))[0]?.includes("SDS_DEV_ERROR_REPORT"), "it is still");
+  t.strictSame(names(well, status({ thinBytes: 240 * GIB })), [
+    ["DEV_CAPACITY_USAGE_HIGH"],
+    ["CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD"],
+  ]);
+  const cut = { ...well, alerts: alertsOf({ ...well, volumes: [{ name: "v", disconnectedBy: "cable" } as Volume] }) };
+  t.strictSame(names(well, cut), [["SDC_DISCONNECTED"], ["SDC_CONNECTED"]]);
+  t.equal(changesBetween(well, cut)[0]?.severity, "warning");
+});
+
+t.test("balance: under way, after the rebuild, due", async (t) => {
+  const told = (before: Partial<Pool>, after: Partial<Pool>) =>
+    changesBetween(status(before), status(after)).map(({ name }) => name);
+  const moving = { rebalanceBytes: GIB };
+  t.strictSame(told({}, moving), ["REBALANCE_STARTED"]);
+  t.strictSame(told(moving, {}), ["REBALANCE_FINISHED"]);
+  t.strictSame(told(moving, { ...moving, rebuildBytes: GIB }), ["REBUILD_STARTED", "REBALANCE_PAUSED"]);
+  t.strictSame(told({ ...moving, rebuildBytes: GIB }, moving), ["REBUILD_FINISHED", "REBALANCE_STARTED"]);
+  t.strictSame(told({ ...moving, rebuildBytes: GIB }, {}), ["REBUILD_FINISHED"]);
+
+  t.strictSame(types(status({ imbalance: 0.05 })), []);
+  t.match(status({ imbalance: 0.25 }).alerts, [
+    { type: "STORAGE_POOL_UNBALANCED", text: "a device of pool1 is 25 % off its share" },
+  ]);
+  const full = status({ imbalance: 1, thinBytes: 280 * GIB }).alerts.find(({ type }) => type === "REBALANCE_STUCK");
+  t.match(full?.text, /100 % off its share, and the pool is too full/);
+});
+
+t.test("a rebuild that has nowhere to go", async (t) => {
+  const down = { state: "stopped" as const };
+  const failed = { state: "failed" as const, devices: ["dev-1"] };
+  const stuck = (pool: Partial<Pool>, ...nodes: Partial<Node>[]) =>
+    types(status(pool, nodes)).includes("FWD_REBUILD_STUCK");
+  const onOne = { degradedHealthyBytes: GIB };
+  t.equal(stuck(onOne, {}, down, down), true);
+  t.equal(stuck(onOne, {}, down, failed), true, "its only device");
+  t.equal(stuck(onOne, {}, down, { ...failed, devices: ["dev-1", "dev-2"] }), false, "it may have another one");
+  t.equal(stuck(onOne, { faultSet: "a" }, { faultSet: "a" }, down), true, "two nodes of one fault set");
+  t.equal(stuck(onOne, {}, {}, down), false);
+  t.equal(stuck({ semiProtectedBytes: GIB }, {}, down, down), false, "the copies have places already");
+});
+
+t.test("a node with more than a few bad blocks", async (t) => {
+  const bad = (badBlocks: number) => status({}, [{}, { badBlocks }, {}, {}]).alerts;
+  t.strictSame(bad(10), []);
+  t.match(bad(11), [
+    { type: "FIXED_READ_ERROR_COUNT_ABOVE_THRESHOLD", affectedObject: "sds-2", text: /11 blocks.*device clear sds-2/ },
+  ]);
 });
 
 t.test("time left is told from the pace of the last seconds", async (t) => {
