@@ -92,8 +92,11 @@ export interface StorageDriver {
    */
   attach(id: string, options: { preempt: boolean }): Promise<AttachedDevice>;
 
-  /** The block device of an attached and served volume, undefined otherwise; a dead attachment counts as none. */
-  device(id: string): Promise<string | undefined>;
+  /**
+   * The block device of an attached and served volume, undefined otherwise; a dead attachment counts as none. `anyHost`: also
+   * one of another host, since all of them are simulated on this machine.
+   */
+  device(id: string, options?: { anyHost: boolean }): Promise<string | undefined>;
 
   /**
    * Takes the device away. Idempotent. `released: false` means that the kernel still holds it (a foreign namespace);

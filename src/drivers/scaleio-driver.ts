@@ -102,8 +102,8 @@ export class ScaleioDriver implements StorageDriver {
     return this.#cluster.attach(id, this.host, options);
   }
 
-  device(id: Id): Promise<string | undefined> {
-    return this.#cluster.device(id, this.host);
+  device(id: Id, { anyHost } = { anyHost: false }): Promise<string | undefined> {
+    return this.#cluster.device(id, anyHost ? undefined : this.host);
   }
 
   detach(id: Id): Promise<{ released: boolean }> {

@@ -279,7 +279,7 @@ export class Cluster implements ClusterApi {
     return this.#mappings.attach(id, host, options);
   }
 
-  device(id: Id, host: string): Promise<string | undefined> {
+  device(id: Id, host: string | undefined): Promise<string | undefined> {
     return this.#mappings.device(id, host);
   }
 

@@ -9,7 +9,7 @@ export interface Layer extends LayerRef {
   readonly owner: VolumeRecord | undefined;
   /** All volumes whose data is partly in it. */
   readonly volumes: readonly VolumeRecord[];
-  /** How many layers beneath, the nearest first, nobody else needs: it is to take over what it shows of them. */
+  /** How many layers beneath, the nearest first, only lead to this one: it is to take over what it shows of them. */
   readonly absorb: number;
 }
 
@@ -62,6 +62,8 @@ export function allLayers(volumes: Iterable<VolumeRecord>): ReadonlyMap<Id, Laye
   const only = (id: Id) => children.get(id)?.size === 1;
   return new Map(
     [...found].map(([id, layer]) => {
+      // What is to be absorbed itself takes over nothing more: it would be copied again, once for each layer of a long row.
+      if (only(id)) return [id, { ...layer, absorb: 0 }];
       const end = layer.lower.findIndex((ref) => !only(ref.id));
       return [id, { ...layer, absorb: end < 0 ? layer.lower.length : end }];
     }),

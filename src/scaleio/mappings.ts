@@ -46,10 +46,11 @@ export class Mappings {
     });
   }
 
-  /** The block device of a volume that is mapped to this host. */
-  async device(id: Id, host: string): Promise<string | undefined> {
+  /** The block device of a volume that is mapped to this host; undefined: to whichever. */
+  async device(id: Id, host: string | undefined): Promise<string | undefined> {
     const { mdm, sdc } = this.#options;
-    return mdm.state.volumes.get(id)?.mappedTo === host ? sdc.device(id) : undefined;
+    const mappedTo = mdm.state.volumes.get(id)?.mappedTo;
+    return host === undefined || mappedTo === host ? sdc.device(id) : undefined;
   }
 
   detach(id: Id, host: string): Promise<{ released: boolean }> {

@@ -18,6 +18,8 @@ import { foreignHolders, type Holder, type Mount, mountsOf } from "../host/mount
 export interface FileSystems {
   /** This namespace's mounts at a directory, in order of mounting. */
   mountsAt(directory: string): Mount[];
+  /** This namespace's mounts of a device, in order of mounting. */
+  mountsOf(device: string): Mount[];
   probe: typeof probe;
   make: typeof makeFileSystem;
   mount: typeof mountFileSystem;
@@ -40,6 +42,7 @@ export interface FileSystems {
 /** The real one. */
 export const kernelFileSystems: FileSystems = {
   mountsAt: (directory) => mountsOf(({ mountpoint }) => mountpoint === directory),
+  mountsOf: (device) => mountsOf(({ source }) => source === device),
   probe,
   make: makeFileSystem,
   mount: mountFileSystem,

@@ -165,12 +165,16 @@ export class Mounter {
     );
   }
 
-  /** Runs a task while nothing is written to these volumes, as far as they are mounted here. */
+  /** Runs a task while nothing is written to these volumes, as far as they are mounted in this namespace, for whichever host. */
   async quiesced(volumes: readonly DriverVolume[], task: () => Promise<void>): Promise<void> {
-    const directories = [];
-    for (const volume of volumes)
-      if ((await this.state(volume)).mounted) directories.push(this.#directory(volume.name));
-    await this.#fileSystems.whileFrozen(directories, task);
+    // A file system cannot be frozen twice: a volume may be named as often as it is to have snapshots.
+    const directories = new Set<string>();
+    for (const { id } of volumes) {
+      const device = await this.#driver.device(id, { anyHost: true });
+      const mount = device === undefined ? undefined : this.#fileSystems.mountsOf(device).at(-1);
+      if (mount !== undefined) directories.add(mount.mountpoint);
+    }
+    await this.#fileSystems.whileFrozen([...directories], task);
   }
 
   /** A former run may have died while the volume's file system was frozen. */

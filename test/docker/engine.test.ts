@@ -44,6 +44,21 @@ t.test("a real engine", { skip, timeout: 280_000 }, async (t) => {
     t.notMatch(await docker("volume", "ls"), /\bpg\b/, "28");
   });
 
+  await t.test("a volume is made of a snapshot with -o, while a container writes to what it is of", async (t) => {
+    await create("source");
+    const write = "echo kept > /data/f; while :; do date >> /data/dates; sleep 0.1; done";
+    await docker("run", "--detach", "--name", "writer", ...NET, "--volume", "source:/data", IMAGE, "sh", "-c", write);
+    await waitFor(async () => (await engine.run(["exec", "writer", "test", "-s", "/data/dates"])).code === 0, {
+      what: "the first date",
+    });
+    t.equal((await sim.cli("snapshot", "create", "source=frozen")).code, 0);
+    await docker("exec", "writer", "sh", "-c", "echo changed > /data/f");
+    await docker("volume", "create", "-d", sim.driver, "-o", "snapshotName=frozen", "old");
+    t.equal(await sh("old", "cat /data/f"), "kept");
+    await docker("rm", "--force", "writer");
+    await docker("volume", "rm", "source", "frozen", "old");
+  });
+
   await t.test("21, 33 errors reach the user as they are", async (t) => {
     t.match((await engine.run(["volume", "inspect", "none"])).stderr, /no such volume/i);
     const { code, stderr } = await engine.run([

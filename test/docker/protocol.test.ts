@@ -204,6 +204,26 @@ t.test("protocol", { skip, timeout: 120_000 }, async (t) => {
     t.equal(loops(sim), 0);
   });
 
+  await t.test("a volume begins as the volume or snapshot that an option names, by name or by id", async (t) => {
+    const idOf = async (name: string) =>
+      (await call<{ Volume: { Status: { fields: { scaleioId: string } } } }>(sim.socket, "Get", { Name: name })).Volume
+        .Status.fields.scaleioId;
+    t.equal((await sim.cli("snapshot", "create", "plain=frozen")).code, 0);
+    const [volumeID, snapshotID] = [await idOf("plain"), await idOf("frozen")];
+    const sources = { volumeName: "plain", volumeID, snapshotName: "frozen", snapshotID };
+    for (const [option, source] of Object.entries(sources)) {
+      const Name = `by-${option}`;
+      await call(sim.socket, "Create", { Name, Opts: { [option]: source } });
+      const { Mountpoint } = await call<{ Mountpoint: string }>(sim.socket, "Mount", { Name, ID: "A" });
+      t.equal(fs.readFileSync(path.join(Mountpoint, "f"), "utf8"), "x", option);
+      await call(sim.socket, "Unmount", { Name, ID: "A" });
+      const none = await error(sim, "Create", { Name: "bad", Opts: { [option]: "none" } });
+      t.match(none.err, /bad cannot be made from "none": no volume or snapshot has that name or id/);
+    }
+    t.match((await error(sim, "Create", { Name: "bad", Opts: sources })).err, /name two sources: give one/);
+    t.notOk((await names(sim)).includes("bad"));
+  });
+
   await t.test("38 two mounts of a new volume at one instant: one device, one file system, two uses", async (t) => {
     await call(sim.socket, "Create", { Name: "both" });
     const [one, two] = await Promise.all(

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
 import { processId } from "../../src/lib/process-id.ts";
+import { call } from "../helpers/plugin-client.ts";
 import { requiresFuse } from "../helpers/requires.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { startWorld, stateful, type World } from "./world.ts";
@@ -36,6 +37,15 @@ t.test(
     );
     await world.said(second, new RegExp(`start ${first.id}\nend\nstart ${second.id}`));
     await world.runs("/w");
+
+    await t.test("a snapshot of what an application has mounted is frozen, too", async (t) => {
+      const point = world.mounted().find((directory) => directory.endsWith("/v1")) as string;
+      fs.writeFileSync(path.join(point, "data/unsynced"), "u".repeat(50_000));
+      t.equal((await world.sim.cli("snapshot", "create", "v1=v1-old")).code, 0);
+      const { Mountpoint } = await call<{ Mountpoint: string }>(world.sim.socket, "Mount", { Name: "v1-old", ID: "A" });
+      t.equal(fs.readFileSync(path.join(Mountpoint, "unsynced"), "utf8").length, 50_000);
+      await call(world.sim.socket, "Unmount", { Name: "v1-old", ID: "A" });
+    });
 
     await t.test("79 scaled to 0 and back: the volume is given back and kept, with its data", async (t) => {
       t.equal((await world.call("PUT", "/v2/apps/w", { instances: 0 })).status, 200);

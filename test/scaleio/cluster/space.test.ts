@@ -7,9 +7,14 @@ import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { output } from "../../helpers/run.ts";
 import { startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { CONFIG, type Layout, mountVolume } from "./load.ts";
+import { CONFIG, dropCaches, fio, type Layout, mountAgain, mountVolume } from "./load.ts";
 
 const skip = requiresRoot() || requiresFuse();
+
+/** CAP_SYS_RESOURCE: the kernel wants it of whoever grows a mounted ext4. */
+const mayGrowMounted =
+  (BigInt(`0x${/CapEff:\s*(\w+)/.exec(fs.readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0"}`) & (1n << 24n)) !==
+  0n;
 
 t.test("fstrim gives the space of deleted files back on every node", { skip }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
@@ -190,3 +195,36 @@ t.test(
     t.ok(fs.existsSync(directory));
   },
 );
+
+for (const fstype of ["ext4", "xfs"]) {
+  t.test(`${fstype}: a volume grows in use and out of use`, { skip, timeout: 60_000 }, async (t) => {
+    const sim = await startSim(t, { config: CONFIG });
+    const size = fstype === "xfs" ? 384 : 64;
+    const directory = await mountVolume(sim, "small", { size: `${size}MB`, fstype });
+    fs.writeFileSync(path.join(directory, "file"), "kept", { flush: true });
+    const room = (at: string) => {
+      const { bsize, blocks } = fs.statfsSync(at);
+      return (bsize * blocks) / 1024 ** 2;
+    };
+    const load = fio(directory, 6);
+    for (let step = 1; step <= 4; step++) {
+      const { code, stderr } = await sim.cli("volume", "resize", "small", `${size + (step * size) / 4}MB`);
+      if (fstype === "ext4" && !mayGrowMounted) t.match(stderr, /will be when it is mounted next/);
+      else t.equal(code, 0, stderr);
+    }
+    if (fstype === "xfs" || mayGrowMounted) t.ok(room(directory) > 1.5 * size, `${room(directory)} MiB`);
+    t.match(await load.ended, /err= 0/);
+    t.match((await sim.cli("volume", "resize", "small", "64MB")).stderr, /cannot become smaller/);
+    await call(sim.socket, "Unmount", { Name: "small", ID: "test" });
+    t.equal((await sim.cli("volume", "resize", "small", `${4 * size}MB`)).code, 0);
+    await sim.cli("sds", "stop", "sds-1");
+    const again = await mountAgain(sim, "small", "test");
+    t.ok(room(again) > 3.3 * size, `${room(again)} MiB`);
+    const read = (name: string) => fs.readFileSync(path.join(again, name), "utf8");
+    t.equal(read("file"), "kept");
+    const text = "x".repeat(size * 1024 ** 2);
+    for (const name of ["large", "larger"]) fs.writeFileSync(path.join(again, name), text, { flush: true });
+    dropCaches();
+    for (const name of ["large", "larger"]) t.ok(read(name) === text);
+  });
+}
