@@ -169,7 +169,8 @@ export class Engine {
     this.#failedDevices = store.failures;
     const status: EngineStatus = {
       pid: process.pid,
-      supervisorPid: process.ppid,
+      // Not whoever has adopted this process: the report changes when there is a new supervisor.
+      supervisorPid: this.#parent,
       ack: this.#ack,
       worked: this.#worked,
       mapVersion: session.mapVersion,
