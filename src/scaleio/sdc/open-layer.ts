@@ -65,19 +65,21 @@ export class OpenLayer {
   /** See BlockStore.reload. */
   reload(session: Session): void {
     this.#ledger.follow(session.mapVersion);
-    const unsynced = this.copies.reload(session);
+    // Noted at once: whatever fails below, nobody will say so again.
+    for (const { device, loss } of this.copies.reload(session)) this.distrust(device, loss);
     const lower = new LowerLayers(this.#files, session);
     this.lower.close();
     this.lower = lower;
     this.session = session;
     const chunks = session.sizeBytes / CHUNK_BYTES;
     if (chunks > this.chunks) {
+      const intent = new Intent(this.#files, session.recordDir, session.sizeBytes);
       this.intent.close();
-      this.intent = new Intent(this.#files, session.recordDir, session.sizeBytes);
+      this.intent = intent;
       this.#grow(this.chunks, chunks);
     }
     this.#count();
-    for (const { device, loss } of unsynced) this.distrust(device, loss);
+    this.record();
     const lost = this.copies.lost();
     for (const device of this.#told) if (!lost.includes(device)) this.#told.delete(device);
     this.#adoptNewFiles();
@@ -150,42 +152,32 @@ export class OpenLayer {
   }
 
   /**
-   * A change has not reached this copy, or not all of it; to be followed by {@link record}. False: it is the last one, which
-   * stays good and holds old, new or something of both, so that its checksums are to be made anew.
-   */
-  missed(chunk: number, slot: Slot): boolean {
-    const last = this.isLast(chunk, slot);
-    if (last) this.change(chunk, this.state(chunk) | UNSYNCED);
-    else this.markStale(chunk, slot);
-    return !last;
-  }
-
-  /** All copies of the chunk on one device, see {@link markStale}. */
-  markDevice(chunk: number, device: number): void {
-    for (const slot of SLOTS) if (this.copies.deviceOf(chunk, slot) === device) this.markStale(chunk, slot);
-  }
-
-  /**
-   * Mask of the slots that a change must reach: good copies on healthy devices, in retired slots only if there are no
-   * others. Good copies elsewhere are marked stale, to be recorded before the change. When no healthy device has a good copy,
-   * those on failed devices are the only hope; but none that is away is given up for them.
+   * Mask of the slots that a change is to be made on: good copies on healthy devices, in retired slots only if there are no
+   * others. When no healthy device has a good copy, those on failed devices are the only hope; but none that is away is given up
+   * for them. To be followed by {@link keep}: until it is known who has taken the change, every good copy has all that was
+   * acknowledged.
    */
   targets(chunk: number): number {
     const good = ~this.state(chunk) & ALL_SLOTS;
-    if (good === 0) throw noGoodCopy(chunk);
     let healthy = 0;
     for (let slot = 0; slot < 3; slot++) {
       if ((good & (1 << slot)) !== 0 && this.copies.healthy(chunk, slot as Slot)) healthy |= 1 << slot;
     }
-    let targets = healthy & ~this.copies.layout.retired(chunk) || healthy;
-    if (targets === good) return targets;
-    if (targets === 0) {
-      if (SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))
-        throw noGoodCopy(chunk);
-      targets = good;
-    }
-    for (const slot of SLOTS) if ((good & ~targets & BIT[slot]) !== 0) this.markStale(chunk, slot);
-    return targets;
+    if (healthy !== 0) return healthy & ~this.copies.layout.retired(chunk) || healthy;
+    if (good === 0 || SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))
+      throw noGoodCopy(chunk);
+    return good;
+  }
+
+  /**
+   * The copies in these slots have taken a change, and are equal: all others are stale, which {@link record} has to put on record before
+   * the change is acknowledged. If none has, each that was good stays so, holds old, new or something of both, and is to be compared.
+   */
+  keep(chunk: number, held: number): void {
+    const state = this.state(chunk);
+    if (held === (~state & ALL_SLOTS)) return;
+    if (held === 0) this.change(chunk, state | UNSYNCED);
+    else for (const slot of SLOTS) if ((held & BIT[slot]) === 0) this.markStale(chunk, slot);
   }
 
   /** To be followed by {@link record}: the chunk's state has changed. */
@@ -214,9 +206,9 @@ export class OpenLayer {
   sync(): boolean {
     this.record();
     const unsynced = this.copies.syncAll();
-    return (
-      unsynced.filter((device) => !this.distrust(device, this.copies.hasFile(device) ? "data" : "unknown")).length === 0
-    );
+    const lost = unsynced.filter((device) => !this.distrust(device, this.copies.hasFile(device) ? "data" : "unknown"));
+    this.record();
+    return lost.length === 0;
   }
 
   /** {@link sync} for who waits for it: false also when something has been lost since it was last called. */
@@ -229,9 +221,9 @@ export class OpenLayer {
 
   /**
    * A device could not be synced: nothing it took since the last flush counts (the write-intent record says where), as far as
-   * there is another good copy of it. False when there is none of some chunk: such a copy stays good, since it is the last
+   * there is another good copy of it that may be had. False when there is none of some chunk: such a copy stays good, since it is the last
    * hope, and no flush succeeds before the device is declared well. What is away (`unknown`) may well have all of it: its copies
-   * give way to those on devices that work only.
+   * give way to those on devices that work only. To be followed by {@link record}.
    */
   distrust(device: number, loss: Loss): boolean {
     let elsewhere = true;
@@ -239,20 +231,28 @@ export class OpenLayer {
       if (this.isInherited(chunk) || !this.intent.isActive(chunk * CHUNK_BYTES)) continue;
       for (const slot of SLOTS) {
         if (this.copies.deviceOf(chunk, slot) !== device || this.isStale(chunk, slot)) continue;
-        if (this.isLast(chunk, slot)) {
+        if (this.#isElsewhere(chunk, device, loss)) this.markStale(chunk, slot);
+        else {
           elsewhere = false;
-          // Its checksums may not be those of what it holds.
-          this.change(chunk, this.state(chunk) | UNSYNCED);
-        } else if (loss === "unknown" && this.goodCopies(chunk) === 0) elsewhere = false;
-        else this.markStale(chunk, slot);
+          // It may differ from the others, and its checksums may not be those of what it holds.
+          if (loss !== "unknown" || this.isLast(chunk, slot)) this.change(chunk, this.state(chunk) | UNSYNCED);
+        }
       }
     }
-    this.record();
     if (elsewhere) {
       this.copies.disown(device);
       this.#told.delete(device);
     } else if (loss === "data" && !this.#told.has(device)) this.owesFailure = true;
     return elsewhere;
+  }
+
+  /** Whether a good copy of the chunk is on another device that is not known to have failed; which must work where it is not certain that anything was lost. */
+  #isElsewhere(chunk: number, device: number, loss: Loss): boolean {
+    return SLOTS.some((slot) => {
+      const other = this.copies.deviceOf(chunk, slot);
+      if (other === device || this.isStale(chunk, slot)) return false;
+      return loss === "unknown" ? this.copies.isHealthy(other) : this.copies.isPromising(other);
+    });
   }
 
   /**
@@ -336,6 +336,7 @@ export class OpenLayer {
   #syncToCompare(): void {
     if (this.unsyncedChunks === 0) return;
     for (const device of this.copies.syncAll()) if (this.copies.hasFile(device)) this.distrust(device, "data");
+    this.record();
   }
 
   /**
