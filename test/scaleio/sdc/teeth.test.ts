@@ -67,7 +67,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "4 and fails where the last good copy cannot be synced",
     file: "block-store.ts",
-    of: "if (!this.#layer.flush())",
+    of: "if (!this.#layer.flush() || this.#unsettled.size > 0)",
     by: "if (!this.#layer.flush() && this.#blocks === undefined)",
     seed: 63,
   },
