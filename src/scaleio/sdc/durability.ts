@@ -64,10 +64,13 @@ export class Durability {
     ];
   }
 
-  /** Puts the checksums on disk; true when all of them are. */
+  /** Puts the checksums on disk. False when some of them could not be, and are those of last copies. */
   syncSums(): boolean {
     const { copies } = this.#layer;
-    return !copies.checksum || copies.syncSums().length === 0;
+    const unsynced = copies.checksum ? copies.syncSums() : [];
+    const lost = unsynced.filter((device) => !this.distrust(device, "sums"));
+    this.#layer.record();
+    return lost.length === 0;
   }
 
   /**
