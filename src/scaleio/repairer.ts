@@ -257,6 +257,8 @@ export class Repairer {
       if (layer === undefined || (await this.#isAttached(layer))) {
         this.#queue.delete(unit);
         this.known.attached(unit);
+        // Nobody says when an engine that was told to has left a layer.
+        if (layer !== undefined && layer.owner === undefined) this.#failed.add(unit);
         continue;
       }
       if (this.#options.turns.isHeld(unit) || !this.#queue.delete(unit)) continue;
@@ -279,6 +281,10 @@ export class Repairer {
       return false;
     }
     if (condition.problem !== "" || toDo(condition) === 0) return false;
+    if (layer.owner === undefined && condition.unsyncedChunks > 0 && this.#isBelowEngine(layer)) {
+      this.#failed.add(unit);
+      return false;
+    }
     let status: EngineStatus | undefined;
     try {
       // From here on, whoever wants it waits for us.
@@ -335,8 +341,22 @@ export class Repairer {
     return true;
   }
 
-  async #isAttached({ owner }: Layer): Promise<boolean> {
-    return owner !== undefined && (await this.#options.sdc.device(owner.id)) !== undefined;
+  /**
+   * Whether an engine has the layer open to write to it: its volume's, or one that has yet to go over to the layer above it, which
+   * it has said when it has.
+   */
+  async #isAttached({ id, owner, volumes }: Layer): Promise<boolean> {
+    const { sdc } = this.#options;
+    if (owner !== undefined) return (await sdc.device(owner.id)) !== undefined;
+    for (const volume of volumes)
+      if (sdc.status(volume.id)?.layerId === id && (await sdc.device(volume.id)) !== undefined) return true;
+    return false;
+  }
+
+  /** What an engine has left unsettled in a layer it settles itself when it can (block-store.ts); nobody else shares such a layer. */
+  #isBelowEngine({ volumes }: Layer): boolean {
+    const known = this.#options.sdc.known();
+    return volumes.some(({ id }) => known.includes(id));
   }
 
   #absorbed(layer: Layer): Promise<void> {

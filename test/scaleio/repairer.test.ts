@@ -35,6 +35,8 @@ class World {
   readonly opened: string[] = [];
   /** Stale copies left, by volume. */
   readonly left = new Map<string, number>();
+  /** The layers that engines write to, where they are not those of their volumes' names. */
+  readonly layers = new Map<string, string>();
   requests = 0;
   /** Copies that applications are still to make stale, as many as were made good at a time. */
   spoilt = 0;
@@ -124,7 +126,7 @@ class World {
       degradedChunks: 0,
       fixedBlocks: 0,
       mapVersion: 1,
-      layerId: id,
+      layerId: this.layers.get(id) ?? id,
     } as unknown as EngineStatus;
   }
 
@@ -204,6 +206,23 @@ t.test("a repair is broken off for who wants the volume, and when the map change
   world.state = { ...world.state, pool: { ...world.state.pool, mapVersion: 2 } };
   await waitFor(() => world.opened.includes(`${other} by map 2`), { what: "a repair by the new map" });
   t.ok((world.left.get(other) ?? 0) > 0, "in the middle of it");
+});
+
+t.test("a layer that was frozen is nobody else's before its engine has left it", async (t) => {
+  const world = new World(t, ["busy"], ["shelf"]);
+  world.left.set("busy", 0);
+  const layout = new Layout({ sizeBytes: 1000 * MIB, firstGroup: 0 }, [0, 1, -1, 0]);
+  createRecords(world.stateDir, { id: "above", layout, mapVersion: 1, hasFile: () => true, inherited: 1000 });
+  const lower = [{ id: "busy", sizeBytes: 1000 * MIB }];
+  world.volumes.set("busy", { ...(world.volumes.get("busy") as VolumeRecord), layerId: "above", lower });
+  world.left.set("layer-busy", 1000);
+  const repairer = world.start(t, policy("unlimited"));
+  const isOpened = () => world.opened.includes("layer-busy by map 1");
+  await waitFor(() => world.left.get("shelf") === 0 && !repairer.busy, { what: "all others to be looked after" });
+  t.notOk(isOpened(), "the engine has not been told yet");
+  world.layers.set("busy", "above");
+  repairer.look("layer-busy");
+  await waitFor(isOpened, { what: "its turn" });
 });
 
 t.test("what somebody has had since is not known to be sound", async (t) => {

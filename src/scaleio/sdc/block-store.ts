@@ -29,6 +29,9 @@ export class BlockStore {
   readonly #durability: Durability;
   readonly #copies: Copies;
   readonly #chunks: WholeChunks;
+  readonly #files: Files;
+  /** Ids of frozen layers with writes that are not known to be equal and on disk in all good copies. */
+  readonly #unsettled: Set<string>;
   readonly #short = Buffer.alloc(PUNCH_FROM_BYTES);
   readonly #blocks: Buffer;
 
@@ -39,11 +42,14 @@ export class BlockStore {
    */
   constructor(files: Files, session: Session, now: () => number) {
     this.#now = now;
+    this.#files = files;
     if (session.lower.length > 0) checkMap(files, session);
-    for (const [index, layer] of session.lower.entries()) settleFrozen(files, session, layer, index, now);
+    this.#unsettled = new Set(session.lower.map(({ id }) => id));
+    const owesFailure = this.#settleFrozen(session);
     this.#layer = new OpenLayer(files, session);
     this.#copies = this.#layer.copies;
     this.#durability = new Durability(this.#layer);
+    this.#durability.owesFailure ||= owesFailure;
     this.#chunks = new WholeChunks(this.#layer, this.#durability, now);
     this.#blocks = Buffer.alloc(session.checksum ? CHUNK_BYTES : 0);
     this.#chunks.followMap();
@@ -72,7 +78,8 @@ export class BlockStore {
 
   /** When it returns, everything acknowledged before survives power loss. Throws unavailable when something does not. */
   flush(): void {
-    if (!this.#durability.flush())
+    this.#settleLower();
+    if (!this.#durability.flush() || this.#unsettled.size > 0)
       throw new SimError(
         "unavailable",
         "the only good copy of what was written is on a device that cannot be synced: start the SDS of the other copy again, or mend the device",
@@ -107,25 +114,25 @@ export class BlockStore {
     }
     this.#layer.intent.cover(offset, length, this.#now());
     const devices = new Set<number>();
+    const targets = new Map<number, number>();
     for (let chunk = first; chunk <= last; chunk++) {
       this.#settle(chunk);
       if (this.#layer.isInherited(chunk)) {
         this.#chunks.zeroInherited(chunk, offset, length);
         continue;
       }
-      const targets = this.#layer.targets(chunk);
-      for (const slot of SLOTS) if ((targets & BIT[slot]) !== 0) devices.add(this.#copies.deviceOf(chunk, slot));
+      const mask = this.#layer.targets(chunk);
+      targets.set(chunk, mask);
+      for (const slot of SLOTS) if ((mask & BIT[slot]) !== 0) devices.add(this.#copies.deviceOf(chunk, slot));
     }
-    this.#layer.record();
-    // One punch over the whole range does all chunks of a device's file; what others lie there are not good ones.
+    // One punch over the whole range does all chunks of a device's file; what others lie there will not be good ones.
+    for (const device of devices) if (!this.#copies.punch(device, offset, length)) devices.delete(device);
     let failed: number | undefined;
-    for (const device of devices) {
-      if (this.#copies.punch(device, offset, length)) continue;
-      // All of them, also when one has no other copy: what is marked is not equal to the copies that were reached.
-      for (let chunk = first; chunk <= last; chunk++)
-        for (const slot of SLOTS)
-          if (!this.#layer.isInherited(chunk) && this.#copies.deviceOf(chunk, slot) === device)
-            if (!this.#layer.missed(chunk, slot)) failed = chunk;
+    for (const [chunk, mask] of targets) {
+      let held = 0;
+      for (const slot of SLOTS) if (devices.has(this.#copies.deviceOf(chunk, slot))) held |= mask & BIT[slot];
+      this.#layer.keep(chunk, held);
+      if (held === 0) failed = chunk;
     }
     this.#layer.record();
     if (failed !== undefined) throw noGoodCopy(failed);
@@ -137,8 +144,9 @@ export class BlockStore {
    * unavailable, and goes on as before, when the session's map is older than the present one.
    */
   reload(session: Session): void {
-    this.#durability.follow(this.#layer.reload(session));
+    this.#durability.follow(session);
     this.#chunks.followMap();
+    this.#settleLower();
   }
 
   /**
@@ -206,6 +214,47 @@ export class BlockStore {
     };
   }
 
+  /** What could not be settled of the frozen layers may be now. */
+  #settleLower(): void {
+    if (this.#unsettled.size === 0) return;
+    if (this.#settleFrozen(this.#layer.session)) this.#durability.owesFailure = true;
+    this.#layer.lower.lookAgain();
+  }
+
+  /**
+   * Layers that were frozen by an engine which died before it had compared and synced what it had in flight. Nobody else works on them
+   * then (repairer.ts), and snapshots of them are made only when their records are clean. True when something was lost
+   * of which no flush has told.
+   */
+  #settleFrozen(session: Session): boolean {
+    let owesFailure = false;
+    const isClean = ({ recordDir, sizeBytes }: LowerLayer) => {
+      const intent = new Intent(this.#files, recordDir, sizeBytes);
+      intent.close();
+      return intent.activeRegions().length === 0;
+    };
+    for (const [index, layer] of session.lower.entries()) {
+      if (!this.#unsettled.has(layer.id)) continue;
+      if (!isClean(layer)) {
+        const { id: layerId, files, ...own } = layer;
+        const devices = session.devices.map((device, place) => ({ ...device, file: files[place] as string }));
+        const lower = session.lower.slice(index + 1);
+        const store = new BlockStore(
+          this.#files,
+          { ...session, ...own, layerId, devices, lower, absorb: 0 },
+          this.#now,
+        );
+        store.seal();
+        owesFailure ||= store.owesFailure;
+        if (!isClean(layer)) continue;
+      }
+      this.#unsettled.delete(layer.id);
+    }
+    // Those that are not there any more have been taken over by others.
+    for (const id of this.#unsettled) if (!session.lower.some((layer) => layer.id === id)) this.#unsettled.delete(id);
+    return owesFailure;
+  }
+
   /** Copies that have to be compared are, before anything is done with one. */
   #settle(chunk: number): void {
     if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.#chunks.settle(chunk)) throw noGoodCopy(chunk);
@@ -218,12 +267,21 @@ export class BlockStore {
       return;
     }
     const { failures } = this.#copies;
-    // A device that failed is asked only when nothing else has the data.
-    const good =
-      this.#chunks.readAny(chunk, false, into, at, offset, length) ||
-      this.#chunks.readAny(chunk, true, into, at, offset, length);
+    let good = this.#readCopies(chunk, into, at, offset, length);
+    if (this.#copies.failures !== failures && this.#copies.checksum) {
+      this.#chunks.fix(chunk, offset, length);
+      // Each copy may have had a bad block, and all of them together none.
+      good ||= this.#readCopies(chunk, into, at, offset, length);
+    }
     if (!good) throw noGoodCopy(chunk);
-    if (this.#copies.failures !== failures && this.#copies.checksum) this.#chunks.fix(chunk, offset, length);
+  }
+
+  /** A device that failed is asked only when nothing else has the data. */
+  #readCopies(chunk: number, into: Buffer, at: number, offset: number, length: number): boolean {
+    return (
+      this.#chunks.readAny(chunk, false, into, at, offset, length) ||
+      this.#chunks.readAny(chunk, true, into, at, offset, length)
+    );
   }
 
   #writePiece(chunk: number, from: Buffer, at: number, offset: number, length: number): void {
@@ -237,12 +295,13 @@ export class BlockStore {
       return;
     }
     const targets = this.#layer.targets(chunk);
-    this.#layer.record();
+    let held = 0;
     for (let slot = 0; slot < 3; slot++) {
-      if ((targets & (1 << slot)) === 0) continue;
-      if (this.#copies.write(chunk, slot as Slot, from, at, offset, length)) continue;
-      if (!this.#layer.missed(chunk, slot as Slot)) throw noGoodCopy(chunk);
+      if ((targets & (1 << slot)) !== 0 && this.#copies.write(chunk, slot as Slot, from, at, offset, length))
+        held |= 1 << slot;
     }
+    this.#layer.keep(chunk, held);
+    if (held === 0) throw noGoodCopy(chunk);
     this.#layer.record();
   }
 
@@ -282,19 +341,4 @@ function checkMap(files: Files, { recordDir, layerId, sizeBytes, mapVersion }: S
   const ledger = new Ledger(files, recordDir, layerId, sizeBytes / CHUNK_BYTES, { mend: false });
   ledger.close();
   ledger.checkMap(mapVersion);
-}
-
-/**
- * A layer that was frozen by an engine which died before it had compared what it had in flight. Nobody else knows the layer
- * yet: snapshots of it are made only when its record is clean.
- */
-function settleFrozen(files: Files, session: Session, layer: LowerLayer, index: number, now: () => number): void {
-  const intent = new Intent(files, layer.recordDir, layer.sizeBytes);
-  const clean = intent.activeRegions().length === 0;
-  intent.close();
-  if (clean) return;
-  const devices = session.devices.map((device, place) => ({ ...device, file: layer.files[place] as string }));
-  const { id: layerId, sizeBytes, recordDir } = layer;
-  const lower = session.lower.slice(index + 1);
-  new BlockStore(files, { ...session, layerId, sizeBytes, recordDir, devices, lower, absorb: 0 }, now).seal();
 }

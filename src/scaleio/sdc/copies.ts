@@ -59,6 +59,13 @@ export class Copies {
     return device >= 0 && (this.#devices[device] as DeviceFile).isHealthy;
   }
 
+  /** Whether its copies can be had, or may be once it is back: nothing is known against the device. */
+  isPromising(device: number): boolean {
+    return (
+      device >= 0 && this.#session.devices[device]?.state !== "failed" && this.#devices[device]?.isPromising === true
+    );
+  }
+
   /** Whether the layer's file on the device is open: no zeros are believed to be in one that may be missing. */
   hasFile(device: number): boolean {
     return this.#devices[device]?.isOpen ?? false;
@@ -190,6 +197,12 @@ export class Copies {
       file.isNew = false;
       return isNew;
     });
+  }
+
+  /** Opens files that were not there when that was tried: another process may have made them since. */
+  openNewFiles(): void {
+    for (const [device, file] of this.#devices.entries())
+      if (file.isNew && this.#session.devices[device]?.state === "up") file.open();
   }
 
   /** See DeviceFile.adopt. */

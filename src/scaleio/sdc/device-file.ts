@@ -12,11 +12,12 @@ const HEALTHY = 2;
 
 /**
  * What is known of the writes: bits. DIRTY: some are not synced. LOST: some could not be. UNSURE: copies that do not count may be
- * in memory other than on the disk.
+ * in memory other than on the disk. UNKNOWN: it was away when the engine began, and what a former one has left there is not synced.
  */
 const DIRTY = 1;
 const LOST = 2;
 const UNSURE = 4;
+const UNKNOWN = 8;
 
 type Device = Session["devices"][number];
 type Failure = Omit<EngineStatus["failedDevices"][number], "name">;
@@ -67,7 +68,7 @@ export class DeviceFile {
   /** As it is when the engine begins. */
   begin(state: Device["state"]): void {
     // What a former engine that was killed has left there nobody can sync now.
-    if (state === "stopped") this.#dirty = this.#path === "" ? 0 : LOST;
+    if (state === "stopped") this.#dirty = this.#path === "" ? 0 : UNKNOWN;
     else this.open();
     if (state === "failed") this.takeOut();
   }
@@ -92,12 +93,17 @@ export class DeviceFile {
 
   /** Some of what it took is not synced, or could not be. */
   get isDirty(): boolean {
-    return (this.#dirty & (DIRTY | LOST)) !== 0;
+    return (this.#dirty & (DIRTY | LOST | UNKNOWN)) !== 0;
   }
 
   /** Some of what it took could not be synced, or nobody knows. */
   get isLost(): boolean {
-    return (this.#dirty & LOST) !== 0;
+    return (this.#dirty & (LOST | UNKNOWN)) !== 0;
+  }
+
+  /** Its copies can be had, or may be once it is back. */
+  get isPromising(): boolean {
+    return this.#mode === HEALTHY || (this.#mode === DOWN && !this.isNew && (this.#dirty & LOST) === 0);
   }
 
   /** Copies that do not count may be in memory other than on the disk. */
@@ -229,6 +235,7 @@ export class DeviceFile {
   /** Opens the file anew; where there is none on a device that is one, it {@link isNew}. */
   open(): void {
     this.close();
+    this.isNew = false;
     try {
       this.#fd = this.#files.open(this.#path);
       if (this.#checksum) this.#sums = new Sums(this.#files, this.#path);

@@ -2,6 +2,7 @@ import { CHUNK_BYTES } from "../model.ts";
 import type { Loss, Unsynced } from "./copies.ts";
 import { SLOTS } from "./layout.ts";
 import { type OpenLayer, UNSYNCED } from "./open-layer.ts";
+import type { Session } from "./session.ts";
 
 /**
  * What of a layer is on its disks: puts it there, decides which copies do not count when that fails, and keeps in mind what the next
@@ -20,9 +21,12 @@ export class Durability {
     this.#refreshDoubtful();
   }
 
-  /** The layer follows another session; what left could not be synced. */
-  follow(unsynced: readonly Unsynced[]): void {
-    for (const { device, loss } of unsynced) this.distrust(device, loss);
+  /** The layer follows a changed session, see BlockStore.reload. */
+  follow(session: Session): void {
+    // Noted at once: whatever fails below, nobody will say so again.
+    for (const { device, loss } of this.#layer.takeDevices(session)) this.distrust(device, loss);
+    this.#layer.record();
+    this.#layer.takeOver(session);
     const lost = this.#layer.copies.lost();
     for (const device of this.#told) if (!lost.includes(device)) this.#told.delete(device);
     this.#syncToCompare();
@@ -33,9 +37,9 @@ export class Durability {
     const { copies } = this.#layer;
     this.#layer.record();
     const unsynced = copies.syncAll();
-    return (
-      unsynced.filter((device) => !this.distrust(device, copies.hasFile(device) ? "data" : "unknown")).length === 0
-    );
+    const lost = unsynced.filter((device) => !this.distrust(device, copies.hasFile(device) ? "data" : "unknown"));
+    this.#layer.record();
+    return lost.length === 0;
   }
 
   /** {@link sync} for who waits for it: false also when something has been lost since it was last called. */
@@ -60,17 +64,20 @@ export class Durability {
     ];
   }
 
-  /** Puts the checksums on disk; true when all of them are. */
+  /** Puts the checksums on disk. False when some of them could not be, and are those of last copies. */
   syncSums(): boolean {
     const { copies } = this.#layer;
-    return !copies.checksum || copies.syncSums().length === 0;
+    const unsynced = copies.checksum ? copies.syncSums() : [];
+    const lost = unsynced.filter((device) => !this.distrust(device, "sums"));
+    this.#layer.record();
+    return lost.length === 0;
   }
 
   /**
    * A device could not be synced: nothing it took since the last flush counts (the write-intent record says where), as far as
-   * there is another good copy of it. False when there is none of some chunk: such a copy stays good, since it is the last
-   * hope, and no flush succeeds before the device is declared well. What is away (`unknown`) may well have all of it: its copies
-   * give way to those on devices that work only.
+   * there is another good copy of it that may be had. False when there is none of some chunk: such a copy stays good, since it
+   * is the last hope, and no flush succeeds before the device is declared well. What is away (`unknown`) may well have all of
+   * it: its copies give way to those on devices that work only. To be followed by OpenLayer.record.
    */
   distrust(device: number, loss: Loss): boolean {
     const layer = this.#layer;
@@ -79,20 +86,32 @@ export class Durability {
       if (layer.isInherited(chunk) || !layer.intent.isActive(chunk * CHUNK_BYTES)) continue;
       for (const slot of SLOTS) {
         if (layer.copies.deviceOf(chunk, slot) !== device || layer.isStale(chunk, slot)) continue;
-        if (layer.isLast(chunk, slot)) {
+        if (this.#isElsewhere(chunk, device, loss)) layer.markStale(chunk, slot);
+        else {
           elsewhere = false;
-          // Its checksums may not be those of what it holds.
-          layer.change(chunk, layer.state(chunk) | UNSYNCED);
-        } else if (loss === "unknown" && layer.goodCopies(chunk) === 0) elsewhere = false;
-        else layer.markStale(chunk, slot);
+          // It may differ from the others, and its checksums may not be those of what it holds.
+          if (loss !== "unknown" || layer.isLast(chunk, slot)) layer.change(chunk, layer.state(chunk) | UNSYNCED);
+        }
       }
     }
-    layer.record();
     if (elsewhere) {
       layer.copies.disown(device);
       this.#told.delete(device);
     } else if (loss === "data" && !this.#told.has(device)) this.owesFailure = true;
     return elsewhere;
+  }
+
+  /**
+   * Whether a good copy of the chunk is on another device that is not known to have failed; which must work where it is not
+   * certain that anything was lost.
+   */
+  #isElsewhere(chunk: number, device: number, loss: Loss): boolean {
+    const { copies } = this.#layer;
+    return SLOTS.some((slot) => {
+      const other = copies.deviceOf(chunk, slot);
+      if (other === device || this.#layer.isStale(chunk, slot)) return false;
+      return loss === "unknown" ? copies.isHealthy(other) : copies.isPromising(other);
+    });
   }
 
   /**
@@ -103,6 +122,7 @@ export class Durability {
     const { copies, unsyncedChunks } = this.#layer;
     if (unsyncedChunks === 0) return;
     for (const device of copies.syncAll()) if (copies.hasFile(device)) this.distrust(device, "data");
+    this.#layer.record();
   }
 
   /**

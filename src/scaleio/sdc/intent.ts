@@ -150,7 +150,10 @@ export class Intent {
     this.#unsaved = false;
   }
 
-  /** False when neither slot can be trusted. */
+  /**
+   * False when the record cannot be trusted: what was in a slot that is damaged, or not there any more, may have been newer than what the
+   * other one has.
+   */
   #load(): boolean {
     const record = Buffer.alloc(2 * SLOT_BYTES);
     this.#files.read(this.#fd, record, 0, record.length, 0);
@@ -161,13 +164,18 @@ export class Intent {
       this.#number = number;
       newest = { active, touched };
     };
+    let lowest = Number.POSITIVE_INFINITY;
     for (const first of [0, 2]) {
       const [active, touched] = [sectors[first] as Buffer, sectors[first + 1] as Buffer];
       const number = numberOf(active, TOUCHED_MAGIC);
-      consider(number === numberOf(touched, TOUCHED_MAGIC) ? number : undefined, active, touched);
+      const whole = number === numberOf(touched, TOUCHED_MAGIC) ? number : undefined;
+      consider(whole, active, touched);
+      lowest = Math.min(lowest, whole ?? -1);
     }
     for (const old of [0, 1]) consider(numberOf(sectors[old] as Buffer, MAGIC), sectors[old] as Buffer);
     if (newest === undefined) return false;
+    // A record that was never written has one slot, and one of a former version has others.
+    if (newest.touched !== undefined && lowest < Math.min(1, this.#number - 1)) return false;
     this.#set(this.#active, newest.active);
     if (newest.touched === undefined) this.#touched.fill(1);
     else this.#set(this.#touched, newest.touched);

@@ -44,7 +44,7 @@ export function createLedger(files: Files, dir: string, volumeId: string, chunks
 
 export class Ledger {
   readonly #files: Files;
-  readonly #replicas: { file: string; fd: number }[] = [];
+  readonly #replicas: { file: string; fd: number; lost: boolean }[] = [];
   #numbers: Float64Array;
   readonly #volumeId: string;
   readonly #mend: boolean;
@@ -77,7 +77,7 @@ export class Ledger {
       if (lost && !mend) continue;
       const fd = files.open(file, { create: lost, durable: true });
       if (lost) files.resize(fd, SECTOR_BYTES * sectors);
-      this.#replicas.push({ file, fd });
+      this.#replicas.push({ file, fd, lost });
     }
     const contents = this.#replicas.map(({ fd }) => this.#readAll(fd, sectors));
     for (let i = 0; i < sectors; i++) this.#load(i, contents, dir, volumeId, chunks);
@@ -179,15 +179,15 @@ export class Ledger {
   #load(index: number, contents: readonly (Buffer | undefined)[], dir: string, volumeId: string, chunks: number): void {
     let best = -1;
     let uneven = false;
-    for (const [replica, { fd }] of this.#replicas.entries()) {
+    for (const [replica, { fd, lost }] of this.#replicas.entries()) {
       const at = index * SECTOR_BYTES;
       const sector = contents[replica]?.subarray(at, at + SECTOR_BYTES) ?? Buffer.alloc(SECTOR_BYTES);
       let number: number | undefined;
       try {
         if (contents[replica] === undefined) this.#files.read(fd, sector, 0, SECTOR_BYTES, at);
-        // Only data sectors may be holes: a header of zeros is a lost file.
+        // Only data sectors may be holes, in a file that was there: a header of zeros is a lost file.
         number = numberOf(sector, MAGIC);
-        if (index === 0 && number === 0) number = undefined;
+        if (lost || (index === 0 && number === 0)) number = undefined;
       } catch {
         number = undefined;
       }

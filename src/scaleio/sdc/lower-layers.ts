@@ -5,6 +5,7 @@ import type { Files } from "./files.ts";
 import { BIT, INHERITED, SLOTS, type Slot } from "./layout.ts";
 import { Ledger } from "./ledger.ts";
 import type { EngineStatus, LowerLayer, Session } from "./session.ts";
+import { BLOCK_BYTES } from "./sums.ts";
 
 interface Layer {
   readonly copies: Copies;
@@ -50,13 +51,18 @@ export class LowerLayers {
       return;
     }
     if (this.#readFrom(layer, chunk, into, at, offset, length)) return;
-    // A repair may have made another copy good meanwhile.
-    layer.states = this.#states(layer.record);
+    this.#lookAgain(layer);
     if (this.#readFrom(layer, chunk, into, at, offset, length)) return;
+    if (layer.copies.checksum && this.#readBlocks(layer, chunk, into, at, offset, length)) return;
     throw new SimError(
       "unavailable",
       `chunk ${chunk} of the layer below has no good copy within reach: start the SDS that holds it again`,
     );
+  }
+
+  /** Their copies may be in other states now. Throws errno errors of the ledgers. */
+  lookAgain(): void {
+    for (const layer of this.#layers) this.#lookAgain(layer);
   }
 
   /** Whether the chunk's piece is zeros. */
@@ -78,6 +84,16 @@ export class LowerLayers {
     for (const { copies } of this.#layers) copies.close();
   }
 
+  /** Each copy may have a bad block, and all of them together none. */
+  #readBlocks(layer: Layer, chunk: number, into: Buffer, at: number, offset: number, length: number): boolean {
+    for (let done = 0; done < length; ) {
+      const n = Math.min(length - done, BLOCK_BYTES - ((offset + done) % BLOCK_BYTES));
+      if (!this.#readFrom(layer, chunk, into, at + done, offset + done, n)) return false;
+      done += n;
+    }
+    return true;
+  }
+
   /** Retired copies come after all others of their kind, devices that have failed after those that work. */
   #readFrom(layer: Layer, chunk: number, into: Buffer, at: number, offset: number, length: number): boolean {
     const bad = layer.states[chunk] as number;
@@ -92,6 +108,12 @@ export class LowerLayers {
       }
     }
     return false;
+  }
+
+  /** A repair may have made another copy good meanwhile, in a file that was not there before. */
+  #lookAgain(layer: Layer): void {
+    layer.copies.openNewFiles();
+    layer.states = this.#states(layer.record);
   }
 
   #open(session: Session, record: LowerLayer): Layer {

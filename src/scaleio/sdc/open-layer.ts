@@ -56,23 +56,27 @@ export class OpenLayer {
     this.#adoptNewFiles();
   }
 
-  /** See BlockStore.reload. Answers what left and could not be synced, to be followed by Durability.follow. */
-  reload(session: Session): Unsynced[] {
+  /** The devices as a changed session has them; {@link takeOver} has to follow. Answers what left and could not be synced. */
+  takeDevices(session: Session): Unsynced[] {
     this.#ledger.follow(session.mapVersion);
-    const unsynced = this.copies.reload(session);
+    return this.copies.reload(session);
+  }
+
+  /** What else has changed, see BlockStore.reload. */
+  takeOver(session: Session): void {
     const lower = new LowerLayers(this.#files, session);
     this.lower.close();
     this.lower = lower;
     this.session = session;
     const chunks = session.sizeBytes / CHUNK_BYTES;
     if (chunks > this.chunks) {
+      const intent = new Intent(this.#files, session.recordDir, session.sizeBytes);
       this.intent.close();
-      this.intent = new Intent(this.#files, session.recordDir, session.sizeBytes);
+      this.intent = intent;
       this.#grow(this.chunks, chunks);
     }
     this.#count();
     this.#adoptNewFiles();
-    return unsynced;
   }
 
   close(): void {
@@ -134,42 +138,32 @@ export class OpenLayer {
   }
 
   /**
-   * A change has not reached this copy, or not all of it; to be followed by {@link record}. False: it is the last one, which
-   * stays good and holds old, new or something of both, so that its checksums are to be made anew.
-   */
-  missed(chunk: number, slot: Slot): boolean {
-    const last = this.isLast(chunk, slot);
-    if (last) this.change(chunk, this.state(chunk) | UNSYNCED);
-    else this.markStale(chunk, slot);
-    return !last;
-  }
-
-  /** All copies of the chunk on one device, see {@link markStale}. */
-  markDevice(chunk: number, device: number): void {
-    for (const slot of SLOTS) if (this.copies.deviceOf(chunk, slot) === device) this.markStale(chunk, slot);
-  }
-
-  /**
-   * Mask of the slots that a change must reach: good copies on healthy devices, in retired slots only if there are no
-   * others. Good copies elsewhere are marked stale, to be recorded before the change. When no healthy device has a good copy,
-   * those on failed devices are the only hope; but none that is away is given up for them.
+   * Mask of the slots that a change is to be made on: good copies on healthy devices, in retired slots only if there are no
+   * others. When no healthy device has a good copy, those on failed devices are the only hope; but none that is away is given up
+   * for them. To be followed by {@link keep}: until it is known who has taken the change, every good copy has all that was
+   * acknowledged.
    */
   targets(chunk: number): number {
     const good = ~this.state(chunk) & ALL_SLOTS;
-    if (good === 0) throw noGoodCopy(chunk);
     let healthy = 0;
     for (let slot = 0; slot < 3; slot++) {
       if ((good & (1 << slot)) !== 0 && this.copies.healthy(chunk, slot as Slot)) healthy |= 1 << slot;
     }
-    let targets = healthy & ~this.copies.layout.retired(chunk) || healthy;
-    if (targets === good) return targets;
-    if (targets === 0) {
-      if (SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))
-        throw noGoodCopy(chunk);
-      targets = good;
-    }
-    for (const slot of SLOTS) if ((good & ~targets & BIT[slot]) !== 0) this.markStale(chunk, slot);
-    return targets;
+    if (healthy !== 0) return healthy & ~this.copies.layout.retired(chunk) || healthy;
+    if (good === 0 || SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))
+      throw noGoodCopy(chunk);
+    return good;
+  }
+
+  /**
+   * The copies in these slots have taken a change, and are equal: all others are stale, which {@link record} has to put on record before
+   * the change is acknowledged. If none has, each that was good stays so, holds old, new or something of both, and is to be compared.
+   */
+  keep(chunk: number, held: number): void {
+    const state = this.state(chunk);
+    if (held === (~state & ALL_SLOTS)) return;
+    if (held === 0) this.change(chunk, state | UNSYNCED);
+    else for (const slot of SLOTS) if ((held & BIT[slot]) === 0) this.markStale(chunk, slot);
   }
 
   /** To be followed by {@link record}: the chunk's state has changed. */

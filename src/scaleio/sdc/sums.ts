@@ -20,6 +20,8 @@ export const sumOf = (block: Uint8Array): number => (crc32(block) ^ ZERO_CRC) >>
 interface Page {
   readonly sums: Uint32Array;
   dirty: boolean;
+  /** What it has came from the file, where a former engine's sync may have failed: memory may have it and the disk not. */
+  foreign: boolean;
 }
 
 /**
@@ -52,9 +54,10 @@ export class Sums {
 
   set(block: number, sum: number): void {
     const page = this.#page(block);
-    if (page.sums[block % PAGE_SUMS] === sum) return;
+    if (page.sums[block % PAGE_SUMS] === sum && !page.foreign) return;
     page.sums[block % PAGE_SUMS] = sum;
     page.dirty = true;
+    page.foreign = false;
   }
 
   /** Blocks [first, end) are zeros. */
@@ -67,21 +70,23 @@ export class Sums {
       if (page.sums.subarray(start, start + count).some((sum) => sum !== 0)) {
         page.sums.fill(0, start, start + count);
         page.dirty = true;
+        page.foreign = false;
       }
       block = index * PAGE_SUMS + start + count;
     }
   }
 
-  /** Puts them on disk. */
+  /** Puts them on disk. What a sync that failed was about is written again by the next one. */
   flush(): void {
+    const written: Page[] = [];
     for (const [index, page] of this.#pages) {
       if (!page.dirty) continue;
       const bytes = Buffer.from(page.sums.buffer, page.sums.byteOffset, PAGE_BYTES);
       this.#files.write(this.#fd, bytes, 0, PAGE_BYTES, index * PAGE_BYTES);
-      page.dirty = false;
-      this.#synced = false;
+      written.push(page);
     }
-    if (!this.#synced) this.#files.datasync(this.#fd);
+    if (!this.#synced || written.length > 0) this.#files.datasync(this.#fd);
+    for (const page of written) page.dirty = false;
     this.#synced = true;
     this.#forget();
   }
@@ -97,7 +102,7 @@ export class Sums {
     if (this.#pages.size >= MOST_PAGES) this.#forget();
     const bytes = Buffer.alloc(PAGE_BYTES);
     this.#files.read(this.#fd, bytes, 0, PAGE_BYTES, index * PAGE_BYTES);
-    const page = { sums: new Uint32Array(bytes.buffer, bytes.byteOffset, PAGE_SUMS), dirty: false };
+    const page = { sums: new Uint32Array(bytes.buffer, bytes.byteOffset, PAGE_SUMS), dirty: false, foreign: true };
     this.#pages.set(index, page);
     return page;
   }

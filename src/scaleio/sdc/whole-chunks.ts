@@ -3,7 +3,7 @@ import { CHUNK_BYTES } from "../model.ts";
 import type { Copies } from "./copies.ts";
 import type { Durability } from "./durability.ts";
 import { ALL_SLOTS, BIT, INHERITED, SLOTS, type Slot } from "./layout.ts";
-import { type OpenLayer, UNSYNCED } from "./open-layer.ts";
+import { noGoodCopy, type OpenLayer, UNSYNCED } from "./open-layer.ts";
 import { BLOCK_BYTES } from "./sums.ts";
 
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
@@ -133,13 +133,14 @@ export class WholeChunks {
     change(this.#source);
     this.#layer.intent.touch(chunk * CHUNK_BYTES);
     const targets = this.#layer.targets(chunk);
-    this.#layer.record();
-    for (const slot of SLOTS)
-      if ((targets & BIT[slot]) !== 0 && !this.#mirror(chunk, slot)) this.#layer.markStale(chunk, slot);
+    let held = 0;
+    for (const slot of SLOTS) if ((targets & BIT[slot]) !== 0 && this.#mirror(chunk, slot, true)) held |= BIT[slot];
     for (const { device, loss } of this.#durability.settleDropped()) {
       this.#durability.distrust(device, loss);
-      this.#layer.markDevice(chunk, device);
+      for (const slot of SLOTS) if (this.#copies.deviceOf(chunk, slot) === device) held &= ~BIT[slot];
     }
+    if (held === 0) throw noGoodCopy(chunk);
+    this.#layer.keep(chunk, held);
     this.#layer.change(chunk, this.#layer.state(chunk) & ~INHERITED);
     this.#layer.touch(chunk);
     this.#layer.record();
@@ -209,6 +210,7 @@ export class WholeChunks {
     }
     const good = SLOTS.filter((slot) => !this.#layer.isStale(chunk, slot) && this.#copies.healthy(chunk, slot));
     const source = good.find((slot) => this.#load(chunk, slot, this.#source));
+    if (source === undefined) return;
     for (const slot of good) {
       if (slot === source || !this.#load(chunk, slot, this.#target) || this.#source.equals(this.#target)) continue;
       this.fixedBlocks++;
@@ -284,6 +286,7 @@ export class WholeChunks {
     for (const { device, loss } of unsynced) this.#durability.distrust(device, loss);
     const chunks = copies.map(({ chunk }) => chunk);
     this.#layer.persist(Math.min(...chunks), Math.max(...chunks));
+    this.#layer.record();
   }
 
   /** To be followed by OpenLayer.record. Whether a chunk's retired slots hold nothing that counts any more. */
@@ -361,26 +364,29 @@ export class WholeChunks {
     return true;
   }
 
-  /** Writes the loaded source over a copy where they differ: comparing keeps holes holes. What was discarded meanwhile becomes one. */
-  #mirror(chunk: number, slot: Slot): boolean {
-    if (!this.#copies.healthy(chunk, slot)) return false;
-    const loaded = this.#load(chunk, slot, this.#target);
-    if (loaded && this.#source.equals(ZEROS)) {
+  /**
+   * Writes the loaded source over a copy where they differ: comparing keeps holes holes. What was discarded meanwhile becomes one.
+   * False when the device has failed: one that cannot be read is no place for a copy. `anew`: that memory has it does not
+   * mean that the disk has.
+   */
+  #mirror(chunk: number, slot: Slot, anew = false): boolean {
+    const start = chunk * CHUNK_BYTES;
+    if (!this.#copies.peek(chunk, slot, false, this.#target, start, CHUNK_BYTES)) return false;
+    if (this.#source.equals(ZEROS)) {
       // By punching as a whole only: it costs a process.
       if (!this.#target.equals(ZEROS)) return this.#punch(chunk, slot);
       return this.#sumSource(chunk, slot);
     }
     // What has been written and is not on disk yet begins here.
     let from = 0;
-    const putOnDisk = (to: number) =>
-      to === from || this.#copies.syncRange(chunk, slot, chunk * CHUNK_BYTES + from, to - from);
+    const putOnDisk = (to: number) => to === from || this.#copies.syncRange(chunk, slot, start + from, to - from);
     for (let at = 0; at < CHUNK_BYTES; at += PIECE_BYTES) {
       const end = at + PIECE_BYTES;
-      if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) {
+      const isThere = this.#source.compare(this.#target, at, end, at, end) === 0;
+      if (isThere && (!anew || this.#source.compare(ZEROS, at, end, at, end) === 0)) {
         if (!putOnDisk(at)) return false;
         from = end;
-      } else if (!this.#copies.write(chunk, slot, this.#source, at, chunk * CHUNK_BYTES + at, PIECE_BYTES))
-        return false;
+      } else if (!this.#copies.write(chunk, slot, this.#source, at, start + at, PIECE_BYTES)) return false;
     }
     return putOnDisk(CHUNK_BYTES) && this.#sumSource(chunk, slot);
   }

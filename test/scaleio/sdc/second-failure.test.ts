@@ -55,6 +55,72 @@ for (const checksum of [false, true]) {
     t.ok(volume.holds(2, 0, 4096));
   });
 
+  for (const what of ["write", "discard"]) {
+    t.test(
+      `who finds the one dead while the other is away is a ${what}: no copy is given up for it, ${how}`,
+      async (t) => {
+        const volume = new TwoDevices(checksum);
+        volume.become("up", "stopped");
+        for (const broken of [volume.disk.brokenReads, volume.disk.brokenWrites]) broken.add("/sds/0/");
+        if (what === "write") t.throws(() => volume.fill(2, 3 * MIB, 4096), REFUSED);
+        else t.throws(() => volume.store.zero(2 * MIB + MIB / 2, 3 * MIB), REFUSED);
+        volume.become("failed", "up");
+        volume.work();
+        t.ok(volume.holds(1));
+        volume.fill(2, 3 * MIB, 4096);
+        volume.store.flush();
+        t.ok(volume.holds(2, 3 * MIB, 4096));
+      },
+    );
+  }
+
+  t.test(`neither takes a write, one of them for a moment only: it has what was there, ${how}`, async (t) => {
+    const volume = new TwoDevices(checksum);
+    for (const device of [0, 1]) volume.disk.brokenWrites.add(`/sds/${device}/`);
+    t.throws(() => volume.fill(2, MIB, 4096), REFUSED);
+    volume.disk.brokenReads.add("/sds/1/");
+    volume.disk.repair("/sds/0/");
+    volume.become("failed", "failed");
+    volume.become("up", "failed");
+    t.ok(volume.holds(1, 0, MIB));
+    t.ok(volume.holds(1, MIB + 4096, (CHUNKS - 1) * MIB - 4096));
+    volume.fill(3, MIB, 4096);
+    t.throws(() => volume.store.flush(), REFUSED, "what the dead one had taken was in doubt");
+    volume.store.flush();
+    t.ok(volume.holds(3, MIB, 4096));
+  });
+
+  t.test(
+    `one is dead, the other cannot sync for a moment: what it has is not given up for the dead one, ${how}`,
+    async (t) => {
+      const volume = new TwoDevices(checksum);
+      for (const broken of [volume.disk.brokenReads, volume.disk.brokenWrites]) broken.add("/sds/1/");
+      volume.fill(2, 2 * MIB, 4096);
+      volume.disk.brokenSyncs.add("/sds/0/");
+      t.throws(() => volume.store.flush(), REFUSED);
+      volume.disk.repair("/sds/0/");
+      volume.become("failed", "failed");
+      volume.become("up", "failed");
+      volume.work();
+      t.ok(volume.holds(1, 0, 2 * MIB));
+      t.ok(volume.holds(1, 3 * MIB, (CHUNKS - 3) * MIB));
+      volume.store.flush();
+    },
+  );
+
+  t.test(
+    `one is away, the other turns unreadable between two reads of an engine that compares: nothing is given up, ${how}`,
+    async (t) => {
+      const volume = new TwoDevices(checksum);
+      volume.become("up", "stopped");
+      volume.kill("up", "stopped");
+      volume.disk.breakAfter(1, volume.disk.brokenReads, "/sds/0/l.vol");
+      t.throws(() => volume.holds(1, 0, MIB), REFUSED);
+      volume.become("failed", "up");
+      t.ok(volume.holds(1));
+    },
+  );
+
   t.test(`both have failed for a moment: what is written reaches those that take it, ${how}`, async (t) => {
     const volume = new TwoDevices(checksum);
     volume.become("failed", "failed");
@@ -203,6 +269,18 @@ t.test(
     t.ok(volume.holds(1, 4096, CHUNKS * MIB - 4096));
   },
 );
+
+t.test("a scan finds one dead and the other unreadable for a moment: nothing is given up", async (t) => {
+  const volume = new TwoDevices(false);
+  volume.disk.brokenReads.add("/sds/1/");
+  // Each copy is tried twice before it is looked at again.
+  volume.disk.breakAfter(0, volume.disk.brokenReads, "/sds/0/", 4);
+  volume.store.scan(0, 1);
+  volume.become("failed", "failed");
+  volume.become("up", "failed");
+  volume.work();
+  t.ok(volume.holds(1));
+});
 
 /** A write of twos at the volume's beginning that was going on when the engine was killed has reached the first device only. */
 function torn(): TwoDevices {

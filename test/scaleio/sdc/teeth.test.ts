@@ -18,8 +18,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "2 a copy that did not take a write is stale",
     file: "block-store.ts",
-    of: "if (!this.#layer.missed(chunk, slot as Slot)) throw noGoodCopy(chunk);\n    }\n    this.#layer.record();",
-    by: "continue;\n    }\n    this.#layer.record();",
+    of: "this.#layer.keep(chunk, held);\n    if (held === 0) throw noGoodCopy(chunk);",
+    by: "if (held === 0) throw noGoodCopy(chunk);",
   },
   {
     invariant: "2 that is on record before the write is acknowledged",
@@ -28,10 +28,10 @@ const MUTATIONS: readonly Mutation[] = [
     by: "",
   },
   {
-    invariant: "2 a copy on a device that failed is stale before the others are written",
+    invariant: "2 none is stale for a change that no copy has taken",
     file: "open-layer.ts",
-    of: "for (const slot of SLOTS) if ((good & ~targets & BIT[slot]) !== 0) this.markStale(chunk, slot);",
-    by: "",
+    of: "if (held === 0) this.change(chunk, state | UNSYNCED);",
+    by: "if (held === 0) for (const slot of SLOTS) if (!this.isStale(chunk, slot) && !this.isLast(chunk, slot)) this.markStale(chunk, slot); else this.change(chunk, this.state(chunk) | UNSYNCED);",
   },
   {
     invariant: "3 a stale copy is never read",
@@ -67,15 +67,15 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "4 and fails where the last good copy cannot be synced",
     file: "block-store.ts",
-    of: "if (!this.#durability.flush())",
+    of: "if (!this.#durability.flush() || this.#unsettled.size > 0)",
     by: "if (!this.#durability.flush() && this.#blocks === undefined)",
     seed: 63,
   },
   {
     invariant: "1, 3 what a device has lost in a sync that failed is stale there",
     file: "durability.ts",
-    of: "else layer.markStale(chunk, slot);\n      }\n    }",
-    by: "}\n    }",
+    of: "if (this.#isElsewhere(chunk, device, loss)) layer.markStale(chunk, slot);",
+    by: "if (this.#isElsewhere(chunk, device, loss)) continue;",
     seed: 7,
   },
   {
@@ -88,8 +88,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "3 none that is away is given up by a write for one on a device that has failed",
     file: "open-layer.ts",
-    of: "if (SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))",
-    by: "if (good < 0)",
+    of: "if (good === 0 || SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))",
+    by: "if (good === 0)",
     seed: 110,
   },
   {
@@ -184,15 +184,15 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "snapshots: a chunk is on disk before the ledger says that it has been copied up",
     file: "whole-chunks.ts",
-    of: "for (const { device, loss } of this.#durability.settleDropped()) {\n      this.#durability.distrust(device, loss);\n      this.#layer.markDevice(chunk, device);\n    }",
+    of: "for (const { device, loss } of this.#durability.settleDropped()) {\n      this.#durability.distrust(device, loss);\n      for (const slot of SLOTS) if (this.#copies.deviceOf(chunk, slot) === device) held &= ~BIT[slot];\n    }",
     by: "",
     seed: 16,
   },
   {
     invariant: "snapshots: what an engine had in flight is compared before others read the layer",
     file: "block-store.ts",
-    of: "for (const [index, layer] of session.lower.entries()) settleFrozen(files, session, layer, index, now);",
-    by: "",
+    of: "const owesFailure = this.#settleFrozen(session);",
+    by: "const owesFailure = false;\n    this.#unsettled.clear();",
     seed: 50,
   },
   {

@@ -1,0 +1,267 @@
+import t from "tap";
+import { BlockStore } from "../../../src/scaleio/sdc/block-store.ts";
+import { Intent } from "../../../src/scaleio/sdc/intent.ts";
+import { INHERITED } from "../../../src/scaleio/sdc/layout.ts";
+import { createLedger, Ledger } from "../../../src/scaleio/sdc/ledger.ts";
+import type { Session } from "../../../src/scaleio/sdc/session.ts";
+import { SimulatedDisk } from "./simulation/disk.ts";
+
+// Snapshots, and the records of a layer, while devices come, go and fail.
+const MIB = 1024 * 1024;
+/** Two regions of the write-intent record. */
+const CHUNKS = 8;
+const QUIET = 10_000;
+const REFUSED = { code: "unavailable" };
+type State = Session["devices"][number]["state"];
+
+/** A volume with a copy of every chunk on each of two devices, and any number of layers. */
+class Stack {
+  readonly disk: SimulatedDisk;
+  readonly #checksum: boolean;
+  #mapVersion = 1;
+  #states: readonly State[] = ["up", "up"];
+  /** The volume's own layer first. */
+  #layers: readonly string[] = [];
+  absorb = 0;
+  now = 0;
+  store!: BlockStore;
+
+  /** `fate`: of what a failed sync is about (disk.ts). */
+  constructor(checksum: boolean, states: readonly State[] = ["up", "up"], fate = 0.9) {
+    this.disk = new SimulatedDisk(() => fate);
+    this.#checksum = checksum;
+    this.#states = states;
+    for (const device of [0, 1]) this.disk.labels.add(`/sds/${device}/device.json`);
+    this.addLayer("low");
+    this.store = this.opened();
+  }
+
+  /** On top of those that there are. */
+  addLayer(id: string): void {
+    const { disk } = this;
+    createLedger(disk, `/rec/${id}`, id, CHUNKS, this.#mapVersion);
+    Intent.create(disk, `/rec/${id}`);
+    const ledger = new Ledger(disk, `/rec/${id}`, id, CHUNKS);
+    let state = this.#layers.length > 0 ? INHERITED : 0;
+    for (const [device, of] of this.#states.entries()) {
+      if (of !== "up") state |= 1 << device;
+      else
+        for (const name of [`${id}.vol`, `${id}.vol.sum`])
+          disk.close(disk.open(`/sds/${device}/${name}`, { create: true }));
+    }
+    for (let chunk = 0; chunk < CHUNKS; chunk++) ledger.states[chunk] = (ledger.states[chunk] as number) | state;
+    ledger.persist(0, CHUNKS - 1);
+    ledger.close();
+    for (const directory of [`/rec/${id}`, "/sds/0", "/sds/1"]) disk.syncDirectory(directory);
+    this.#layers = [id, ...this.#layers];
+  }
+
+  /** An engine for the volume, or for one of the layers beneath: the process that repairs those. */
+  opened(layer = this.#layers[0] as string): BlockStore {
+    return new BlockStore(this.disk, this.session(layer), () => this.now);
+  }
+
+  session(id = this.#layers[0] as string): Session {
+    const filesOf = (layer: string) => this.#states.map((_, device) => `/sds/${device}/${layer}.vol`);
+    const lower = this.#layers.slice(this.#layers.indexOf(id) + 1);
+    return {
+      ...{ format: 1, volumeId: id, layerId: id, sizeBytes: CHUNKS * MIB, mapVersion: this.#mapVersion },
+      devices: this.#states.map((state, device) => ({ name: `${device}`, file: filesOf(id)[device] as string, state })),
+      ...{ groups: [0, 1, -1, 0], firstGroup: 0, recordDir: `/rec/${id}`, absorb: this.absorb, giveUp: true },
+      lower: lower.map((below) => ({
+        id: below,
+        sizeBytes: CHUNKS * MIB,
+        files: filesOf(below),
+        recordDir: `/rec/${below}`,
+      })),
+      ...{ checksum: this.#checksum, limits: { iops: 0, bytesPerSecond: 0 } },
+    };
+  }
+
+  /** The map says so from now on. */
+  become(...states: readonly State[]): void {
+    this.#states = states;
+    this.#mapVersion++;
+    this.store.reload(this.session());
+  }
+
+  /** The engine is killed; another one begins, and the map says so. */
+  kill(...states: readonly State[]): void {
+    this.disk.crash();
+    this.#begin(states);
+  }
+
+  powerLoss(...states: readonly State[]): void {
+    this.disk.powerLoss();
+    this.#begin(states);
+  }
+
+  #begin(states: readonly State[]): void {
+    this.#states = states;
+    this.#mapVersion++;
+    this.store = this.opened();
+  }
+
+  work(): void {
+    while (this.store.work(CHUNKS) > 0);
+  }
+
+  fill(byte: number, offset: number, length: number): void {
+    this.store.write(Buffer.alloc(length, byte), 0, offset, length);
+  }
+
+  /** Whether the range reads as this byte. */
+  holds(byte: number, offset: number, length: number): boolean {
+    const read = Buffer.alloc(length, byte + 1);
+    this.store.read(read, 0, offset, length);
+    return read.every((one) => one === byte);
+  }
+}
+
+for (const checksum of [false, true]) {
+  const how = checksum ? "with checksums" : "without checksums";
+
+  t.test(
+    `killed while a layer is frozen, the one that has all of it is away: no flush before it is on disk, ${how}`,
+    async (t) => {
+      const volume = new Stack(checksum);
+      volume.fill(1, 0, 4096);
+      volume.store.flush();
+      volume.become("stopped", "up");
+      volume.fill(2, 0, 4096);
+      volume.addLayer("own");
+      volume.kill("up", "stopped");
+      t.throws(() => volume.store.flush(), REFUSED);
+      volume.become("up", "up");
+      t.ok(volume.holds(2, 0, 4096));
+      volume.store.flush();
+      volume.powerLoss("up", "up");
+      t.ok(volume.holds(2, 0, 4096));
+    },
+  );
+
+  t.test(`killed while a layer is frozen, and the last one cannot sync it: one flush says so, ${how}`, async (t) => {
+    const volume = new Stack(checksum);
+    volume.become("up", "stopped");
+    volume.fill(2, 0, 4 * MIB);
+    volume.addLayer("own");
+    volume.disk.brokenSyncs.add("/sds/0/");
+    volume.kill("up", "stopped");
+    volume.disk.repair("/sds/0/");
+    t.throws(() => volume.store.flush(), REFUSED);
+    volume.store.flush();
+  });
+
+  t.test(
+    `a device that was away when a layer was made has got its copies: they are read when the other one fails, ${how}`,
+    async (t) => {
+      const volume = new Stack(checksum, ["up", "stopped"]);
+      volume.fill(1, 0, MIB);
+      volume.store.seal();
+      volume.addLayer("own");
+      volume.store = volume.opened();
+      volume.become("up", "up");
+      const repair = volume.opened("low");
+      while (repair.work(CHUNKS) > 0);
+      repair.close();
+      volume.disk.brokenReads.add("/sds/0/");
+      t.ok(volume.holds(1, 0, MIB));
+    },
+  );
+
+  t.test(`a loss is noted though the layer below cannot be opened at that moment, ${how}`, async (t) => {
+    const volume = new Stack(checksum);
+    volume.fill(1, 0, MIB);
+    volume.store.seal();
+    volume.addLayer("own");
+    volume.store = volume.opened();
+    volume.become("up", "stopped");
+    volume.fill(2, 0, 4096);
+    volume.store.flush();
+    volume.become("failed", "stopped");
+    volume.fill(3, 0, 4096);
+    volume.disk.brokenSyncs.add("/sds/0/");
+    volume.disk.brokenReads.add("/rec/low/");
+    t.throws(() => volume.become("up", "stopped"), { code: "state_corrupt" });
+    volume.disk.repair("/sds/0/");
+    volume.disk.repair("/rec/low/");
+    volume.become("up", "stopped");
+    t.throws(() => volume.store.flush(), REFUSED);
+    volume.store.flush();
+  });
+
+  t.test(
+    `killed at any moment of copying up, while one cannot sync: what is there then survives a power loss, ${how}`,
+    async (t) => {
+      for (let after = 0, done = false; !done; after++) {
+        // In memory only: what a failed sync is about.
+        const volume = new Stack(checksum, ["up", "up"], 0.5);
+        volume.fill(1, 0, MIB);
+        volume.store.seal();
+        volume.addLayer("own");
+        volume.absorb = 1;
+        volume.store = volume.opened();
+        volume.disk.brokenSyncs.add("/sds/0/own.vol");
+        volume.disk.killAfter = after;
+        try {
+          volume.store.work(1);
+        } catch (error) {
+          if (!volume.disk.dead) throw error;
+        }
+        done = !volume.disk.dead;
+        volume.disk.repair("/sds/0/own.vol");
+        volume.kill("up", "up");
+        volume.work();
+        volume.store.flush();
+        volume.powerLoss("up", "stopped");
+        if (!volume.holds(1, 0, MIB)) t.fail(`the first device's copy, killed after ${after} operations`);
+        volume.become("stopped", "up");
+        if (!volume.holds(1, 0, MIB)) t.fail(`the second device's copy, killed after ${after} operations`);
+      }
+    },
+  );
+
+  t.test(`a damaged write-intent record: what it may have said is not taken for never written, ${how}`, async (t) => {
+    const volume = new Stack(checksum);
+    volume.fill(1, 0, 4096);
+    volume.store.flush();
+    volume.become("up", "stopped");
+    volume.fill(1, 5 * MIB, 4096);
+    volume.store.flush();
+    volume.disk.rot("/rec/low/intent", 8192 + 20);
+    volume.kill("up", "up");
+    volume.work();
+    volume.store.flush();
+    t.equal(volume.store.status().staleCopies, 0);
+    volume.become("stopped", "up");
+    t.ok(volume.holds(1, 5 * MIB, 4096));
+    volume.store.zero(4 * MIB, 4 * MIB);
+    t.ok(volume.holds(0, 4 * MIB, 4 * MIB));
+  });
+
+  t.test(`a replica of the ledger is lost, the other one damaged: no copy is believed in, ${how}`, async (t) => {
+    const volume = new Stack(checksum);
+    volume.become("up", "stopped");
+    volume.fill(1, 0, 4096);
+    volume.disk.remove("/rec/low/ledger.1");
+    volume.disk.rot("/rec/low/ledger.2", 4096 + 20);
+    t.throws(() => volume.kill("up", "up"), { code: "state_corrupt" });
+  });
+}
+
+for (const lower of [false, true]) {
+  t.test(`each copy has a bad block, and together they have all${lower ? ", in a layer below" : ""}`, async (t) => {
+    const volume = new Stack(true);
+    volume.fill(1, 0, MIB);
+    volume.now += QUIET;
+    volume.store.flush();
+    if (lower) {
+      volume.store.seal();
+      volume.addLayer("own");
+      volume.store = volume.opened();
+    }
+    volume.disk.rot("/sds/0/low.vol", 100);
+    volume.disk.rot("/sds/1/low.vol", 5000);
+    t.ok(volume.holds(1, 0, 64 * 1024));
+  });
+}
