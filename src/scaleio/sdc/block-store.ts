@@ -30,8 +30,11 @@ export class BlockStore {
   readonly #copies: Copies;
   readonly #chunks: WholeChunks;
   readonly #files: Files;
-  /** Ids of frozen layers with writes that are not known to be equal and on disk in all good copies. */
-  readonly #unsettled: Set<string>;
+  /**
+   * Frozen layers whose records of intents are not clean, by id: whether what they took is equal and on disk in all good copies
+   * for all that (checksums may not be).
+   */
+  readonly #unsettled: Map<string, boolean>;
   readonly #short = Buffer.alloc(PUNCH_FROM_BYTES);
   readonly #blocks: Buffer;
 
@@ -44,7 +47,7 @@ export class BlockStore {
     this.#now = now;
     this.#files = files;
     if (session.lower.length > 0) checkMap(files, session);
-    this.#unsettled = new Set(session.lower.map(({ id }) => id));
+    this.#unsettled = new Map(session.lower.map(({ id }) => [id, false]));
     const owesFailure = this.#settleFrozen(session);
     this.#layer = new OpenLayer(files, session);
     this.#copies = this.#layer.copies;
@@ -78,8 +81,8 @@ export class BlockStore {
 
   /** When it returns, everything acknowledged before survives power loss. Throws unavailable when something does not. */
   flush(): void {
-    this.#settleLower();
-    if (!this.#durability.flush() || this.#unsettled.size > 0)
+    if (!this.#isLowerSynced) this.#settleLower();
+    if (!this.#durability.flush() || !this.#isLowerSynced)
       throw new SimError(
         "unavailable",
         "the only good copy of what was written is on a device that cannot be synced: start the SDS of the other copy again, or mend the device",
@@ -163,11 +166,11 @@ export class BlockStore {
     return this.#chunks.scan(first, chunks);
   }
 
-  /** Before the layer is frozen: its copies are all compared and synced, and its record of intents says so. */
-  seal(): void {
+  /** Before the layer is frozen: as {@link close}, with all copies compared if they can be. */
+  seal(): boolean {
     for (let chunk = 0; chunk < this.#layer.chunks && this.#layer.unsyncedChunks > 0; chunk++)
       this.#chunks.settle(chunk);
-    this.close();
+    return this.close();
   }
 
   /** Whether the next flush has to say that something was lost; to be handed on to who takes the writes from now on. */
@@ -179,15 +182,20 @@ export class BlockStore {
     this.#durability.owesFailure = owes;
   }
 
-  /** Clean end: everything synced, the write-intent record emptied as far as the copies are known to be equal. */
-  close(): void {
-    if (this.#durability.sync()) {
+  /**
+   * Clean end: everything synced, the write-intent record emptied as far as the copies are known to be equal. True when all good
+   * copies are, and on disk.
+   */
+  close(): boolean {
+    const isSynced = this.#durability.sync();
+    if (isSynced) {
       this.#layer.intent.clear(
         (region) => this.#layer.regionUnsynced(region),
         () => this.#durability.syncSums(),
       );
     }
     this.#layer.close();
+    return isSynced && this.#layer.unsyncedChunks === 0;
   }
 
   /** How many devices have failed so far: cheap, to be looked at between requests. */
@@ -212,6 +220,11 @@ export class BlockStore {
       failedDevices: [...this.#copies.failed(), ...this.#layer.lower.failed()],
       blank: this.#layer.session.lower.length === 0 && this.#copies.blank(),
     };
+  }
+
+  get #isLowerSynced(): boolean {
+    for (const isSynced of this.#unsettled.values()) if (!isSynced) return false;
+    return true;
   }
 
   /** What could not be settled of the frozen layers may be now. */
@@ -239,19 +252,16 @@ export class BlockStore {
         const { id: layerId, files, ...own } = layer;
         const devices = session.devices.map((device, place) => ({ ...device, file: files[place] as string }));
         const lower = session.lower.slice(index + 1);
-        const store = new BlockStore(
-          this.#files,
-          { ...session, ...own, layerId, devices, lower, absorb: 0 },
-          this.#now,
-        );
-        store.seal();
+        const its: Session = { ...session, ...own, layerId, devices, lower, absorb: 0 };
+        const store = new BlockStore(this.#files, its, this.#now);
+        this.#unsettled.set(layer.id, store.seal());
         owesFailure ||= store.owesFailure;
-        if (!isClean(layer)) continue;
       }
-      this.#unsettled.delete(layer.id);
+      if (isClean(layer)) this.#unsettled.delete(layer.id);
     }
     // Those that are not there any more have been taken over by others.
-    for (const id of this.#unsettled) if (!session.lower.some((layer) => layer.id === id)) this.#unsettled.delete(id);
+    const left = new Set(session.lower.map(({ id }) => id));
+    for (const id of this.#unsettled.keys()) if (!left.has(id)) this.#unsettled.delete(id);
     return owesFailure;
   }
 

@@ -64,13 +64,10 @@ export class Durability {
     ];
   }
 
-  /** Puts the checksums on disk. False when some of them could not be, and are those of last copies. */
+  /** Puts the checksums on disk; true when all of them are. */
   syncSums(): boolean {
     const { copies } = this.#layer;
-    const unsynced = copies.checksum ? copies.syncSums() : [];
-    const lost = unsynced.filter((device) => !this.distrust(device, "sums"));
-    this.#layer.record();
-    return lost.length === 0;
+    return !copies.checksum || copies.syncSums().length === 0;
   }
 
   /**

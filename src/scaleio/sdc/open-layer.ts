@@ -138,21 +138,24 @@ export class OpenLayer {
   }
 
   /**
-   * Mask of the slots that a change is to be made on: good copies on healthy devices, in retired slots only if there are no
-   * others. When no healthy device has a good copy, those on failed devices are the only hope; but none that is away is given up
+   * Mask of the slots that a change is to be made on: good copies on healthy devices, in retired slots only where they are
+   * needed. When no healthy device has a good copy, those on failed devices are the only hope; but none that is away is given up
    * for them. To be followed by {@link keep}: until it is known who has taken the change, every good copy has all that was
    * acknowledged.
    */
   targets(chunk: number): number {
     const good = ~this.state(chunk) & ALL_SLOTS;
-    let healthy = 0;
-    for (let slot = 0; slot < 3; slot++) {
-      if ((good & (1 << slot)) !== 0 && this.copies.healthy(chunk, slot as Slot)) healthy |= 1 << slot;
-    }
-    if (healthy !== 0) return healthy & ~this.copies.layout.retired(chunk) || healthy;
+    const healthy = good & this.#healthy(chunk);
+    if (healthy !== 0) return this.needsRetired(chunk) ? healthy : healthy & this.copies.layout.active(chunk);
     if (good === 0 || SLOTS.some((slot) => (good & BIT[slot]) !== 0 && !this.copies.reachable(chunk, slot)))
       throw noGoodCopy(chunk);
     return good;
+  }
+
+  /** Whether the copies in a chunk's retired slots may not go yet: one that is to be kept is still being made, or there is none. */
+  needsRetired(chunk: number): boolean {
+    const kept = this.#healthy(chunk) & this.copies.layout.active(chunk);
+    return kept === 0 || (kept & this.state(chunk)) !== 0;
   }
 
   /**
@@ -190,9 +193,7 @@ export class OpenLayer {
 
   /** How many good copies of the chunk are on devices that work. */
   goodCopies(chunk: number): number {
-    let good = 0;
-    for (const slot of SLOTS) if (!this.isStale(chunk, slot) && this.copies.healthy(chunk, slot)) good++;
-    return good;
+    return COUNT[~this.state(chunk) & this.#healthy(chunk)] as number;
   }
 
   /** Chunks with fewer than two good copies. */
@@ -207,6 +208,13 @@ export class OpenLayer {
   /** Whether all other copies of the chunk are stale. */
   isLast(chunk: number, slot: Slot): boolean {
     return (this.state(chunk) & ALL_SLOTS) === (ALL_SLOTS & ~BIT[slot]);
+  }
+
+  /** Mask of the slots whose devices work. */
+  #healthy(chunk: number): number {
+    let healthy = 0;
+    for (let slot = 0; slot < 3; slot++) if (this.copies.healthy(chunk, slot as Slot)) healthy |= 1 << slot;
+    return healthy;
   }
 
   /** Counts anew: at the beginning, and when the map has changed. */

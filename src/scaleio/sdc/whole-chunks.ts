@@ -156,7 +156,7 @@ export class WholeChunks {
 
   /**
    * The map may have changed since the ledger was written. A slot without a device holds nothing: that is on record before
-   * somebody puts another device there. A copy in a retired slot is given up where a healthy device has another good one.
+   * somebody puts another device there. A copy in a retired slot is given up where it is not needed any more.
    */
   followMap(): void {
     const { layout } = this.#copies;
@@ -294,15 +294,11 @@ export class WholeChunks {
     const retired = this.#copies.layout.retired(chunk);
     if ((this.#layer.state(chunk) & retired) === retired) return true;
     if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.settle(chunk)) return false;
-    const isKept = () =>
-      SLOTS.some(
-        (slot) => (retired & BIT[slot]) === 0 && !this.#layer.isStale(chunk, slot) && this.#copies.healthy(chunk, slot),
-      );
-    if (!isKept()) return false;
+    if (this.#layer.needsRetired(chunk)) return false;
     // What is kept may be in memory only: as it was put right a moment ago, or as it was written and not flushed.
     this.#sync();
     if (this.#layer.intent.isActive(chunk * CHUNK_BYTES)) this.#durability.sync();
-    if (!isKept()) return false;
+    if (this.#layer.needsRetired(chunk)) return false;
     for (const slot of SLOTS) if ((retired & BIT[slot]) !== 0) this.#layer.markStale(chunk, slot);
     return true;
   }

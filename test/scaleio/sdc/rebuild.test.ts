@@ -37,6 +37,26 @@ for (const checksum of [false, true]) {
     t.ok(volume.holds(0, 2 * MIB, 3 * MIB));
     t.ok(volume.holds(1, 5 * MIB, (CHUNKS - 5) * MIB));
   });
+
+  t.test(
+    `a copy that is to be given up takes writes and counts until the one instead of it is there, ${how}`,
+    async (t) => {
+      const volume = new TwoDevices(checksum);
+      // The third device takes the place of the first one.
+      volume.groups = [0, 1, 2, 1];
+      volume.become("up", "up", "up");
+      volume.fill(2, MIB, 4096);
+      volume.become("up", "stopped", "up");
+      t.ok(volume.holds(2, MIB, 4096));
+      t.ok(volume.holds(1, 2 * MIB, (CHUNKS - 2) * MIB));
+      volume.become("up", "up", "up");
+      volume.work();
+      t.match(volume.store.status(), { staleCopies: 0, garbage: 0 });
+      t.equal(volume.disk.heldIn("/sds/0/l.vol", 0, CHUNKS * MIB), 0, "what is given up takes no space");
+      volume.become("stopped", "stopped", "up");
+      t.ok(volume.holds(2, MIB, 4096));
+    },
+  );
 }
 
 t.test("however slow a device is, work makes way for others after a while, and gets on", async (t) => {

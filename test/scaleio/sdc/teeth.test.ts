@@ -28,12 +28,6 @@ const MUTATIONS: readonly Mutation[] = [
     by: "",
   },
   {
-    invariant: "2 none is stale for a change that no copy has taken",
-    file: "open-layer.ts",
-    of: "if (held === 0) this.change(chunk, state | UNSYNCED);",
-    by: "if (held === 0) for (const slot of SLOTS) if (!this.isStale(chunk, slot) && !this.isLast(chunk, slot)) this.markStale(chunk, slot); else this.change(chunk, this.state(chunk) | UNSYNCED);",
-  },
-  {
     invariant: "3 a stale copy is never read",
     file: "whole-chunks.ts",
     of: "if (this.#layer.isStale(chunk, slot as Slot)) continue;",
@@ -67,7 +61,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "4 and fails where the last good copy cannot be synced",
     file: "block-store.ts",
-    of: "if (!this.#durability.flush() || this.#unsettled.size > 0)",
+    of: "if (!this.#durability.flush() || !this.#isLowerSynced)",
     by: "if (!this.#durability.flush() && this.#blocks === undefined)",
     seed: 63,
   },

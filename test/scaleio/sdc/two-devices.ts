@@ -7,12 +7,14 @@ import { SimulatedDisk } from "./simulation/disk.ts";
 export const MIB = 1024 * 1024;
 export const CHUNKS = 8;
 
-/** A volume with a copy of every chunk on each of two devices, full of ones that are on both disks. */
+/** A volume with a copy of every chunk on each of two devices, full of ones that are on both disks. There is a third one. */
 export class TwoDevices {
   /** What a failed sync was about is gone. */
   readonly disk = new SimulatedDisk(() => 0.9);
   readonly #checksum: boolean;
   #mapVersion = 0;
+  /** Where the copies are to be (Session). */
+  groups: readonly number[] = [0, 1, -1, 0];
   now = 0;
   /** How much later it is each time that somebody looks (ms). */
   pace = 0;
@@ -23,10 +25,9 @@ export class TwoDevices {
     const { disk } = this;
     createLedger(disk, "/rec", "l", CHUNKS, 1);
     Intent.create(disk, "/rec");
-    for (const device of [0, 1]) {
-      disk.labels.add(`/sds/${device}/device.json`);
+    for (const device of [0, 1, 2]) disk.labels.add(`/sds/${device}/device.json`);
+    for (const device of [0, 1])
       for (const name of ["l.vol", "l.vol.sum"]) disk.close(disk.open(`/sds/${device}/${name}`, { create: true }));
-    }
     this.store = this.#opened("up", "up");
     this.work();
     this.fill(1, 0, CHUNKS * MIB);
@@ -67,7 +68,7 @@ export class TwoDevices {
     return {
       ...{ format: 1, volumeId: "l", layerId: "l", sizeBytes: CHUNKS * MIB, mapVersion: ++this.#mapVersion },
       devices: states.map((state, device) => ({ name: `${device}`, file: `/sds/${device}/l.vol`, state })),
-      ...{ groups: [0, 1, -1, 0], firstGroup: 0, recordDir: "/rec" },
+      ...{ groups: this.groups, firstGroup: 0, recordDir: "/rec" },
       ...{ lower: [], absorb: 0, giveUp: true, checksum: this.#checksum, limits: { iops: 0, bytesPerSecond: 0 } },
     };
   }
