@@ -202,9 +202,9 @@ const SPACE: Bite<number> = {
     },
     {
       invariant: "8 thin volumes take what was written, also where copies are made good",
-      file: "whole-chunks.ts",
-      of: "if (loaded && this.#source.compare(this.#target, at, end, at, end) === 0) {",
-      by: "if (loaded === undefined) {",
+      file: "whole-copies.ts",
+      of: "if (isThere && (!anew || this.source.compare(ZEROS, at, end, at, end) === 0)) {",
+      by: "if (isThere === undefined) {",
     },
     {
       invariant: "8 a full device is reported as failed",

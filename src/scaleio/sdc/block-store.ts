@@ -1,5 +1,6 @@
 import { SimError } from "../../lib/errors.ts";
 import { CHUNK_BYTES } from "../model.ts";
+import { Comparison } from "./comparison.ts";
 import type { Copies } from "./copies.ts";
 import { Durability } from "./durability.ts";
 import type { Files } from "./files.ts";
@@ -10,6 +11,7 @@ import { noGoodCopy, OpenLayer, UNSYNCED } from "./open-layer.ts";
 import type { EngineStatus, LowerLayer, Session } from "./session.ts";
 import { BLOCK_BYTES } from "./sums.ts";
 import { WholeChunks } from "./whole-chunks.ts";
+import { WholeCopies } from "./whole-copies.ts";
 
 /** Shorter ranges are zeroed by writing; punching costs a process. */
 const PUNCH_FROM_BYTES = 64 * 1024;
@@ -20,14 +22,16 @@ const PUNCH_FROM_BYTES = 64 * 1024;
  * Synchronous, single-threaded, owns no clock and no disk of its own; the engine's thread is
  * its lock. Offsets and lengths are bytes of any alignment inside the volume.
  *
- * This file is the way of a request; what is known of the chunks is in open-layer.ts, what of them is on disk in durability.ts, what
- * is done to chunks as a whole, by the way or in the background, in whole-chunks.ts.
+ * This file is the way of a request; what is known of the chunks is in open-layer.ts, what of them is on disk in durability.ts. What
+ * is done to chunks as a whole, by the way or in the background, is in whole-chunks.ts, where copies differ in comparison.ts.
  */
 export class BlockStore {
   readonly #now: () => number;
   readonly #layer: OpenLayer;
   readonly #durability: Durability;
   readonly #copies: Copies;
+  readonly #whole: WholeCopies;
+  readonly #comparison: Comparison;
   readonly #chunks: WholeChunks;
   readonly #files: Files;
   /**
@@ -53,7 +57,9 @@ export class BlockStore {
     this.#copies = this.#layer.copies;
     this.#durability = new Durability(this.#layer);
     this.#durability.owesFailure ||= owesFailure;
-    this.#chunks = new WholeChunks(this.#layer, this.#durability, now);
+    this.#whole = new WholeCopies(this.#layer);
+    this.#comparison = new Comparison(this.#layer, this.#durability, this.#whole, now);
+    this.#chunks = new WholeChunks(this.#layer, this.#durability, this.#whole, this.#comparison, now);
     this.#blocks = Buffer.alloc(session.checksum ? CHUNK_BYTES : 0);
     this.#chunks.followMap();
   }
@@ -163,13 +169,13 @@ export class BlockStore {
 
   /** Looks for silent corruption in some chunks and puts it right; answers how many bytes of copies it looked at. */
   scan(first: number, chunks: number): number {
-    return this.#chunks.scan(first, chunks);
+    return this.#comparison.scan(first, chunks);
   }
 
   /** Before the layer is frozen: as {@link close}, with all copies compared if they can be. */
   seal(): boolean {
     for (let chunk = 0; chunk < this.#layer.chunks && this.#layer.unsyncedChunks > 0; chunk++)
-      this.#chunks.settle(chunk);
+      this.#comparison.settle(chunk);
     return this.close();
   }
 
@@ -216,7 +222,7 @@ export class BlockStore {
           : this.#layer.session.lower.slice(0, this.#layer.session.absorb).map(({ id }) => id),
       layerId: this.#layer.session.layerId,
       badBlocks: this.#copies.bad(),
-      fixedBlocks: this.#chunks.fixedBlocks,
+      fixedBlocks: this.#comparison.fixedBlocks,
       failedDevices: [...this.#copies.failed(), ...this.#layer.lower.failed()],
       blank: this.#layer.session.lower.length === 0 && this.#copies.blank(),
     };
@@ -267,7 +273,7 @@ export class BlockStore {
 
   /** Copies that have to be compared are, before anything is done with one. */
   #settle(chunk: number): void {
-    if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.#chunks.settle(chunk)) throw noGoodCopy(chunk);
+    if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.#comparison.settle(chunk)) throw noGoodCopy(chunk);
   }
 
   #readPiece(chunk: number, into: Buffer, at: number, offset: number, length: number): void {
@@ -279,7 +285,7 @@ export class BlockStore {
     const { failures } = this.#copies;
     let good = this.#readCopies(chunk, into, at, offset, length);
     if (this.#copies.failures !== failures && this.#copies.checksum) {
-      this.#chunks.fix(chunk, offset, length);
+      this.#comparison.fix(chunk, offset, length);
       // Each copy may have had a bad block, and all of them together none.
       good ||= this.#readCopies(chunk, into, at, offset, length);
     }
@@ -289,8 +295,8 @@ export class BlockStore {
   /** A device that failed is asked only when nothing else has the data. */
   #readCopies(chunk: number, into: Buffer, at: number, offset: number, length: number): boolean {
     return (
-      this.#chunks.readAny(chunk, false, into, at, offset, length) ||
-      this.#chunks.readAny(chunk, true, into, at, offset, length)
+      this.#whole.readAny(chunk, false, into, at, offset, length) ||
+      this.#whole.readAny(chunk, true, into, at, offset, length)
     );
   }
 

@@ -1,6 +1,6 @@
 import { CHUNK_BYTES } from "../model.ts";
 import type { Loss, Unsynced } from "./copies.ts";
-import { SLOTS } from "./layout.ts";
+import { BIT, SLOTS, type Slot } from "./layout.ts";
 import { type OpenLayer, UNSYNCED } from "./open-layer.ts";
 import type { Session } from "./session.ts";
 
@@ -62,6 +62,27 @@ export class Durability {
       ...unsynced.map((device) => ({ device, loss: "data" as const })),
       ...sums.map((device) => ({ device, loss: "sums" as const })),
     ];
+  }
+
+  /** {@link settleDropped}, and what does not get there does not count. To be followed by OpenLayer.record. */
+  syncDropped(): void {
+    for (const { device, loss } of this.settleDropped()) this.distrust(device, loss);
+  }
+
+  /** Copies that have been made equal to good ones are good from now on, if they are on disk. */
+  declareGood(copies: readonly { chunk: number; slot: Slot }[]): void {
+    const unsynced = this.settleDropped();
+    const distrusted = new Set(unsynced.map(({ device }) => device));
+    for (const { chunk, slot } of copies) {
+      // A device that has failed since was not settled.
+      if (!distrusted.has(this.#layer.copies.deviceOf(chunk, slot)) && this.#layer.copies.healthy(chunk, slot))
+        this.#layer.change(chunk, this.#layer.state(chunk) & ~BIT[slot]);
+    }
+    // Afterwards: what was copied from a device that cannot be synced is good now, and that device's copy is not.
+    for (const { device, loss } of unsynced) this.distrust(device, loss);
+    const chunks = copies.map(({ chunk }) => chunk);
+    this.#layer.persist(Math.min(...chunks), Math.max(...chunks));
+    this.#layer.record();
   }
 
   /** Puts the checksums on disk; true when all of them are. */

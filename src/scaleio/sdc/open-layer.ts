@@ -17,7 +17,7 @@ export const UNSYNCED = 0x80;
  * is INHERITED, UNSYNCED says that the copies must be compared before one is used.
  *
  * Changes of state are made here and put on record by {@link record}; what may be done in which state is decided by
- * block-store.ts and whole-chunks.ts.
+ * block-store.ts, comparison.ts and whole-chunks.ts.
  */
 export class OpenLayer {
   readonly #files: Files;

@@ -26,8 +26,20 @@ export interface Status {
   health: string;
   reasons: string[];
   sds: { name: string; state: string; since: string }[];
-  pools: { rebuildBytes: number; rebalanceBytes: number }[];
+  pools: { health: string; rebuildBytes: number; rebalanceBytes: number }[];
   volumes: { name: string; health: string; enginePid: number; supervisorPid: number; id: string; device: string }[];
+  alerts: { type: string; text: string }[];
+}
+
+export const status = (sim: Sim) => sim.json<Status>("status");
+export const stateOf = async (sim: Sim, name: string) =>
+  (await status(sim)).sds.find((sds) => sds.name === name)?.state;
+
+/** What the command prints. Throws where it fails. */
+export async function cli(sim: Sim, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await sim.cli(...args);
+  if (code !== 0) throw new Error(`rexray-sim ${args.join(" ")}: ${stderr}`);
+  return stdout.trim();
 }
 
 export interface Layout {

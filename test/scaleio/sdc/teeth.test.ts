@@ -29,14 +29,14 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: "3 a stale copy is never read",
-    file: "whole-chunks.ts",
+    file: "whole-copies.ts",
     of: "if (this.#layer.isStale(chunk, slot as Slot)) continue;",
     by: "",
   },
   {
     invariant: "3 it becomes good by being copied over only",
     file: "whole-chunks.ts",
-    of: "return loaded && this.#mirror(chunk, target);",
+    of: "return loaded && this.#whole.mirror(chunk, target);",
     by: "return loaded;",
   },
   {
@@ -47,9 +47,9 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: "3 also what was equal already, in memory",
-    file: "whole-chunks.ts",
-    of: "const unsynced = this.#durability.settleDropped();",
-    by: "const unsynced: ReturnType<Durability['settleDropped']> = [];",
+    file: "durability.ts",
+    of: "const unsynced = this.settleDropped();",
+    by: "const unsynced: Unsynced[] = [];",
     seed: 284,
   },
   {
@@ -88,7 +88,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: "1, 5 a copy that could not be made equal does not count",
-    file: "whole-chunks.ts",
+    file: "comparison.ts",
     of: "if (!held.includes(slot)) this.#layer.markStale(chunk, slot);",
     by: "if (good.length < 1) this.#layer.markStale(chunk, slot);",
     seed: 23,
