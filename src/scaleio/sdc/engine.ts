@@ -39,7 +39,7 @@ export const EXIT_CANNOT_SERVE = 4;
  */
 export class Engine {
   readonly #files = sessionFiles(".");
-  readonly #parent = process.ppid;
+  readonly #supervisor: number;
   #opened: Opened | undefined;
   #negotiated = readJson<Negotiated>(this.#files.negotiated);
   #ack = 0;
@@ -49,6 +49,11 @@ export class Engine {
   #failedDevices = 0;
   /** The volume could not be opened; the reason has been left for the daemon. */
   refused = false;
+
+  /** @param supervisor its process id: it may have died by now, and who is asked for the parent would never know */
+  constructor(supervisor: number) {
+    this.#supervisor = supervisor;
+  }
 
   /** Throws what BlockStore throws, and errors of the descriptor. */
   serve(): number {
@@ -156,7 +161,7 @@ export class Engine {
    * waits for the end of its standard input, and end. It then runs a new engine of its own.
    */
   #watchSupervisor(): void {
-    if (process.ppid === this.#parent) return;
+    if (process.ppid === this.#supervisor) return;
     const log = fs.openSync(this.#files.log, "a", 0o600);
     const script = path.join(import.meta.dirname, "sdc-supervisor.sh");
     spawn("sh", [script, process.execPath], { stdio: ["pipe", log, log, FUSE_FD], detached: true });
@@ -170,7 +175,7 @@ export class Engine {
     const status: EngineStatus = {
       pid: process.pid,
       // Not whoever has adopted this process: the report changes when there is a new supervisor.
-      supervisorPid: this.#parent,
+      supervisorPid: this.#supervisor,
       ack: this.#ack,
       worked: this.#worked,
       mapVersion: session.mapVersion,

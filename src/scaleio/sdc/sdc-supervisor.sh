@@ -19,7 +19,7 @@ if [ -w /sys/fs/cgroup/memory/cgroup.procs ]; then
 fi
 
 while :; do
-  "$node" --max-semi-space-size=1 --max-old-space-size=64 "$engine"
+  "$node" --max-semi-space-size=1 --max-old-space-size=64 "$engine" $$
   status=$?
   # 0: unmounted. 4: it cannot go on; giving up the descriptor makes the kernel answer errors instead of waiting for ever.
   case $status in 0 | 4) exit $status ;; esac
