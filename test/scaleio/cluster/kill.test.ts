@@ -6,7 +6,18 @@ import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { type Sim, startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { CONFIG, dropCaches, fio, killHard, mountAgain, mountVolume, random, type Status, seed } from "./load.ts";
+import {
+  CONFIG,
+  dropCaches,
+  fio,
+  killHard,
+  mountAgain,
+  mountVolume,
+  random,
+  replace,
+  type Status,
+  seed,
+} from "./load.ts";
 
 const SECONDS = Number(process.env["KILL_SECONDS"] ?? 6);
 
@@ -40,13 +51,8 @@ t.test("a verifying load goes on without an error while", { skip: requiresRoot()
   await t.test("the supervisor is killed, and then the engine", async (t) => {
     const load = fio(directory, SECONDS);
     const kills = await harass(load.over, async () => {
-      const { supervisorPid } = await volume(sim);
-      killHard(supervisorPid);
-      // The engine has to have noticed: losing both at once is losing the mount.
-      await waitFor(async () => load.over() || (await volume(sim)).supervisorPid !== supervisorPid, {
-        what: "a new supervisor",
-      });
-      if (!load.over()) killHard((await volume(sim)).enginePid);
+      await replace(sim, "supervisorPid", load.over);
+      if (!load.over()) await replace(sim, "enginePid", load.over);
     });
     await load.ended;
     t.ok(kills > 1, `${kills} kills`);
@@ -93,17 +99,13 @@ t.test(
     // Slow enough to be met at it.
     for (const sds of ["sds-1", "sds-3", "sds-4"]) await sim.cli("fault", "add", "slow", sds, "ms=10");
     t.equal((await sim.cli("sds", "stop", "sds-2")).code, 0);
-    const engine = async () => killHard((await volume(sim)).enginePid);
-    const supervisor = async () => {
-      const { supervisorPid } = await volume(sim);
-      killHard(supervisorPid);
-      await waitFor(async () => (await volume(sim)).supervisorPid !== supervisorPid, { what: "a new supervisor" });
-    };
+    const engine = () => replace(sim, "enginePid");
+    const supervisor = () => replace(sim, "supervisorPid");
     const repair = () =>
       waitFor(() => repairPid(sim), { what: "a repair process" }).then(() => killHard(repairPid(sim) ?? 0));
-    for (const kill of [engine, supervisor, () => sim.restart("SIGKILL"), repair]) {
+    for (const end of [engine, supervisor, () => sim.restart("SIGKILL"), repair]) {
       await waitFor(isUnderWay, { what: "the rebuild" });
-      await kill();
+      await end();
     }
     t.ok(await isUnderWay(), "it was killed in the middle");
     await sim.cli("fault", "reset");

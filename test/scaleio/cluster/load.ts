@@ -4,6 +4,7 @@ import path from "node:path";
 import { call } from "../../helpers/plugin-client.ts";
 import { randomOf } from "../../helpers/random.ts";
 import type { Sim } from "../../helpers/sim.ts";
+import { waitFor } from "../../helpers/wait.ts";
 
 /** Small volumes, quick to make and to compare. */
 export const CONFIG = "simulator:\n  granularity: 64MB\n";
@@ -110,4 +111,15 @@ export function killHard(pid: number): void {
 /** Reads the engine's page-cached view away: what a read finds afterwards comes from the SDS files. */
 export function dropCaches(): void {
   fs.writeFileSync("/proc/sys/vm/drop_caches", "3");
+}
+
+/**
+ * Kills the engine or the supervisor of the first volume, and waits for the next one, or for the end of the load: losing both at
+ * once is losing the mount (nodes.test.ts).
+ */
+export async function replace(sim: Sim, which: "enginePid" | "supervisorPid", over = () => false): Promise<void> {
+  const current = async () => (await status(sim)).volumes[0]?.[which] ?? 0;
+  const before = await current();
+  killHard(before);
+  await waitFor(async () => over() || (await current()) !== before, { what: `another ${which}` });
 }
