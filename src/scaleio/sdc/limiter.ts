@@ -4,8 +4,11 @@ export interface Limits {
   readonly bytesPerSecond: number;
 }
 
-/** What was not used in this time is lost: a volume that was idle does not get a burst. */
-const CREDIT_MS = 20;
+/**
+ * What was not used in this time is lost: a volume that was idle gets a twentieth of a second's worth at once, no more. An engine that
+ * had to wait for a processor so long catches up.
+ */
+const CREDIT_MS = 50;
 
 const asleep = new Int32Array(new SharedArrayBuffer(4));
 

@@ -167,19 +167,24 @@ t.test(
       const { read, write } = jobs[0] ?? {};
       return (write?.iops ? write : read) ?? { iops: 0, bw_bytes: 0 };
     };
-    const near = (value: number, wanted: number) =>
-      t.ok(Math.abs(value / wanted - 1) < 0.1, `${Math.round(value)} for ${wanted}`);
-    near((await measured("--bs=4k", ...reads)).iops, 200);
+    // Never more. That it is not less shows in one of a few measurements: others want the processors, too.
+    const near = async (of: "iops" | "bw_bytes", wanted: number, ...job: string[]) => {
+      const all: number[] = [];
+      while (all.length < 4 && !all.some((value) => value > 0.9 * wanted)) all.push((await measured(...job))[of]);
+      const ratio = Math.max(...all) / wanted;
+      t.ok(ratio > 0.9 && ratio < 1.1, `${all.map(Math.round).join(", ")} for ${wanted}`);
+    };
+    await near("iops", 200, "--bs=4k", ...reads);
     t.equal((await sim.cli("volume", "limit", "limited", "--iops", "1500")).code, 0);
-    near((await measured("--bs=4k", ...reads)).iops, 1500);
+    await near("iops", 1500, "--bs=4k", ...reads);
     t.match(await sim.cli("volume", "limit", "limited", "--iops", "0", "--bandwidth", "20"), {
       code: 0,
       stderr: /at most 20 MiB\/s/,
     });
-    near((await measured("--bs=256k", ...reads)).bw_bytes, 20 * 1024 ** 2);
-    near((await measured("--bs=256k", "--rw=write", ...file)).bw_bytes, 20 * 1024 ** 2);
+    await near("bw_bytes", 20 * 1024 ** 2, "--bs=256k", ...reads);
+    await near("bw_bytes", 20 * 1024 ** 2, "--bs=256k", "--rw=write", ...file);
     t.equal((await sim.cli("volume", "limit", "limited", "--iops", "1000", "--bandwidth", "0")).code, 0);
-    near((await measured("--bs=4k", "--rw=randwrite", ...file)).iops, 1000);
+    await near("iops", 1000, "--bs=4k", "--rw=randwrite", ...file);
     t.equal((await sim.cli("volume", "limit", "limited", "--iops", "0", "--bandwidth", "20")).code, 0);
     t.match(await sim.cli("volume", "limit", "limited", "--iops", "5"), {
       code: 1,
