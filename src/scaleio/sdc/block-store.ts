@@ -140,6 +140,8 @@ export class BlockStore {
     for (const [chunk, mask] of targets) {
       let held = 0;
       for (const slot of SLOTS) if (devices.has(this.#copies.deviceOf(chunk, slot))) held |= mask & BIT[slot];
+      // Copying another chunk up may have shown since that a device has lost what it took.
+      held &= ~this.#layer.state(chunk);
       this.#layer.keep(chunk, held);
       if (held === 0) failed = chunk;
     }

@@ -85,10 +85,21 @@ export class Durability {
     this.#layer.record();
   }
 
-  /** Puts the checksums on disk; true when all of them are. */
+  /** Puts the checksums on disk; true when all are that the write-intent record stands for. */
   syncSums(): boolean {
     const { copies } = this.#layer;
-    return !copies.checksum || copies.syncSums().length === 0;
+    return !copies.checksum || !copies.syncSums().some((device) => this.#counts(device));
+  }
+
+  /** Whether a device has a good copy of anything that is on the write-intent record. */
+  #counts(device: number): boolean {
+    const layer = this.#layer;
+    for (let chunk = 0; chunk < layer.chunks; chunk++) {
+      if (layer.isInherited(chunk) || !layer.intent.isActive(chunk * CHUNK_BYTES)) continue;
+      if (SLOTS.some((slot) => layer.copies.deviceOf(chunk, slot) === device && !layer.isStale(chunk, slot)))
+        return true;
+    }
+    return false;
   }
 
   /**
@@ -120,15 +131,15 @@ export class Durability {
   }
 
   /**
-   * Whether a good copy of the chunk is on another device that is not known to have failed; which must work where it is not
-   * certain that anything was lost.
+   * Whether a good copy of the chunk is on another device that is not known to have failed; which must work where the data may
+   * well be there.
    */
   #isElsewhere(chunk: number, device: number, loss: Loss): boolean {
     const { copies } = this.#layer;
     return SLOTS.some((slot) => {
       const other = copies.deviceOf(chunk, slot);
       if (other === device || this.#layer.isStale(chunk, slot)) return false;
-      return loss === "unknown" ? copies.isHealthy(other) : copies.isPromising(other);
+      return loss === "data" ? copies.isPromising(other) : copies.isHealthy(other);
     });
   }
 

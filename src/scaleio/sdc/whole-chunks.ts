@@ -77,7 +77,11 @@ export class WholeChunks {
       this.#durability.distrust(device, loss);
       for (const slot of SLOTS) if (this.#copies.deviceOf(chunk, slot) === device) held &= ~BIT[slot];
     }
-    if (held === 0) throw noGoodCopy(chunk);
+    if (held === 0) {
+      // What the sync has shown of other chunks.
+      this.#layer.record();
+      throw noGoodCopy(chunk);
+    }
     this.#layer.keep(chunk, held);
     this.#layer.change(chunk, this.#layer.state(chunk) & ~INHERITED);
     this.#layer.touch(chunk);

@@ -20,6 +20,8 @@ class Stack {
   readonly #checksum: boolean;
   #mapVersion = 1;
   #states: readonly State[] = ["up", "up"];
+  /** Where the copies are to be (Session). */
+  groups: readonly number[] = [0, 1, -1, 0];
   /** The volume's own layer first. */
   #layers: readonly string[] = [];
   absorb = 0;
@@ -31,7 +33,7 @@ class Stack {
     this.disk = new SimulatedDisk(() => fate);
     this.#checksum = checksum;
     this.#states = states;
-    for (const device of [0, 1]) this.disk.labels.add(`/sds/${device}/device.json`);
+    for (const device of [0, 1, 2]) this.disk.labels.add(`/sds/${device}/device.json`);
     this.addLayer("low");
     this.store = this.opened();
   }
@@ -67,7 +69,7 @@ class Stack {
     return {
       ...{ format: 1, volumeId: id, layerId: id, sizeBytes: CHUNKS * MIB, mapVersion: this.#mapVersion },
       devices: this.#states.map((state, device) => ({ name: `${device}`, file: filesOf(id)[device] as string, state })),
-      ...{ groups: [0, 1, -1, 0], firstGroup: 0, recordDir: `/rec/${id}`, absorb: this.absorb, giveUp: true },
+      ...{ groups: this.groups, firstGroup: 0, recordDir: `/rec/${id}`, absorb: this.absorb, giveUp: true },
       lower: lower.map((below) => ({
         id: below,
         sizeBytes: CHUNKS * MIB,
@@ -100,6 +102,30 @@ class Stack {
     this.#states = states;
     this.#mapVersion++;
     this.store = this.opened();
+  }
+
+  /** As the devices have it. */
+  raw(file: string, offset: number): number {
+    const byte = Buffer.alloc(1);
+    this.disk.peek(file, byte, offset);
+    return byte[0] as number;
+  }
+
+  /** No file below the path can be synced as a whole, from now on until what is answered is called. */
+  breakSyncs(path: string): () => void {
+    const { disk } = this;
+    const { datasync } = disk;
+    disk.datasync = (fd) => {
+      disk.brokenSyncs.add(path);
+      try {
+        datasync.call(disk, fd);
+      } finally {
+        disk.brokenSyncs.delete(path);
+      }
+    };
+    return () => {
+      disk.datasync = datasync;
+    };
   }
 
   work(): void {
@@ -221,6 +247,31 @@ for (const checksum of [false, true]) {
     },
   );
 
+  t.test(
+    `one is away, the other cannot sync what a chunk above needs: that is on record when it is refused, ${how}`,
+    async (t) => {
+      const volume = new Stack(checksum);
+      volume.fill(1, 0, CHUNKS * MIB);
+      volume.store.seal();
+      volume.addLayer("own");
+      volume.store = volume.opened();
+      volume.fill(2, 0, 4096);
+      volume.store.flush();
+      volume.fill(3, 0, 4096);
+      // It has been synced, and has it.
+      volume.become("up", "stopped");
+      volume.fill(9, MIB, MIB);
+      volume.store.zero(MIB, MIB);
+      const mend = volume.breakSyncs("/sds/0/own.vol");
+      t.throws(() => volume.fill(4, 5 * MIB, 4096), REFUSED);
+      mend();
+      volume.kill("up", "stopped");
+      volume.become("up", "up");
+      volume.work();
+      t.ok(volume.holds(3, 0, 4096), "what was acknowledged");
+    },
+  );
+
   t.test(`a damaged write-intent record: what it may have said is not taken for never written, ${how}`, async (t) => {
     const volume = new Stack(checksum);
     volume.fill(1, 0, 4096);
@@ -265,3 +316,51 @@ for (const lower of [false, true]) {
     t.ok(volume.holds(1, 0, 64 * 1024));
   });
 }
+
+t.test(
+  "a discard of which one device fails, and another loses what it took before: what differs is known to",
+  async (t) => {
+    const volume = new Stack(false, ["up", "up", "up"], 0.5);
+    volume.groups = [...[0, 1, -1, 0], ...[2, 1, -1, 0]];
+    volume.become("up", "up", "up");
+    volume.work();
+    volume.fill(1, 0, CHUNKS * MIB);
+    volume.store.seal();
+    volume.addLayer("own");
+    for (const name of ["own.vol", "own.vol.sum"])
+      volume.disk.close(volume.disk.open(`/sds/2/${name}`, { create: true }));
+    volume.store = volume.opened();
+    volume.work();
+    volume.fill(2, 0, 2 * MIB);
+    for (const again of [true, false]) {
+      volume.store.zero(6 * MIB, MIB);
+      if (again) volume.fill(2, 6 * MIB, MIB);
+    }
+    // Chunk 2 is copied up after chunks 0 and 1 have been looked at; then the second device's punch fails.
+    const mend = volume.breakSyncs("/sds/0/own.vol");
+    const { punch } = volume.disk;
+    let punches = 0;
+    volume.disk.punch = (fd, position, length) => {
+      if (length > MIB && punches++ === 1) throw Object.assign(new Error("EIO"), { code: "EIO" });
+      punch.call(volume.disk, fd, position, length);
+    };
+    t.throws(() => volume.store.zero(0, 2.5 * MIB), REFUSED);
+    mend();
+    volume.disk.punch = punch;
+    t.ok(punches > 1, "the second one has failed");
+    const read = Buffer.alloc(1);
+    const reads = () => {
+      volume.store.read(read, 0, MIB, 1);
+      return read[0];
+    };
+    const [first, second] = [1, 2].map((device) => volume.raw(`/sds/${device}/own.vol`, MIB));
+    t.not(first, second, "the copies differ");
+    const before = reads();
+    volume.become("up", "up", "stopped");
+    try {
+      t.equal(reads(), before);
+    } catch (error) {
+      t.match(error, REFUSED);
+    }
+  },
+);

@@ -1,4 +1,5 @@
 import t from "tap";
+import { Intent } from "../../../src/scaleio/sdc/intent.ts";
 import { CHUNKS, MIB, TwoDevices } from "./two-devices.ts";
 
 // One of two copies cannot be had, and something happens to the other one.
@@ -325,4 +326,38 @@ for (const device of [0, 1]) {
       [String(device)],
     );
   });
+}
+
+for (const left of ["failed", "stopped"] as const) {
+  t.test(`one is away, the other cannot write its checksums and is ${left}: its data is not given up`, async (t) => {
+    const volume = new TwoDevices(true);
+    volume.fill(2, 0, 4096);
+    volume.store.flush();
+    volume.become("up", "stopped");
+    volume.disk.brokenSums.add("/sds/0/");
+    volume.store.flush();
+    volume.become(left, "stopped");
+    t.equal(volume.store.status().staleCopies, 0);
+    volume.disk.repair("/sds/0/");
+    volume.become("up", "stopped");
+    t.ok(volume.holds(2, 0, 4096));
+  });
+}
+
+for (const broken of ["brokenSyncs", "brokenWrites"] as const) {
+  t.test(
+    `a device that has failed keeps nothing on the write-intent record that is good elsewhere (${broken})`,
+    async (t) => {
+      const volume = new TwoDevices(true);
+      volume.disk[broken].add("/sds/0/");
+      volume.fill(2, 0, 4096);
+      volume.store.flush();
+      volume.become("failed", "up");
+      volume.now += 10_000;
+      volume.store.flush();
+      const intent = new Intent(volume.disk, "/rec", CHUNKS * MIB);
+      t.same(intent.activeRegions(), []);
+      intent.close();
+    },
+  );
 }
