@@ -178,8 +178,11 @@ export class Copies {
       if (device.state === "up") {
         file.open();
         file.refresh();
-      } else if (device.state === "failed" && isSame(index)) file.takeOut();
-      else file.close();
+      } else if (device.state === "failed" && isSame(index)) {
+        // Its node may have been away: what nothing else has can be read there now.
+        if (!file.isOpen) file.open();
+        file.takeOut();
+      } else file.close();
     }
     return unsynced;
   }

@@ -231,6 +231,20 @@ for (const checksum of [false, true]) {
     },
   );
 
+  t.test(
+    `a node is back with a device that has failed, which has what nothing else has: it is read, ${how}`,
+    async (t) => {
+      const volume = new TwoDevices(checksum);
+      volume.become("stopped", "up");
+      volume.fill(2, 0, 4096);
+      volume.store.flush();
+      volume.become("stopped", "stopped");
+      t.throws(() => volume.holds(2, 0, 4096), REFUSED);
+      volume.become("stopped", "failed");
+      t.ok(volume.holds(2, 0, 4096));
+    },
+  );
+
   t.test(`the last good copy's file is gone: nothing is answered, and nothing taken, ${how}`, async (t) => {
     const volume = new TwoDevices(checksum);
     volume.become("up", "stopped");
