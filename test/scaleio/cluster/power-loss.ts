@@ -4,7 +4,6 @@ import type { Shell } from "../../helpers/shell.ts";
 
 const [WRITE, FLUSH, ZERO] = [1, 2, 3];
 const HEADER_BYTES = 16;
-/** What a disk writes as a whole or not at all. */
 const SECTOR_BYTES = 512;
 /** Where ext4 has its first superblock, in bytes. It reads that before its journal and relies on the disk to write it in one piece. */
 const SUPERBLOCK = { from: 1024, to: 2048 };
@@ -39,16 +38,26 @@ export class PowerLoss {
   readonly #fd: number;
   readonly #shell: Shell;
   readonly #directory: string;
+  readonly #pieceBytes: number;
   readonly #random: () => number;
   readonly #operations: Operation[] = [];
   /** Operations that the base image has. */
   #applied = 0;
 
-  /** @param directory where the images are made, of the volume's size, as the shell has it */
-  constructor(record: string, shell: Shell, directory: string, sizeBytes: number, random: () => number) {
+  /**
+   * @param directory where the images are made, of the volume's size, as the shell has it
+   * @param options.pieceBytes what the disk writes as a whole or not at all
+   */
+  constructor(
+    { record, sizeBytes }: { readonly record: string; readonly sizeBytes: number },
+    shell: Shell,
+    directory: string,
+    { pieceBytes, random }: { readonly pieceBytes: number; readonly random: () => number },
+  ) {
     this.#fd = fs.openSync(record, "r");
     this.#shell = shell;
     this.#directory = directory;
+    this.#pieceBytes = pieceBytes;
     this.#random = random;
     fs.writeFileSync(this.#base, "");
     fs.truncateSync(this.#base, sizeBytes);
@@ -147,16 +156,18 @@ export class PowerLoss {
       .map(({ operation }) => operation);
   }
 
-  /** Some of an operation's sectors, any. */
+  /** Some of an operation's pieces, any. */
   #torn(operation: Operation): Operation[] {
     const { offset, length, at } = operation;
     const share = this.#random();
     const parts: Operation[] = [];
     let kept = false;
-    for (let done = 0; done < length; done += SECTOR_BYTES) {
+    for (let done = 0; done < length; ) {
       const where = offset + done;
+      const piece = Math.min(length - done, this.#pieceBytes - (where % this.#pieceBytes));
       if (where <= SUPERBLOCK.from || where >= SUPERBLOCK.to) kept = this.#random() < share;
-      if (kept) parts.push({ ...operation, offset: where, length: SECTOR_BYTES, at: at + done });
+      if (kept) parts.push({ ...operation, offset: where, length: piece, at: at + done });
+      done += piece;
     }
     return parts;
   }

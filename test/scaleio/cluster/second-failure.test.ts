@@ -101,7 +101,9 @@ t.test(
         const toRebuild = async () => (await status(sim)).pools[0]?.rebuildBytes ?? 0;
         const all = await waitFor(toRebuild, { what: "a rebuild" });
         await waitFor(async () => (await toRebuild()) < all, { what: "some copies", deadline: 30_000 });
-        t.ok((await capacity(t, sim)).semiProtectedBytes > 0, "the second copies are being made");
+        await waitFor(async () => (await capacity(t, sim)).semiProtectedBytes > 0, {
+          what: "second copies that are being made",
+        });
         await waitFor(async () => /\nwork +rebuild: .* to do, \d+ (s|min|h) left\n/.test(await cli(sim, "status")), {
           what: "the time left to be told",
         });
