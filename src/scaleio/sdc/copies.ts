@@ -192,25 +192,29 @@ export class Copies {
     this.#devices[device]?.refresh();
   }
 
-  /** Devices on which the layer has no file yet: none of their copies is good. {@link adopt} makes the file. */
-  takeNewFiles(): number[] {
-    return [...this.#devices.keys()].filter((device) => {
-      const file = this.#devices[device] as DeviceFile;
-      const { isNew } = file;
-      file.isNew = false;
-      return isNew;
-    });
+  /** Devices that work and have no file of the layer yet: none of their copies is good. {@link adopt} makes the file. */
+  newFiles(): number[] {
+    return this.#without((file, device) => !file.isNew || !this.#isUp(device));
   }
 
-  /** Opens files that were not there when that was tried: another process may have made them since. */
+  /** Devices that work and have lost the file's checksums. {@link adoptSums} makes new ones, to be filled by comparing the copies. */
+  lackingSums(): number[] {
+    return this.#without((file, device) => !file.lacksSums || !this.#isUp(device));
+  }
+
+  /** Opens files that were not there, or not whole, when that was tried: another process may have made them since. */
   openNewFiles(): void {
-    for (const [device, file] of this.#devices.entries())
-      if (file.isNew && this.#session.devices[device]?.state === "up") file.open();
+    for (const device of [...this.newFiles(), ...this.lackingSums()]) this.#devices[device]?.open();
   }
 
   /** See DeviceFile.adopt. */
   adopt(device: number): void {
     this.#devices[device]?.adopt(this.#session.sizeBytes);
+  }
+
+  /** See DeviceFile.adoptSums. */
+  adoptSums(device: number): void {
+    this.#devices[device]?.adoptSums();
   }
 
   /** Whether it is certain that nothing was ever written: every device is there, and none holds a single block. */
@@ -239,13 +243,18 @@ export class Copies {
 
   failed(): EngineStatus["failedDevices"] {
     return this.#session.devices.flatMap(({ name }, index) => {
-      const { isFailed, failure } = this.#devices[index] as DeviceFile;
-      return isFailed ? [{ name, ...failure }] : [];
+      const { isFailed, lacksSums, failure } = this.#devices[index] as DeviceFile;
+      return isFailed && !lacksSums ? [{ name, ...failure }] : [];
     });
   }
 
   close(): void {
     for (const file of this.#devices) file.close();
+  }
+
+  /** By what the session says. */
+  #isUp(device: number): boolean {
+    return this.#session.devices[device]?.state === "up";
   }
 
   #fileOn(device: Session["devices"][number]): DeviceFile {

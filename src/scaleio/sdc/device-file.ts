@@ -54,6 +54,8 @@ export class DeviceFile {
   #failure: Failure | undefined;
   /** The device is there, and has no such file yet. */
   isNew = false;
+  /** The file is there and its checksums are gone: it is read as one that has failed, until there are new ones. */
+  lacksSums = false;
   /** Blocks that did not hold what had been written, as often as that was found. */
   readonly bad: BadBlocks = { count: 0, fixed: 0 };
 
@@ -232,10 +234,11 @@ export class DeviceFile {
     this.#dirty |= UNSURE;
   }
 
-  /** Opens the file anew; where there is none on a device that is one, it {@link isNew}. */
+  /** Opens the file anew. On a device that is one it {@link isNew} where there is none, and may {@link lacksSums lack its checksums}. */
   open(): void {
     this.close();
     this.isNew = false;
+    this.lacksSums = false;
     try {
       this.#fd = this.#files.open(this.#path);
       if (this.#checksum) this.#sums = new Sums(this.#files, this.#path);
@@ -245,8 +248,12 @@ export class DeviceFile {
       this.#dirty = DIRTY | UNSURE;
     } catch (error) {
       const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-      this.isNew = missing && this.#plain.exists(path.join(path.dirname(this.#path), LABEL));
-      if (this.isNew) return;
+      if (missing && this.#plain.exists(path.join(path.dirname(this.#path), LABEL))) {
+        this.lacksSums = this.isOpen;
+        this.isNew = !this.isOpen;
+        if (this.isOpen) this.#mode = FAILED;
+        return;
+      }
       this.#dirty = LOST;
       this.#fail("open", error);
     }
@@ -254,6 +261,7 @@ export class DeviceFile {
 
   /** Creates the empty file, once it is on record that its copies are stale. */
   adopt(sizeBytes: number): void {
+    this.isNew = false;
     try {
       this.#fd = this.#plain.open(this.#path, { create: true });
       this.#plain.resize(this.#fd, sizeBytes);
@@ -268,6 +276,21 @@ export class DeviceFile {
     } catch (error) {
       this.#fail("create", error);
     }
+  }
+
+  /** Creates the file of checksums, once it is on record that what the copies hold has to be compared. */
+  adoptSums(): void {
+    this.lacksSums = false;
+    try {
+      this.#plain.close(this.#plain.open(sumFile(this.#path), { create: true }));
+      this.#plain.syncDirectory(path.dirname(this.#path));
+      this.#sums = new Sums(this.#files, this.#path);
+      this.#dirty = DIRTY | UNSURE;
+      this.#mode = HEALTHY;
+    } catch (error) {
+      this.#fail("create the checksums of", error);
+    }
+    this.refresh();
   }
 
   /** What is read from now on is on the disk: a sync may have failed before. */

@@ -113,6 +113,12 @@ export class Intent {
     this.#store();
   }
 
+  /** As {@link cover}, of all that was ever written to. */
+  coverTouched(): void {
+    this.#active.set(this.#touched);
+    this.#store();
+  }
+
   /** After everything written so far has been synced on every copy that counts: regions that are quiet leave the record, once all is `ready` for that. */
   settle(now: number, keep: (region: number) => boolean, ready: () => boolean = () => true): void {
     const quiet: number[] = [];

@@ -54,6 +54,7 @@ export class OpenLayer {
       for (let chunk = region * perRegion; chunk < end; chunk++) this.change(chunk, this.state(chunk) | UNSYNCED);
     }
     this.#adoptNewFiles();
+    this.#adoptNewSums();
   }
 
   /** The devices as a changed session has them; {@link takeOver} has to follow. Answers what left and could not be synced. */
@@ -77,6 +78,7 @@ export class OpenLayer {
     }
     this.#count();
     this.#adoptNewFiles();
+    this.#adoptNewSums();
   }
 
   close(): void {
@@ -241,7 +243,7 @@ export class OpenLayer {
    * exists. Here a chunk may lose its last good copy; it then answers errors for ever, never zeros.
    */
   #adoptNewFiles(): void {
-    for (const device of this.copies.takeNewFiles()) {
+    for (const device of this.copies.newFiles()) {
       for (let chunk = 0; chunk < this.#states.length; chunk++) {
         for (const slot of SLOTS) {
           if (this.copies.deviceOf(chunk, slot) === device) this.change(chunk, this.state(chunk) | BIT[slot]);
@@ -250,6 +252,22 @@ export class OpenLayer {
       this.#ledger.persist(0, this.#states.length - 1);
       this.copies.adopt(device);
     }
+  }
+
+  /**
+   * A device that has lost its checksums alone gets new ones, by what it and the others hold: that this has to be compared is on
+   * record before the empty file exists.
+   */
+  #adoptNewSums(): void {
+    const devices = this.copies.lackingSums();
+    if (devices.length === 0) return;
+    this.intent.coverTouched();
+    for (let chunk = 0; chunk < this.chunks; chunk++) {
+      if (this.isInherited(chunk) || this.isBlank(chunk)) continue;
+      if (SLOTS.some((slot) => !this.isStale(chunk, slot) && devices.includes(this.copies.deviceOf(chunk, slot))))
+        this.change(chunk, this.state(chunk) | UNSYNCED);
+    }
+    for (const device of devices) this.copies.adoptSums(device);
   }
 
   /** Makes the states of these chunks durable. */

@@ -375,3 +375,51 @@ for (const broken of ["brokenSyncs", "brokenWrites"] as const) {
     },
   );
 }
+
+for (const how of ["the engine is killed", "its node is back"] as const) {
+  t.test(`the only good copy's checksums are gone when ${how}: they are made anew of what it holds`, async (t) => {
+    const volume = new TwoDevices(true);
+    volume.become("up", "stopped");
+    volume.fill(2, 0, 4096);
+    volume.store.flush();
+    if (how === "its node is back") volume.become("stopped", "stopped");
+    volume.disk.remove("/sds/0/l.vol.sum");
+    if (how === "its node is back") volume.become("up", "stopped");
+    else volume.kill("up", "stopped");
+    // Also if that engine dies before it has looked at anything.
+    volume.kill("up", "stopped");
+    t.ok(volume.holds(2, 0, 4096));
+    t.ok(volume.holds(1, 4096, CHUNKS * MIB - 4096));
+    volume.become("up", "up");
+    volume.work();
+    volume.store.scan(0, CHUNKS);
+    t.match(volume.store.status(), { staleCopies: 0, unsyncedChunks: 0, badBlocks: [], failedDevices: [] });
+    volume.become("stopped", "up");
+    t.ok(volume.holds(2, 0, 4096));
+  });
+}
+
+t.test("one copy's checksums are gone, and some of what it holds is rotten: the other one is believed", async (t) => {
+  const volume = new TwoDevices(true);
+  volume.now += 10_000;
+  volume.store.flush();
+  volume.disk.remove("/sds/0/l.vol.sum");
+  volume.disk.rot("/sds/0/l.vol", 5000);
+  volume.kill("up", "up");
+  volume.work();
+  t.ok(volume.holds(1));
+  volume.become("up", "stopped");
+  t.ok(volume.holds(1));
+});
+
+t.test("a device that has failed, and has lost the layer's file as well, takes nothing", async (t) => {
+  const volume = new TwoDevices(false);
+  volume.disk.remove("/sds/1/l.vol");
+  volume.kill("up", "failed");
+  volume.fill(2, 0, 4096);
+  volume.work();
+  volume.become("stopped", "failed");
+  t.throws(() => volume.fill(3, 0, 4096), REFUSED, "nothing is given up for it");
+  volume.become("up", "failed");
+  t.ok(volume.holds(2, 0, 4096));
+});

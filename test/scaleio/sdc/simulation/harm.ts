@@ -4,6 +4,9 @@ import { MIB } from "./units.ts";
 import { scanAll } from "./upkeep.ts";
 import type { World } from "./world.ts";
 
+/** Of the copies of this chunk the whole file of checksums goes instead. */
+const SUMS_GO = 0;
+
 /**
  * A stored bit of a copy changes. Where the checksums on disk are good, that is: in a region that has been quiet; and one
  * rotten copy at a time, until a scan has been everywhere. Without checksums it is a replica of a ledger that rots.
@@ -17,6 +20,7 @@ export function rot(world: World): void {
   }
   if (world.pool.away.length > 0) return;
   scanAll(world);
+  let lost: string | undefined;
   world.disk.undisturbed(() => {
     const states = world.layers.ledger(layer);
     const chunk = Math.floor(world.random() * states.length);
@@ -25,10 +29,20 @@ export function rot(world: World): void {
     const active = world.layers.activeRegions(layer).includes(chunk * MIB);
     if ((state & INHERITED) !== 0 || good.length < 2 || active) return;
     const device = world.pool.groups[chunk]?.[world.pick(good)] as number;
+    if (chunk === SUMS_GO) {
+      lost = `${world.pool.file(device, layer.id)}.sum`;
+      return;
+    }
     world.rotten.add(`${layer.id}:${chunk}`);
     for (let i = 0; i < 50; i++)
       world.disk.rot(world.pool.file(device, layer.id), chunk * MIB + Math.floor(world.random() * MIB));
   });
+  if (lost === undefined) return;
+  world.trace(`  ${lost} is lost`);
+  world.disk.remove(lost);
+  // Engines that have it open go on; the next ones miss it.
+  world.disk.crash();
+  world.reopen();
 }
 
 /** Record files that cannot be written to: one replica of a ledger, which nobody may notice, or all of a layer's. */
