@@ -134,10 +134,11 @@ export class Plan {
     this.moves.push([number, after]);
   }
 
-  /** The copy in this slot is given up. */
+  /** The copy in this slot is given up; one that was to be is kept. */
   retire(number: number, slot: Slot): void {
     const group = this.group(number);
     this.#count(group[slot], -1);
+    for (const other of SLOTS) if (group[other] >= 0 && !isActive(group, other)) this.#count(group[other], 1);
     this.moves.push([number, [group[0], group[1], group[2], 1 << slot]]);
   }
 

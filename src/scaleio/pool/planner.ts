@@ -75,6 +75,17 @@ class Planner {
   #free(number: number): void {
     this.#underWay++;
     if (this.#facts.held[number] === 0) this.#plan.free(number);
+    else this.#keepLast(number);
+  }
+
+  /** Both copies that were to stay are lost: what has not been given up of the third is all there is. */
+  #keepLast(number: number): void {
+    const group = this.#plan.group(number);
+    const kept = SLOTS.filter((slot) => isActive(group, slot));
+    if (SLOTS.some((slot) => group[slot] >= 0 && this.#isLost(number, slot) !== kept.includes(slot))) return;
+    this.#missing++;
+    const worst = best(kept, (slot) => this.#stale(number, slot));
+    if (worst !== undefined) this.#plan.retire(number, worst);
   }
 
   /** Three copies are one too many as soon as two others are good, at home, and in different fault units. */
@@ -131,7 +142,11 @@ class Planner {
   }
 
   #isGood(number: number, slot: Slot): boolean {
-    return this.#stale(number, slot) === 0 && this.#plan.standing(this.#plan.group(number)[slot]) !== "lost";
+    return this.#stale(number, slot) === 0 && !this.#isLost(number, slot);
+  }
+
+  #isLost(number: number, slot: Slot): boolean {
+    return this.#plan.standing(this.#plan.group(number)[slot]) === "lost";
   }
 
   #isHome(number: number, slot: Slot): boolean {

@@ -177,6 +177,9 @@ t.test(
       more: fc.array(sizes({ minLength: 1, maxLength: 24 }), { minLength: 2, maxLength: 4 }),
       gone: fc.array(fc.tuple(fc.nat(59), fc.constantFrom("leaving" as const, "lost" as const)), { maxLength: 6 }),
     });
+    const mixed = (count: number) => Array.from({ length: count }, (_, index) => 2 + ((index * 7) % 11));
+    // Whatever the dice say, one of them becomes large.
+    const large = { first: mixed(5), more: [mixed(24), mixed(24)], gone: [[3, "lost"] as [number, "lost"]] };
     fc.assert(
       fc.property(pool, ({ first, more, gone }) => {
         let devices = first.map((size, index) => device(`sds-${index}`, size * 100));
@@ -199,7 +202,7 @@ t.test(
           devices = standing(devices, index, "lost");
         }
       }),
-      { numRuns: 12 },
+      { numRuns: 12, examples: [[large]] },
     );
     t.ok(farthest > 30, `${farthest} devices`);
   },
@@ -369,3 +372,18 @@ t.test("with all copies of a group lost, or nowhere to go, it waits", async (t) 
   t.same(planMoves([[0, 1, -1, 0]], two, facts), []);
   t.same(planMoves([[2, 3, -1, 0]], standing(nodes(2).concat(nodes(4).slice(2)), 0, "lost"), facts), []);
 });
+
+t.test(
+  "both copies that were to stay are lost while the third is given up: that one stays, and gets another",
+  async (t) => {
+    const devices = standing(standing(nodes(5), 0, "lost"), 1, "lost");
+    const facts = { stale: new Uint32Array(3), held: new Uint8Array([1]) };
+    facts.stale[1] = 1;
+    t.same(planMoves([[0, 1, 2, 4]], devices, facts), [[0, [0, 1, 2, 2]]], "what is worth least is given up instead");
+    t.same(planMoves([[0, 1, 2, 2]], devices, facts), [], "still held");
+    facts.held[0] = 0;
+    t.same(planMoves([[0, 1, 2, 2]], devices, facts), [[0, [0, -1, 2, 0]]]);
+    t.match(planMoves([[0, -1, 2, 0]], devices, facts), [[0, [0, 3, 2, 0]]]);
+    t.same(planMoves([[0, 1, 2, 4]], standing(devices, 2, "lost"), { ...facts, held: new Uint8Array([1]) }), []);
+  },
+);
