@@ -273,8 +273,12 @@ export class BlockStore {
     return owesFailure;
   }
 
-  /** Copies that have to be compared are, before anything is done with one. */
+  /**
+   * Copies that have to be compared are, before anything is done with one. And what is known of the chunk is on record: an engine that
+   * comes after this one must not find less than has been answered.
+   */
   #settle(chunk: number): void {
+    if (this.#layer.isUnrecorded(chunk)) this.#layer.record();
     if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.#comparison.settle(chunk)) throw noGoodCopy(chunk);
   }
 

@@ -177,6 +177,11 @@ export class OpenLayer {
     this.#unrecorded = { first: Math.min(first, chunk), last: Math.max(last, chunk) };
   }
 
+  /** Whether the chunk's state may be ahead of its record, which could not be written. */
+  isUnrecorded(chunk: number): boolean {
+    return this.#unrecorded !== undefined && this.#unrecorded.first <= chunk && chunk <= this.#unrecorded.last;
+  }
+
   /** Makes stale marks durable. */
   record(): void {
     if (this.#unrecorded === undefined) return;

@@ -216,6 +216,23 @@ for (const checksum of [false, true]) {
     volume.store.flush();
   });
 
+  t.test(`what of a write could not be put on record is not answered before it is, ${how}`, async (t) => {
+    const volume = new Stack(checksum);
+    volume.fill(1, 0, MIB);
+    volume.store.seal();
+    volume.addLayer("own");
+    volume.store = volume.opened();
+    volume.fill(2, MIB, 4096);
+    volume.disk.refusedWrites.add("/rec/own/");
+    t.throws(() => volume.fill(3, 0, 4096), "refused");
+    t.throws(() => volume.holds(1, 0, 4096));
+    volume.disk.repair("/rec/own/");
+    const isThere = volume.holds(3, 0, 4096);
+    volume.kill("up", "up");
+    t.equal(volume.holds(3, 0, 4096), isThere, "the next engine has what has been answered");
+    t.ok(volume.holds(1, 4096, MIB - 4096));
+  });
+
   t.test(
     `killed at any moment of copying up, while one cannot sync: what is there then survives a power loss, ${how}`,
     async (t) => {
