@@ -4,12 +4,12 @@ import { Comparison } from "./comparison.ts";
 import type { Copies } from "./copies.ts";
 import { Durability } from "./durability.ts";
 import type { Files } from "./files.ts";
-import { Intent } from "./intent.ts";
 import { BIT, SLOTS, type Slot } from "./layout.ts";
 import { Ledger } from "./ledger.ts";
 import { noGoodCopy, OpenLayer, UNSYNCED } from "./open-layer.ts";
-import type { EngineStatus, LowerLayer, Session } from "./session.ts";
+import type { EngineStatus, Session } from "./session.ts";
 import { BLOCK_BYTES } from "./sums.ts";
+import { UnsettledLayers } from "./unsettled-layers.ts";
 import { WholeChunks } from "./whole-chunks.ts";
 import { WholeCopies } from "./whole-copies.ts";
 
@@ -33,35 +33,36 @@ export class BlockStore {
   readonly #whole: WholeCopies;
   readonly #comparison: Comparison;
   readonly #chunks: WholeChunks;
-  readonly #files: Files;
-  /**
-   * Frozen layers whose records of intents are not clean, by id: whether what they took is equal and on disk in all good copies
-   * for all that (checksums may not be).
-   */
-  readonly #unsettled: Map<string, boolean>;
+  readonly #unsettled: UnsettledLayers;
   readonly #short = Buffer.alloc(PUNCH_FROM_BYTES);
   readonly #blocks: Buffer;
 
   /**
    * Opens the volume; after an unclean stop the regions of the write-intent record are compared on first use or by
    * {@link work}. Throws state_corrupt, state_newer and errno errors of the record files, unavailable when the session's map
-   * is older than one that the layer was served by.
+   * is older than one that the layer was served by. `settles`: so are the frozen layers beneath.
    */
-  constructor(files: Files, session: Session, now: () => number) {
+  constructor(files: Files, session: Session, now: () => number, { settles = true } = {}) {
     this.#now = now;
-    this.#files = files;
     if (session.lower.length > 0) checkMap(files, session);
-    this.#unsettled = new Map(session.lower.map(({ id }) => [id, false]));
-    const owesFailure = this.#settleFrozen(session);
+    this.#unsettled = new UnsettledLayers(files, settles ? session : { ...session, lower: [] }, (frozen) => {
+      return new BlockStore(files, frozen, now, { settles: false });
+    });
+    this.#unsettled.settle(session);
     this.#layer = new OpenLayer(files, session);
-    this.#copies = this.#layer.copies;
-    this.#durability = new Durability(this.#layer);
-    this.#durability.owesFailure ||= owesFailure;
-    this.#whole = new WholeCopies(this.#layer);
-    this.#comparison = new Comparison(this.#layer, this.#durability, this.#whole, now);
-    this.#chunks = new WholeChunks(this.#layer, this.#durability, this.#whole, this.#comparison, now);
-    this.#blocks = Buffer.alloc(session.checksum ? CHUNK_BYTES : 0);
-    this.#chunks.followMap();
+    try {
+      this.#copies = this.#layer.copies;
+      this.#durability = new Durability(this.#layer);
+      if (this.#unsettled.owesFailure) this.#durability.oweFailure();
+      this.#whole = new WholeCopies(this.#layer);
+      this.#comparison = new Comparison(this.#layer, this.#durability, this.#whole, now);
+      this.#chunks = new WholeChunks(this.#layer, this.#durability, this.#whole, this.#comparison, now);
+      this.#blocks = Buffer.alloc(session.checksum ? CHUNK_BYTES : 0);
+      this.#chunks.followMap();
+    } catch (error) {
+      this.#layer.close();
+      throw error;
+    }
   }
 
   /** Fills into[at, at + length). Throws when some chunk has no good copy that can be read. */
@@ -87,8 +88,8 @@ export class BlockStore {
 
   /** When it returns, everything acknowledged before survives power loss. Throws unavailable when something does not. */
   flush(): void {
-    if (!this.#isLowerSynced) this.#settleLower();
-    if (!this.#durability.flush() || !this.#isLowerSynced)
+    if (!this.#unsettled.areSynced) this.#settleLower();
+    if (!this.#durability.flush() || !this.#unsettled.areSynced)
       throw new SimError(
         "unavailable",
         "the only good copy of what was written is on a device that cannot be synced: start the SDS of the other copy again, or mend the device",
@@ -176,9 +177,20 @@ export class BlockStore {
 
   /** Before the layer is frozen: as {@link close}, with all copies compared if they can be. */
   seal(): boolean {
+    try {
+      this.settleAll();
+    } catch (error) {
+      this.#layer.close();
+      throw error;
+    }
+    return this.close();
+  }
+
+  /** All copies are compared that can be, and what they took is on disk. */
+  settleAll(): void {
     for (let chunk = 0; chunk < this.#layer.chunks && this.#layer.unsyncedChunks > 0; chunk++)
       this.#comparison.settle(chunk);
-    return this.close();
+    this.#durability.sync();
   }
 
   /** Whether the next flush has to say that something was lost; to be handed on to who takes the writes from now on. */
@@ -186,8 +198,10 @@ export class BlockStore {
     return this.#durability.owesFailure;
   }
 
-  set owesFailure(owes: boolean) {
-    this.#durability.owesFailure = owes;
+  /** See {@link owesFailure}. Throws errno errors of the record files. */
+  oweFailure(): void {
+    this.#durability.oweFailure();
+    this.#layer.record();
   }
 
   /**
@@ -195,20 +209,23 @@ export class BlockStore {
    * copies are, and on disk.
    */
   close(): boolean {
-    const isSynced = this.#durability.sync();
-    if (isSynced) {
-      this.#layer.intent.clear(
-        (region) => this.#layer.regionUnsynced(region),
-        () => this.#durability.syncSums(),
-      );
+    try {
+      const isSynced = this.#durability.sync();
+      if (isSynced) {
+        this.#layer.intent.clear(
+          (region) => this.#layer.regionUnsynced(region),
+          () => this.#durability.syncSums(),
+        );
+      }
+      return isSynced && this.#layer.unsyncedChunks === 0;
+    } finally {
+      this.#layer.close();
     }
-    this.#layer.close();
-    return isSynced && this.#layer.unsyncedChunks === 0;
   }
 
   /** How many devices have failed so far: cheap, to be looked at between requests. */
   get failures(): number {
-    return this.#copies.failures + this.#layer.lower.failures;
+    return this.#copies.failures + this.#layer.lower.failures + this.#unsettled.failures;
   }
 
   status(): Omit<EngineStatus, "pid" | "supervisorPid" | "ack" | "worked" | "mapVersion" | "resend"> {
@@ -225,52 +242,22 @@ export class BlockStore {
       layerId: this.#layer.session.layerId,
       badBlocks: this.#copies.bad(),
       fixedBlocks: this.#comparison.fixedBlocks,
-      failedDevices: [...this.#copies.failed(), ...this.#layer.lower.failed()],
+      failedDevices: [...this.#copies.failed(), ...this.#layer.lower.failed(), ...this.#unsettled.failed()],
       blank: this.#layer.session.lower.length === 0 && this.#copies.blank(),
     };
   }
 
-  get #isLowerSynced(): boolean {
-    for (const isSynced of this.#unsettled.values()) if (!isSynced) return false;
-    return true;
-  }
-
   /** What could not be settled of the frozen layers may be now. */
   #settleLower(): void {
-    if (this.#unsettled.size === 0) return;
-    if (this.#settleFrozen(this.#layer.session)) this.#durability.owesFailure = true;
-    this.#layer.lower.lookAgain();
-  }
-
-  /**
-   * Layers that were frozen by an engine which died before it had compared and synced what it had in flight. Nobody else works on them
-   * then (repairer.ts), and snapshots of them are made only when their records are clean. True when something was lost
-   * of which no flush has told.
-   */
-  #settleFrozen(session: Session): boolean {
-    let owesFailure = false;
-    const isClean = ({ recordDir, sizeBytes }: LowerLayer) => {
-      const intent = new Intent(this.#files, recordDir, sizeBytes);
-      intent.close();
-      return intent.activeRegions().length === 0;
-    };
-    for (const [index, layer] of session.lower.entries()) {
-      if (!this.#unsettled.has(layer.id)) continue;
-      if (!isClean(layer)) {
-        const { id: layerId, files, ...own } = layer;
-        const devices = session.devices.map((device, place) => ({ ...device, file: files[place] as string }));
-        const lower = session.lower.slice(index + 1);
-        const its: Session = { ...session, ...own, layerId, devices, lower, absorb: 0 };
-        const store = new BlockStore(this.#files, its, this.#now);
-        this.#unsettled.set(layer.id, store.seal());
-        owesFailure ||= store.owesFailure;
-      }
-      if (isClean(layer)) this.#unsettled.delete(layer.id);
+    if (this.#unsettled.isEmpty) return;
+    this.#unsettled.owesFailure = false;
+    try {
+      this.#unsettled.settle(this.#layer.session);
+    } finally {
+      if (this.#unsettled.owesFailure) this.#durability.oweFailure();
     }
-    // Those that are not there any more have been taken over by others.
-    const left = new Set(session.lower.map(({ id }) => id));
-    for (const id of this.#unsettled.keys()) if (!left.has(id)) this.#unsettled.delete(id);
-    return owesFailure;
+    this.#layer.record();
+    this.#layer.lower.lookAgain();
   }
 
   /**

@@ -10,15 +10,26 @@ import type { Session } from "./session.ts";
  */
 export class Durability {
   readonly #layer: OpenLayer;
-  /** A sync has failed and lost what nothing else has: the next flush must say so, though the device be well again by then. */
-  owesFailure = false;
+  #owesFailure: boolean;
   /** Devices of which a flush has said so. */
   readonly #told = new Set<number>();
 
   constructor(layer: OpenLayer) {
     this.#layer = layer;
+    this.#owesFailure = layer.intent.owesFailure;
     this.#syncToCompare();
     this.#refreshDoubtful();
+  }
+
+  /** A sync has failed and lost what nothing else has: the next flush must say so, though the device be well again by then. */
+  get owesFailure(): boolean {
+    return this.#owesFailure;
+  }
+
+  /** To be followed by OpenLayer.record: an engine that is killed leaves it to the next one. */
+  oweFailure(): void {
+    this.#owesFailure = true;
+    this.#layer.intent.owesFailure = true;
   }
 
   /** The layer follows a changed session, see BlockStore.reload. */
@@ -44,9 +55,11 @@ export class Durability {
 
   /** {@link sync} for who waits for it: false also when something has been lost since it was last called. */
   flush(): boolean {
-    const isSynced = this.sync() && !this.owesFailure;
+    // Only now it is certain that an answer that said so has come to somebody.
+    if (!this.#owesFailure) this.#layer.intent.owesFailure = false;
+    const isSynced = this.sync() && !this.#owesFailure;
     if (!isSynced) for (const device of this.#layer.copies.lost()) this.#told.add(device);
-    this.owesFailure = false;
+    this.#owesFailure = false;
     return isSynced;
   }
 
@@ -126,7 +139,7 @@ export class Durability {
     if (elsewhere) {
       layer.copies.disown(device);
       this.#told.delete(device);
-    } else if (loss === "data" && !this.#told.has(device)) this.owesFailure = true;
+    } else if (loss === "data" && !this.#told.has(device)) this.oweFailure();
     return elsewhere;
   }
 

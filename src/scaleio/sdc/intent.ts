@@ -16,9 +16,11 @@ const MAGIC = 0x4e495352; // "RSIN"
 const TOUCHED_MAGIC = 0x54495352; // "RSIT"
 const SLOT_BYTES = 2 * SECTOR_BYTES;
 const SMALLEST_REGION = 4 * CHUNK_BYTES;
-/** After the bits, the region size in MiB: a volume may have grown since. */
+/** After the bits, the region size in MiB: a volume may have grown since. With the second kind of bits {@link OWES} may be added to it. */
 const BITS_BYTES = PAYLOAD_BYTES - 4;
 const MOST_REGIONS = BITS_BYTES * 8;
+/** A sync has failed and lost something: whoever flushes next is to be told, by an engine that comes after this one as well. */
+const OWES = 0x80000000;
 /** How long a region has to be quiet before a flush takes it off the record. */
 const QUIET_MS = 5000;
 /** A stream that runs into the next region gets some more in one durable write. */
@@ -43,8 +45,9 @@ export class Intent {
   readonly #lastWrite: Float64Array;
   readonly #slot = Buffer.alloc(SLOT_BYTES);
   #number = 0;
-  /** The bits in memory are ahead of the disk, since a store failed. */
+  /** What is in memory is ahead of the disk, since a store failed or has yet to come. */
   #unsaved = false;
+  #owesFailure = false;
 
   /** Opens or creates the record. {@link activeRegions} then tells what an unclean stop left. */
   constructor(files: Files, dir: string, sizeBytes: number) {
@@ -58,10 +61,14 @@ export class Intent {
     // The record is made together with the volume; one that is missing later is as good as damaged.
     const lost = !files.exists(file);
     this.#fd = files.open(file, { create: lost, durable: true });
-    if (lost || !this.#load()) {
-      this.#active.fill(1);
-      this.#touched.fill(1);
+    try {
+      if (!lost && this.#load()) return;
+    } catch (error) {
+      this.close();
+      throw error;
     }
+    this.#active.fill(1);
+    this.#touched.fill(1);
   }
 
   /** The empty record of a new volume. */
@@ -86,6 +93,21 @@ export class Intent {
   /** Whether anything may ever have been written to the byte's region; if not, all copies of it are holes. */
   isTouched(offset: number): boolean {
     return this.#touched[Math.floor(offset / this.regionBytes)] === 1;
+  }
+
+  /** Whether a flush still has to say that something was lost, or has said so and no other one has come since. */
+  get owesFailure(): boolean {
+    return this.#owesFailure;
+  }
+
+  /** To be followed by {@link save}. */
+  set owesFailure(owes: boolean) {
+    this.#unsaved ||= owes !== this.#owesFailure;
+    this.#owesFailure = owes;
+  }
+
+  save(): void {
+    if (this.#unsaved) this.#store();
   }
 
   /** Must return before data is written that the record of intents is not needed for. */
@@ -148,7 +170,8 @@ export class Intent {
       for (let region = 0; region < regions.length; region++) {
         if (regions[region] === 1) bits[region >> 3] = (bits[region >> 3] ?? 0) | (1 << (region & 7));
       }
-      bits.writeUInt32LE(this.regionBytes / CHUNK_BYTES, BITS_BYTES);
+      const flag = this.#owesFailure && index === 1 ? OWES : 0;
+      bits.writeUInt32LE(this.regionBytes / CHUNK_BYTES + flag, BITS_BYTES);
       seal(sector, TOUCHED_MAGIC, this.#number);
     }
     this.#unsaved = true;
@@ -184,13 +207,16 @@ export class Intent {
     if (newest.touched !== undefined && lowest < Math.min(1, this.#number - 1)) return false;
     this.#set(this.#active, newest.active);
     if (newest.touched === undefined) this.#touched.fill(1);
-    else this.#set(this.#touched, newest.touched);
+    else {
+      this.#set(this.#touched, newest.touched);
+      this.#owesFailure = payloadOf(newest.touched).readUInt32LE(BITS_BYTES) >= OWES;
+    }
     return true;
   }
 
   #set(regions: Uint8Array, sector: Buffer): void {
     const bits = payloadOf(sector);
-    const recordedBytes = bits.readUInt32LE(BITS_BYTES) * CHUNK_BYTES || this.regionBytes;
+    const recordedBytes = (bits.readUInt32LE(BITS_BYTES) % OWES) * CHUNK_BYTES || this.regionBytes;
     for (let region = 0; region < MOST_REGIONS; region++) {
       if (((bits[region >> 3] as number) & (1 << (region & 7))) === 0) continue;
       const first = Math.floor((region * recordedBytes) / this.regionBytes);

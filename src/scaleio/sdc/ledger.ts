@@ -71,16 +71,21 @@ export class Ledger {
     const sectors = 1 + Math.ceil(chunks / PAYLOAD_BYTES);
     this.#numbers = new Float64Array(sectors);
 
-    for (const file of ledgerFiles(dir)) {
-      // A lost replica is made anew and filled below.
-      const lost = !files.exists(file);
-      if (lost && !mend) continue;
-      const fd = files.open(file, { create: lost, durable: true });
-      if (lost) files.resize(fd, SECTOR_BYTES * sectors);
-      this.#replicas.push({ file, fd, lost });
+    try {
+      for (const file of ledgerFiles(dir)) {
+        // A lost replica is made anew and filled below.
+        const lost = !files.exists(file);
+        if (lost && !mend) continue;
+        const fd = files.open(file, { create: lost, durable: true });
+        if (lost) files.resize(fd, SECTOR_BYTES * sectors);
+        this.#replicas.push({ file, fd, lost });
+      }
+      const contents = this.#replicas.map(({ fd }) => this.#readAll(fd, sectors));
+      for (let i = 0; i < sectors; i++) this.#load(i, contents, dir, volumeId, chunks);
+    } catch (error) {
+      this.close();
+      throw error;
     }
-    const contents = this.#replicas.map(({ fd }) => this.#readAll(fd, sectors));
-    for (let i = 0; i < sectors; i++) this.#load(i, contents, dir, volumeId, chunks);
   }
 
   /** Makes the states of chunks first..last durable. Succeeds while one replica takes it. */

@@ -38,23 +38,33 @@ export class OpenLayer {
   constructor(files: Files, session: Session) {
     this.#files = files;
     this.session = session;
-    const chunks = session.sizeBytes / CHUNK_BYTES;
-    this.lower = new LowerLayers(files, session);
-    this.#ledger = new Ledger(files, session.recordDir, session.layerId, chunks);
-    this.#states = this.#ledger.states;
-    this.#ledger.follow(session.mapVersion);
-    this.intent = new Intent(files, session.recordDir, session.sizeBytes);
-    this.copies = new Copies(files, session);
-    if (this.#ledger.recorded < chunks) this.#grow(this.#ledger.recorded, chunks);
+    const opened: { close(): void }[] = [];
+    const hold = <T extends { close(): void }>(part: T): T => {
+      opened.push(part);
+      return part;
+    };
+    try {
+      const chunks = session.sizeBytes / CHUNK_BYTES;
+      this.lower = hold(new LowerLayers(files, session));
+      this.#ledger = hold(new Ledger(files, session.recordDir, session.layerId, chunks));
+      this.#states = this.#ledger.states;
+      this.#ledger.follow(session.mapVersion);
+      this.intent = hold(new Intent(files, session.recordDir, session.sizeBytes));
+      this.copies = hold(new Copies(files, session));
+      if (this.#ledger.recorded < chunks) this.#grow(this.#ledger.recorded, chunks);
 
-    this.#count();
-    const perRegion = this.intent.regionBytes / CHUNK_BYTES;
-    for (const region of this.intent.activeRegions()) {
-      const end = Math.min((region + 1) * perRegion, chunks);
-      for (let chunk = region * perRegion; chunk < end; chunk++) this.change(chunk, this.state(chunk) | UNSYNCED);
+      this.#count();
+      const perRegion = this.intent.regionBytes / CHUNK_BYTES;
+      for (const region of this.intent.activeRegions()) {
+        const end = Math.min((region + 1) * perRegion, chunks);
+        for (let chunk = region * perRegion; chunk < end; chunk++) this.change(chunk, this.state(chunk) | UNSYNCED);
+      }
+      this.#adoptNewFiles();
+      this.#adoptNewSums();
+    } catch (error) {
+      for (const part of opened) part.close();
+      throw error;
     }
-    this.#adoptNewFiles();
-    this.#adoptNewSums();
   }
 
   /** The devices as a changed session has them; {@link takeOver} has to follow. Answers what left and could not be synced. */
@@ -182,8 +192,9 @@ export class OpenLayer {
     return this.#unrecorded !== undefined && this.#unrecorded.first <= chunk && chunk <= this.#unrecorded.last;
   }
 
-  /** Makes stale marks durable. */
+  /** Makes durable what is known of the copies: stale marks, and that something was lost of which a flush has to tell. */
   record(): void {
+    this.intent.save();
     if (this.#unrecorded === undefined) return;
     this.#ledger.persist(this.#unrecorded.first, this.#unrecorded.last);
     this.#unrecorded = undefined;

@@ -173,6 +173,7 @@ for (const checksum of [false, true]) {
     volume.addLayer("own");
     volume.disk.brokenSyncs.add("/sds/0/");
     volume.kill("up", "stopped");
+    t.match(volume.store.status().failedDevices, [{ name: "0" }], "which is reported");
     volume.disk.repair("/sds/0/");
     t.throws(() => volume.store.flush(), REFUSED);
     volume.store.flush();
@@ -231,6 +232,26 @@ for (const checksum of [false, true]) {
     volume.kill("up", "up");
     t.equal(volume.holds(3, 0, 4096), isThere, "the next engine has what has been answered");
     t.ok(volume.holds(1, 4096, MIB - 4096));
+  });
+
+  t.test(`an engine that cannot begin, or not settle what is below, leaves no file open, ${how}`, async (t) => {
+    const volume = new Stack(checksum);
+    volume.fill(1, 0, MIB);
+    volume.addLayer("middle");
+    volume.addLayer("own");
+    volume.disk.crash();
+    for (const records of ["low", "middle", "own"].flatMap((id) => [`${id}/ledger`, `${id}/intent`, `${id}/`])) {
+      for (const broken of [volume.disk.brokenReads, volume.disk.refusedWrites]) {
+        broken.add(`/rec/${records}`);
+        try {
+          volume.opened().close();
+        } catch {
+          // It depends on what is read and written when.
+        }
+        volume.disk.repair(`/rec/${records}`);
+        t.equal(volume.disk.descriptors, 0, records);
+      }
+    }
   });
 
   t.test(

@@ -135,6 +135,25 @@ for (const checksum of [false, true]) {
     t.ok(volume.holds(3, 0, 4096));
   });
 
+  t.test(
+    `the last one has lost what it took when the engine is killed: the next engine's flush says so, ${how}`,
+    async (t) => {
+      const volume = new TwoDevices(checksum);
+      volume.become("up", "stopped");
+      volume.fill(2, 0, 4096);
+      volume.disk.brokenSyncs.add("/sds/0/");
+      volume.become("stopped", "stopped");
+      volume.disk.repair("/sds/0/");
+      volume.kill("up", "up");
+      t.throws(() => volume.store.flush(), REFUSED);
+      volume.kill("up", "up");
+      t.throws(() => volume.store.flush(), REFUSED, "whether the answer has come to somebody nobody knows");
+      volume.store.flush();
+      volume.kill("up", "up");
+      volume.store.flush();
+    },
+  );
+
   t.test(`the last one goes and cannot sync what it took: the next flush says so, ${how}`, async (t) => {
     const volume = new TwoDevices(checksum);
     volume.become("up", "stopped");

@@ -28,6 +28,12 @@ const MUTATIONS: readonly Mutation[] = [
     by: "",
   },
   {
+    invariant: "2 and before anything is answered",
+    file: "block-store.ts",
+    of: "if (this.#layer.isUnrecorded(chunk)) this.#layer.record();",
+    by: "",
+  },
+  {
     invariant: "3 a stale copy is never read",
     file: "whole-copies.ts",
     of: "if (this.#layer.isStale(chunk, slot as Slot)) continue;",
@@ -61,9 +67,15 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "4 and fails where the last good copy cannot be synced",
     file: "block-store.ts",
-    of: "if (!this.#durability.flush() || !this.#isLowerSynced)",
+    of: "if (!this.#durability.flush() || !this.#unsettled.areSynced)",
     by: "if (!this.#durability.flush() && this.#blocks === undefined)",
     seed: 63,
+  },
+  {
+    invariant: "4 also when the engine has been killed since that was found out",
+    file: "intent.ts",
+    of: "this.#owesFailure = payloadOf(newest.touched).readUInt32LE(BITS_BYTES) >= OWES;",
+    by: "",
   },
   {
     invariant: "1, 3 what a device has lost in a sync that failed is stale there",
@@ -185,8 +197,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "snapshots: what an engine had in flight is compared before others read the layer",
     file: "block-store.ts",
-    of: "const owesFailure = this.#settleFrozen(session);",
-    by: "const owesFailure = false;\n    this.#unsettled.clear();",
+    of: "settles ? session : { ...session, lower: [] }",
+    by: "{ ...session, lower: [] }",
     seed: 50,
   },
   {
@@ -207,6 +219,18 @@ const MUTATIONS: readonly Mutation[] = [
     file: "durability.ts",
     of: "return !copies.checksum || !copies.syncSums().some((device) => this.#counts(device));",
     by: "return true;",
+  },
+  {
+    invariant: "checksums: those of a file that has lost them are made anew of what it holds",
+    file: "open-layer.ts",
+    of: "this.change(chunk, this.state(chunk) | UNSYNCED);\n    }\n    for (const device of devices)",
+    by: "}\n    for (const device of devices)",
+  },
+  {
+    invariant: "checksums: that they have to be is on record first",
+    file: "open-layer.ts",
+    of: "this.intent.coverTouched();",
+    by: "",
   },
 ];
 

@@ -233,6 +233,11 @@ export class SimulatedDisk implements Files {
     return result;
   }
 
+  /** How many are open. */
+  get descriptors(): number {
+    return this.#open.size;
+  }
+
   /** The process died: its descriptors are gone, what it wrote is still in the page cache. */
   crash(): void {
     this.#open.clear();

@@ -51,8 +51,10 @@ export function check(world: World, volume: Mounted, sector: number, count: numb
 }
 
 export function flush(world: World, volume: Mounted): void {
+  volume.wasTold ||= volume.flushMayFail;
   try {
     world.do(volume, (store) => store.flush(), undefined, volume.flushMayFail);
+    volume.wasTold = false;
     if (world.standings.isLost(volume))
       throw new Error(`a flush of volume ${volume.record.id} passes over what was lost`);
   } finally {

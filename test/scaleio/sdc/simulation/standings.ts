@@ -109,7 +109,7 @@ export class Standings {
       const [first, end] = [Math.floor(from / unit) * unit, Math.ceil(to / unit) * unit];
       for (let at = first; at < end; at += SECTOR) volume.model.suspect(at / SECTOR);
       // Whoever waits for a copy is told by what it is made for.
-      if (!copied) volume.losses = [...volume.losses, { directory, chunk }];
+      if (!copied) volume.losses = [...volume.losses, { directory, chunk, step: this.#world.step }];
     }
   }
 }

@@ -22,6 +22,8 @@ const CHUNKS = 6;
 export interface LostCopy {
   readonly directory: string;
   readonly chunk: number;
+  /** When that was. */
+  readonly step: number;
 }
 
 /** A volume with its engine and what it may answer. */
@@ -39,7 +41,9 @@ export interface Mounted {
   isMounted: boolean;
   /** A sync has failed: one flush may say so, whatever is well by then. */
   flushMayFail: boolean;
-  /** What syncs of this engine have lost, and no flush has said. */
+  /** One has said so, and none has succeeded since: an engine that comes after a kill may say it again. */
+  wasTold: boolean;
+  /** What syncs have lost, and no flush has said. */
   losses: readonly LostCopy[];
 }
 
@@ -55,6 +59,7 @@ export class World {
   readonly standings: Standings;
   readonly volumes: Mounted[] = [];
   now = 1_000_000;
+  step = 0;
   tag = 0;
   lastLayer = 0;
   /** Every second life is one with checksums. */
@@ -99,6 +104,7 @@ export class World {
 
   /** A step begins. */
   begin(step: number): void {
+    this.step = step;
     this.random = randomOf(seedOf(this.seed, step));
     this.trace(`${step}:`);
     this.now += Math.floor(this.random() * 3000);
@@ -210,6 +216,7 @@ export class World {
     if (volume.session.layerId !== volume.followed.layerId) {
       this.do(volume, (store) => store.seal());
       volume.store = undefined;
+      volume.losses = [];
       this.open(volume);
       // Sealing syncs all.
       volume.model.flushed();
@@ -241,6 +248,7 @@ export class World {
       servedBytes: 0,
       isMounted: false,
       flushMayFail: false,
+      wasTold: false,
       losses: [],
     };
     this.volumes.push(volume);
@@ -261,15 +269,19 @@ export class World {
 
   open(volume: Mounted): void {
     for (const { file } of volume.session.devices) this.disk.complained.delete(file);
-    volume.losses = [];
+    volume.flushMayFail ||= volume.wasTold;
     volume.store = new BlockStore(this.disk, volume.session, () => this.now);
     volume.followed = volume.session;
     volume.servedBytes = volume.session.sizeBytes;
   }
 
-  /** All engines have died: others begin where they were. */
+  /** All engines have died: others begin where they were, and know of what was lost unless that was a moment before. */
   reopen(): void {
-    for (const volume of this.volumes) volume.store = undefined;
+    const isOnRecord = this.brokenRecords.size === 0;
+    for (const volume of this.volumes) {
+      volume.store = undefined;
+      volume.losses = volume.losses.filter(({ step }) => isOnRecord && step !== this.step);
+    }
     this.repairRecords();
     for (const volume of this.volumes) if (volume.isMounted) this.open(volume);
     // What a death has left unrecorded.
@@ -278,7 +290,7 @@ export class World {
 
   /** After a power loss: no engine works before the MDM says by what. */
   async restart(): Promise<void> {
-    for (const volume of this.volumes) Object.assign(volume, { store: undefined, isMounted: false });
+    for (const volume of this.volumes) Object.assign(volume, { store: undefined, isMounted: false, losses: [] });
     this.repairRecords();
     while (!(await this.mdm.attend())) if (this.random() < 0.5) this.mdm.harm.healAll();
     this.catchUp();
