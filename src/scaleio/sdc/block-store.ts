@@ -210,6 +210,7 @@ export class BlockStore {
    */
   close(): boolean {
     try {
+      this.#durability.forgetTold();
       const isSynced = this.#durability.sync();
       if (isSynced) {
         this.#layer.intent.clear(

@@ -55,12 +55,17 @@ export class Durability {
 
   /** {@link sync} for who waits for it: false also when something has been lost since it was last called. */
   flush(): boolean {
-    // Only now it is certain that an answer that said so has come to somebody.
-    if (!this.#owesFailure) this.#layer.intent.owesFailure = false;
+    // The answer that said so has come to somebody, who asks again.
+    this.forgetTold();
     const isSynced = this.sync() && !this.#owesFailure;
     if (!isSynced) for (const device of this.#layer.copies.lost()) this.#told.add(device);
     this.#owesFailure = false;
     return isSynced;
+  }
+
+  /** What a flush has said need not be said again. To be followed by OpenLayer.record. */
+  forgetTold(): void {
+    if (!this.#owesFailure) this.#layer.intent.owesFailure = false;
   }
 
   /**

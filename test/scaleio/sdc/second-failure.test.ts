@@ -148,6 +148,8 @@ for (const checksum of [false, true]) {
       t.throws(() => volume.store.flush(), REFUSED);
       volume.kill("up", "up");
       t.throws(() => volume.store.flush(), REFUSED, "whether the answer has come to somebody nobody knows");
+      volume.store.close();
+      volume.kill("up", "up");
       volume.store.flush();
       volume.kill("up", "up");
       volume.store.flush();
