@@ -1,3 +1,4 @@
+import { Refused } from "./disk.ts";
 import { MIB, SECTOR } from "./units.ts";
 import type { Mounted, World } from "./world.ts";
 
@@ -8,7 +9,13 @@ export function write(world: World, volume: Mounted): void {
   const data = Buffer.alloc(count * SECTOR);
   new Uint32Array(data.buffer, data.byteOffset, data.length / 4).fill(tag);
   for (let i = 0; i < count; i++) volume.model.begin(sector + i, tag);
-  world.do(volume, (store) => store.write(data, 0, sector * SECTOR, data.length), { sector, count });
+  try {
+    world.do(volume, (store) => store.write(data, 0, sector * SECTOR, data.length), { sector, count });
+  } catch (error) {
+    // Whoever looks at what has come of it must not be told otherwise later.
+    if (error instanceof Refused && world.random() < 0.5) check(world, volume, sector, count);
+    throw error;
+  }
   for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, tag);
 }
 
