@@ -14,6 +14,8 @@ export interface NodesOptions {
   /** Those that are there now. */
   readonly faults: () => readonly FaultSpec[];
   readonly status: () => Promise<ClusterStatus>;
+  /** Resolves when copies have got the places that they are to have by now. */
+  readonly moved: () => Promise<void>;
   /** Engines are to be told. */
   readonly tell: () => Promise<void>;
   /** Engines are to be told, and there may be something to repair. */
@@ -34,7 +36,8 @@ export class Nodes {
     if (sds.maintenance === true) await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
     if (sds.state !== "stopped")
       await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
-    await this.#options.tell();
+    // What has stood in for it is to be completed.
+    await (sds.maintenance === true ? this.#options.changed() : this.#options.tell());
   }
 
   async startSds(name: string): Promise<void> {
@@ -48,7 +51,11 @@ export class Nodes {
       );
     await this.#options.health.clear(sds, sds.devices);
     if (sds.state !== "up") await this.#options.mdm.commit({ type: "sds-state", name, state: "up", since: now() });
-    if (sds.maintenance === true) await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
+    if (sds.maintenance === true) {
+      await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
+      // Before anybody completes what has stood in for it, which mostly takes more than what it has missed.
+      await this.#options.moved();
+    }
     await this.#options.changed();
   }
 
@@ -64,6 +71,8 @@ export class Nodes {
       );
     }
     await this.#options.mdm.commit({ type: "sds-maintenance", name, on: true });
+    // What is written from the moment on when it goes has another place already.
+    await this.#options.moved();
     await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
     await this.#options.tell();
   }
