@@ -10,6 +10,7 @@ export function write(world: World, volume: Mounted): void {
   for (let i = 0; i < count; i++) volume.model.begin(sector + i, tag);
   world.do(volume, (store) => store.write(data, 0, sector * SECTOR, data.length), { sector, count });
   for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, tag);
+  world.invariants.checkWritten(world.standings.of(volume), volume.followed, sector * SECTOR, data.length);
 }
 
 /** A write with FUA, as the kernel has a FUSE file do it: a write, and a flush before it is acknowledged. */
