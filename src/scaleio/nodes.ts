@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { SimError } from "../lib/errors.ts";
 import type { FaultSpec } from "../lib/fault.ts";
 import type { DeviceRequest, SdsRequest } from "./cluster-api.ts";
@@ -5,7 +6,12 @@ import type { DeviceHealth } from "./device-health.ts";
 import { stopOf } from "./faults/sds-stop.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { findDevice, findSds, type Membership } from "./membership.ts";
-import type { ClusterStatus } from "./model.ts";
+import type { ClusterStatus, Sds, SystemState } from "./model.ts";
+import { SLOTS } from "./pool/plan.ts";
+
+/** So long (ms) maintenance waits for what is on the move to get where it is to be, and looks as often. */
+const PREPARE_MS = 10_000;
+const ROUND_MS = 100;
 
 export interface NodesOptions {
   readonly mdm: Pick<Mdm, "state" | "checkCurrent" | "commit">;
@@ -71,10 +77,21 @@ export class Nodes {
       );
     }
     await this.#options.mdm.commit({ type: "sds-maintenance", name, on: true });
-    // What is written from the moment on when it goes has another place already.
-    await this.#options.moved();
+    await this.#prepare(sds);
     await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
     await this.#options.tell();
+  }
+
+  /** What is written from the moment on when the node goes has another place already. */
+  async #prepare(sds: Sds): Promise<void> {
+    const end = Date.now() + PREPARE_MS;
+    await this.#options.moved();
+    // A place is free when what was there before has been given up.
+    while (isRetiring(this.#options.mdm.state, sds) && Date.now() < end) {
+      await pause(ROUND_MS);
+      await this.#options.moved();
+    }
+    await this.#options.moved();
   }
 
   async addSds(request: SdsRequest): Promise<void> {
@@ -119,6 +136,12 @@ export class Nodes {
     await this.#options.health.clear(sds, [findDevice(sds, deviceName)]);
     await this.#options.changed();
   }
+}
+
+/** Whether copies of groups that the node has a part in are being given up. */
+function isRetiring({ pool }: SystemState, { devices }: Sds): boolean {
+  const places = new Set(devices.map(({ id }) => pool.deviceIds.indexOf(id)));
+  return pool.groups.some((group) => group[3] !== 0 && SLOTS.some((slot) => places.has(group[slot])));
 }
 
 const now = () => new Date().toISOString();
