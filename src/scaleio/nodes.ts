@@ -31,6 +31,8 @@ export interface NodesOptions {
 /** What users order of nodes and devices (cluster-api.ts). */
 export class Nodes {
   readonly #options: NodesOptions;
+  /** Name of the node that is going into maintenance. */
+  #preparing: string | undefined;
 
   constructor(options: NodesOptions) {
     this.#options = options;
@@ -69,20 +71,41 @@ export class Nodes {
     this.#options.mdm.checkCurrent();
     const sds = findSds(this.#options.mdm.state, name);
     if (sds.maintenance === true && sds.state !== "up") return;
-    const { health, reasons } = await this.#options.status();
-    if (health !== "ok") {
+    await this.#checkHealth(name);
+    const other = this.#preparing ?? this.#options.mdm.state.sds.find(({ maintenance }) => maintenance === true)?.name;
+    if (other !== undefined && (other !== name || this.#preparing === name))
       throw new SimError(
         "unavailable",
-        `${name} cannot go into maintenance while the health is ${health} (${reasons.join("; ")}): wait for the rebuild, or mend that first`,
+        `${name} cannot go into maintenance: ${other} is on its way there; wait for that`,
       );
+    this.#preparing = name;
+    try {
+      await this.#options.mdm.commit({ type: "sds-maintenance", name, on: true });
+      await this.#prepare(sds);
+      await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
+      await this.#options.tell();
+    } finally {
+      this.#preparing = undefined;
     }
-    await this.#options.mdm.commit({ type: "sds-maintenance", name, on: true });
-    await this.#prepare(sds);
-    await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
-    await this.#options.tell();
   }
 
-  /** What is written from the moment on when the node goes has another place already. */
+  /** An order to rest that a former daemon has not carried out to the end has not been given. */
+  async begin(): Promise<void> {
+    for (const { name, state, maintenance } of this.#options.mdm.state.sds)
+      if (maintenance === true && state === "up")
+        await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
+  }
+
+  async #checkHealth(name: string): Promise<void> {
+    const { health, reasons } = await this.#options.status();
+    if (health === "ok") return;
+    throw new SimError(
+      "unavailable",
+      `${name} cannot go into maintenance while the health is ${health} (${reasons.join("; ")}): wait for the rebuild, or mend that first`,
+    );
+  }
+
+  /** What is written from the moment on when the node goes has another place already. Throws as checkHealth, and takes it back. */
   async #prepare(sds: Sds): Promise<void> {
     const end = Date.now() + PREPARE_MS;
     await this.#options.moved();
@@ -92,6 +115,13 @@ export class Nodes {
       await this.#options.moved();
     }
     await this.#options.moved();
+    try {
+      await this.#checkHealth(sds.name);
+    } catch (error) {
+      await this.#options.mdm.commit({ type: "sds-maintenance", name: sds.name, on: false });
+      await this.#options.changed();
+      throw error;
+    }
   }
 
   async addSds(request: SdsRequest): Promise<void> {

@@ -176,6 +176,11 @@ t.test(
       });
     }
     t.same(await pieces.unreadable(), []);
+    const orders = await Promise.all(["sds-1", "sds-2"].map((node) => sim.cli("sds", "maintenance", node)));
+    t.same(orders.map(({ code }) => code).sort(), [0, 1], "one at a time");
+    t.match(orders.map(({ stderr }) => stderr).join(""), /sds-\d cannot go into maintenance/);
+    for (const node of ["sds-1", "sds-2"]) await cli(sim, "sds", "start", node, "--wait");
+    await settled(sim);
     await cli(sim, "sds", "stop", "sds-4");
     t.ok(pieces.isWhole(directory));
     const again = await mountAgain(sim, "shelf", "again");
