@@ -1,6 +1,6 @@
 import type { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
-import type { CapacityStates, Id, Sds, SystemState } from "./model.ts";
+import { type CapacityStates, type Id, isResting, type Sds, type SystemState } from "./model.ts";
 import type { Placements } from "./placements.ts";
 import { type CapacityLayer, capacityStates } from "./pool/capacity-states.ts";
 import { flatGroups, Layout } from "./sdc/layout.ts";
@@ -55,7 +55,7 @@ export async function poolCapacity(
     await slices.next();
   }
   const reaches = places.map((place) => {
-    const resting = place?.sds.maintenance === true && place.device.state !== "failed";
+    const resting = place !== undefined && isResting(place.sds, place.device);
     const reach = isUp(place) ? "up" : resting ? "maintenance" : "down";
     return { capacityBytes: place?.device.capacityBytes ?? 0, reach } as const;
   });

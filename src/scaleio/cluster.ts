@@ -128,6 +128,7 @@ export class Cluster implements ClusterApi {
     });
     this.#nodes = new Nodes({
       ...{ mdm, membership, tell, changed, health: this.#health },
+      moved: () => this.#repairer.moved(),
       faults: () => this.faults.list(),
       status: () => this.status(),
     });
@@ -156,7 +157,7 @@ export class Cluster implements ClusterApi {
       rebuildGraceMs: options.config.rebuildGraceMs,
       sdc: this.#sdc,
       repairer: this.#repairer,
-      mayRebalance: async () => !isCritical(this.state, await thinBytes()),
+      hasRoom: async () => !isCritical(this.state, await thinBytes()),
       changed,
       emptied: async (devices) => {
         await membership.finishRemovals(devices);
@@ -190,6 +191,7 @@ export class Cluster implements ClusterApi {
     this.#lastId = this.state.lastId;
     await this.#health.check();
     // Engines first: none may go by a session that names what is removed then.
+    await this.#nodes.begin();
     await this.faults.apply().catch((error) => this.#options.log(`faults: ${error}`));
     for (const id of leftovers(this.state, this.#options)) this.#life.removeFiles(id);
     this.#repairer.start();

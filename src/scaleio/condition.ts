@@ -1,8 +1,7 @@
 import fs from "node:fs";
 import type { Layer } from "./layers.ts";
 import { type Books, readBooks } from "./sdc/books.ts";
-import { Layout } from "./sdc/layout.ts";
-import type { Session } from "./sdc/session.ts";
+import { layoutOf, type Session } from "./sdc/session.ts";
 
 /** What is known of a layer's copies; `problem` when its records cannot be read. */
 export interface Condition {
@@ -22,7 +21,7 @@ export const toDo = (condition: Omit<Condition, "problem">) =>
 export function assess(stateDir: string, layer: Layer, session: Session): Condition {
   let books: Books;
   try {
-    books = readBooks(stateDir, layer, new Layout(layer, session.groups), false);
+    books = readBooks(stateDir, layer, layoutOf(session), false);
   } catch (error) {
     return { ...GOOD, problem: error instanceof Error ? error.message : String(error) };
   }

@@ -46,6 +46,10 @@ export interface Sds {
   readonly leaving?: boolean;
 }
 
+/** Whether a device is in maintenance: it waits for its node, and nobody makes its copies anew. */
+export const isResting = ({ maintenance }: Pick<Sds, "maintenance">, { state }: Pick<Device, "state">): boolean =>
+  maintenance === true && state !== "failed";
+
 /**
  * The slots of a placement group: the devices of its copies as indexes into the pool's device list, and the mask of the
  * slots that are being given up. Two slots are taken, -1 is an empty one; while copies move, the third one is taken too.

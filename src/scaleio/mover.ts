@@ -1,9 +1,9 @@
 import { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
-import type { GroupTable, Id, SystemState } from "./model.ts";
+import { type GroupTable, type Id, isResting, type SystemState } from "./model.ts";
 import { splitGroups } from "./pool/placement.ts";
-import type { PlannerDevice } from "./pool/plan.ts";
+import { isOnThree, type PlannerDevice } from "./pool/plan.ts";
 import { type GroupFacts, planMoves } from "./pool/planner.ts";
 import type { Repairer } from "./repairer.ts";
 import { readBooks } from "./sdc/books.ts";
@@ -24,8 +24,8 @@ export interface MoverOptions {
   readonly rebuildGraceMs: number;
   readonly sdc: Sdc;
   readonly repairer: Pick<Repairer, "busy" | "known" | "look">;
-  /** Whether there is room for the third copies that balance takes for a while (spec/scaleio.md 1.4). */
-  readonly mayRebalance: () => Promise<boolean>;
+  /** Whether there is room for the third copies that balance and maintenance take for a while (spec/scaleio.md 1.4). */
+  readonly hasRoom: () => Promise<boolean>;
   /** The map has changed: engines and repairer are to be told. */
   readonly changed: () => Promise<void>;
   /** Nothing of the pool lies on these devices any more. */
@@ -58,15 +58,15 @@ export class Mover {
 
   /** Whether nothing is to be moved by the present map: balance is as good as it can be. */
   get isSettled(): boolean {
-    const { pool } = this.#options.mdm.state;
-    return this.#idleAt === pool.mapVersion && !isMoving(pool.groups);
+    const { state } = this.#options.mdm;
+    return this.#idleAt === state.pool.mapVersion && !isMoving(state.pool.groups, plannerDevices(state));
   }
 
   /** Decides and records the next moves. True when there were any. Throws no_quorum. */
   async round(): Promise<boolean> {
     const { mdm } = this.#options;
     const { pool } = mdm.state;
-    const moving = isMoving(pool.groups);
+    const moving = isMoving(pool.groups, plannerDevices(mdm.state));
     const now = Date.now();
     if (!moving && this.#idleAt === pool.mapVersion && now < this.#graceEnds) return false;
     // While layers wait to be looked after there is seldom news, and asking all of them costs time.
@@ -76,14 +76,14 @@ export class Mover {
     this.#graceEnds = Math.min(...waited.values());
     const devices = plannerDevices(mdm.state, new Set(waited.keys()));
     const facts = moving ? await this.#survey(mdm.state) : noFacts(pool.groups.length);
-    const rebalance = await this.#options.mayRebalance();
+    const thirds = await this.#options.hasRoom();
     // The survey took a while.
     if (mdm.state.pool.mapVersion !== pool.mapVersion) return true;
     const home = devices.filter(({ standing }) => standing === "home");
-    const finer = !moving && rebalance ? splitGroups(pool.groups, home) : [];
-    const moves = finer.length > 0 ? finer : planMoves(pool.groups, devices, facts, { rebalance });
+    const finer = !moving && thirds ? splitGroups(pool.groups, home) : [];
+    const moves = finer.length > 0 ? finer : planMoves(pool.groups, devices, facts, { thirds });
     if (moves.length === 0) {
-      if (rebalance) this.#idleAt = pool.mapVersion;
+      if (thirds) this.#idleAt = pool.mapVersion;
       const empty = leftBehind(mdm.state, devices);
       if (empty.length > 0) await this.#options.emptied(empty);
       return empty.length > 0;
@@ -176,9 +176,10 @@ export function plannerDevices(state: SystemState, waitedFor: ReadonlySet<Id> = 
   for (const sds of state.sds) {
     for (const device of sds.devices) {
       const up = sds.state === "up" && device.state === "up";
-      const away = (sds.maintenance === true && device.state !== "failed") || waitedFor.has(device.id);
-      const lost = away ? "away" : "lost";
-      const standing = !up ? lost : device.leaving === true ? "leaving" : "home";
+      const lost = waitedFor.has(device.id) ? "away" : "lost";
+      const present = !up ? lost : device.leaving === true ? "leaving" : "home";
+      // Also while its node is still there: it goes when all is prepared.
+      const standing = isResting(sds, device) ? "resting" : present;
       standings.set(device.id, { capacityBytes: device.capacityBytes, faultUnit: sds.faultSet, standing });
     }
   }
@@ -195,5 +196,9 @@ function leftBehind(state: SystemState, devices: readonly PlannerDevice[]): Id[]
   return state.pool.deviceIds.filter((id, index) => used[index] === 0 && leaving.has(id));
 }
 
-const isMoving = (groups: GroupTable) =>
-  groups.some((group) => group[3] !== 0 || SLOTS.every((slot) => group[slot] >= 0));
+/** Whether something is on its way: what stands in for a copy that rests stays where it is. */
+const isMoving = (groups: GroupTable, devices: readonly PlannerDevice[]) =>
+  groups.some(
+    (group) =>
+      group[3] !== 0 || (isOnThree(group) && !SLOTS.some((slot) => devices[group[slot]]?.standing === "resting")),
+  );

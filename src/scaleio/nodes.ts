@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { SimError } from "../lib/errors.ts";
 import type { FaultSpec } from "../lib/fault.ts";
 import type { DeviceRequest, SdsRequest } from "./cluster-api.ts";
@@ -5,7 +6,12 @@ import type { DeviceHealth } from "./device-health.ts";
 import { stopOf } from "./faults/sds-stop.ts";
 import type { Mdm } from "./mdm/mdm.ts";
 import { findDevice, findSds, type Membership } from "./membership.ts";
-import type { ClusterStatus } from "./model.ts";
+import type { ClusterStatus, Sds, SystemState } from "./model.ts";
+import { SLOTS } from "./pool/plan.ts";
+
+/** So long (ms) maintenance waits for what is on the move to get where it is to be, and looks as often. */
+const PREPARE_MS = 10_000;
+const ROUND_MS = 100;
 
 export interface NodesOptions {
   readonly mdm: Pick<Mdm, "state" | "checkCurrent" | "commit">;
@@ -14,6 +20,8 @@ export interface NodesOptions {
   /** Those that are there now. */
   readonly faults: () => readonly FaultSpec[];
   readonly status: () => Promise<ClusterStatus>;
+  /** Resolves when copies have got the places that they are to have by now. */
+  readonly moved: () => Promise<void>;
   /** Engines are to be told. */
   readonly tell: () => Promise<void>;
   /** Engines are to be told, and there may be something to repair. */
@@ -23,6 +31,8 @@ export interface NodesOptions {
 /** What users order of nodes and devices (cluster-api.ts). */
 export class Nodes {
   readonly #options: NodesOptions;
+  /** Name of the node that is going into maintenance. */
+  #preparing: string | undefined;
 
   constructor(options: NodesOptions) {
     this.#options = options;
@@ -34,7 +44,8 @@ export class Nodes {
     if (sds.maintenance === true) await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
     if (sds.state !== "stopped")
       await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
-    await this.#options.tell();
+    // What has stood in for it is to be completed.
+    await (sds.maintenance === true ? this.#options.changed() : this.#options.tell());
   }
 
   async startSds(name: string): Promise<void> {
@@ -48,7 +59,11 @@ export class Nodes {
       );
     await this.#options.health.clear(sds, sds.devices);
     if (sds.state !== "up") await this.#options.mdm.commit({ type: "sds-state", name, state: "up", since: now() });
-    if (sds.maintenance === true) await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
+    if (sds.maintenance === true) {
+      await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
+      // Before anybody completes what has stood in for it, which mostly takes more than what it has missed.
+      await this.#options.moved();
+    }
     await this.#options.changed();
   }
 
@@ -56,16 +71,57 @@ export class Nodes {
     this.#options.mdm.checkCurrent();
     const sds = findSds(this.#options.mdm.state, name);
     if (sds.maintenance === true && sds.state !== "up") return;
-    const { health, reasons } = await this.#options.status();
-    if (health !== "ok") {
+    await this.#checkHealth(name);
+    const other = this.#preparing ?? this.#options.mdm.state.sds.find(({ maintenance }) => maintenance === true)?.name;
+    if (other !== undefined && (other !== name || this.#preparing === name))
       throw new SimError(
         "unavailable",
-        `${name} cannot go into maintenance while the health is ${health} (${reasons.join("; ")}): wait for the rebuild, or mend that first`,
+        `${name} cannot go into maintenance: ${other} is on its way there; wait for that`,
       );
+    this.#preparing = name;
+    try {
+      await this.#options.mdm.commit({ type: "sds-maintenance", name, on: true });
+      await this.#prepare(sds);
+      await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
+      await this.#options.tell();
+    } finally {
+      this.#preparing = undefined;
     }
-    await this.#options.mdm.commit({ type: "sds-maintenance", name, on: true });
-    await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
-    await this.#options.tell();
+  }
+
+  /** An order to rest that a former daemon has not carried out to the end has not been given. */
+  async begin(): Promise<void> {
+    for (const { name, state, maintenance } of this.#options.mdm.state.sds)
+      if (maintenance === true && state === "up")
+        await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
+  }
+
+  async #checkHealth(name: string): Promise<void> {
+    const { health, reasons } = await this.#options.status();
+    if (health === "ok") return;
+    throw new SimError(
+      "unavailable",
+      `${name} cannot go into maintenance while the health is ${health} (${reasons.join("; ")}): wait for the rebuild, or mend that first`,
+    );
+  }
+
+  /** What is written from the moment on when the node goes has another place already. Throws as checkHealth, and takes it back. */
+  async #prepare(sds: Sds): Promise<void> {
+    const end = Date.now() + PREPARE_MS;
+    await this.#options.moved();
+    // A place is free when what was there before has been given up.
+    while (isRetiring(this.#options.mdm.state, sds) && Date.now() < end) {
+      await pause(ROUND_MS);
+      await this.#options.moved();
+    }
+    await this.#options.moved();
+    try {
+      await this.#checkHealth(sds.name);
+    } catch (error) {
+      await this.#options.mdm.commit({ type: "sds-maintenance", name: sds.name, on: false });
+      await this.#options.changed();
+      throw error;
+    }
   }
 
   async addSds(request: SdsRequest): Promise<void> {
@@ -110,6 +166,12 @@ export class Nodes {
     await this.#options.health.clear(sds, [findDevice(sds, deviceName)]);
     await this.#options.changed();
   }
+}
+
+/** Whether copies of groups that the node has a part in are being given up. */
+function isRetiring({ pool }: SystemState, { devices }: Sds): boolean {
+  const places = new Set(devices.map(({ id }) => pool.deviceIds.indexOf(id)));
+  return pool.groups.some((group) => group[3] !== 0 && SLOTS.some((slot) => places.has(group[slot])));
 }
 
 const now = () => new Date().toISOString();

@@ -68,8 +68,10 @@ export class Repairer {
   readonly #scans: ScanOrder[] = [];
   readonly #pacer: Pacer;
   readonly #naps = new Set<() => void>();
+  /** Who waits for the next round of moves. */
+  readonly #waiting: (() => void)[] = [];
   #rounds = 0;
-  #loops: Promise<unknown> = Promise.resolve();
+  #loops: Promise<unknown> | undefined;
 
   constructor(options: RepairerOptions) {
     const { policies, sdc, mdm } = options;
@@ -94,6 +96,16 @@ export class Repairer {
     this.#wake();
     await this.#loops;
     for (const { resolve } of this.#scans.splice(0)) resolve(undefined);
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** Resolves when copies have been moved about once from now on; at once when nobody does that. */
+  moved(): Promise<void> {
+    if (this.#loops === undefined || this.#stop.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#wake();
+    });
   }
 
   /** Something has changed that engines go by, besides the map. */
@@ -217,7 +229,10 @@ export class Repairer {
   async #unattachedRound(): Promise<boolean> {
     const repaired = await this.#repairRound();
     const scanned = await this.#scanRound();
-    const moved = await this.#options.move();
+    const waiting = this.#waiting.splice(0);
+    const moved = await this.#options.move().finally(() => {
+      for (const resolve of waiting) resolve();
+    });
     if (++this.#rounds % RETRY_ROUNDS === 0) {
       await this.#options.mdm.repair();
       for (const unit of this.#failed) this.#queue.add(unit);
@@ -252,7 +267,7 @@ export class Repairer {
     let worked = false;
     for (const unit of this.#queue) {
       await slices.next();
-      if (this.#stop.signal.aborted || this.#scans.length > 0 || Date.now() > end) return worked;
+      if (this.#stop.signal.aborted || this.#scans.length + this.#waiting.length > 0 || Date.now() > end) return worked;
       const layer = this.#layer(unit);
       if (layer === undefined || (await this.#isAttached(layer))) {
         this.#queue.delete(unit);

@@ -23,7 +23,7 @@ import {
 import { plannerDevices } from "./mover.ts";
 import { type Placements, placementsOf } from "./placements.ts";
 import { availableBytes, isCritical, thinAvailableBytes } from "./pool/capacity.ts";
-import { Plan } from "./pool/plan.ts";
+import { isOnThree, Plan } from "./pool/plan.ts";
 import { imbalance, surplus } from "./pool/rebalance.ts";
 import type { Repairer } from "./repairer.ts";
 import { effectiveStates } from "./sdc/books.ts";
@@ -161,16 +161,17 @@ function workOf(
   const plan = new Plan(groups, plannerDevices(state));
   const surpluses = surplus(plan, { rebalance: !isCritical(state, thinBytes) && !isSettled });
   const surplusBytes = sum(used.map((bytes, place) => bytes * (surpluses[place] ?? 0)));
+  // What stands in for a copy in maintenance is not completed.
+  const onThree = groups.filter((group, number) => isOnThree(group) && !plan.has(number, "resting"));
   // What is in maintenance waits for its node, and so does what is lost, for the grace period: it has no third place then.
-  const begun =
-    placesOf(state).every((place) => place === undefined || isUp(place)) ||
-    groups.some((group) => SLOTS.every((slot) => group[slot] >= 0));
+  const begun = placesOf(state).every((place) => place === undefined || isUp(place)) || onThree.length > 0;
   const unsynced = CHUNK_BYTES * count(({ unsyncedChunks }) => unsyncedChunks);
   const rebuild = (begun ? degradedHealthyBytes : 0) + semiProtectedBytes / 2 + unsynced;
-  const otherFirst = rebuild > 0 || groups.some((_, number) => plan.has(number, "lost") || plan.has(number, "leaving"));
+  const isOff = (number: number) => (["lost", "leaving", "resting"] as const).some((how) => plan.has(number, how));
+  const otherFirst = rebuild > 0 || groups.some((_, number) => isOff(number));
   // Of the copies that are being made elsewhere some chunks are there already, though the old ones are still kept.
   const chunks = sum([...allLayers(state.volumes.values()).values()].map(({ sizeBytes }) => sizeBytes / CHUNK_BYTES));
-  const moving = groups.filter((group) => group[3] === 0 && SLOTS.every((slot) => group[slot] >= 0)).length;
+  const moving = onThree.filter((group) => group[3] === 0).length;
   const there = rebuild > 0 || chunks === 0 ? 0 : moving / groups.length - count((one) => one.staleCopies) / chunks;
   return {
     rebuild,

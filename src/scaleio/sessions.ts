@@ -1,7 +1,7 @@
 import type { FaultBook } from "./faults/fault-book.ts";
 import { disconnectOf, limitMsOf } from "./faults/sdc-disconnect.ts";
 import type { Layer } from "./layers.ts";
-import type { SystemState } from "./model.ts";
+import { isResting, type SystemState } from "./model.ts";
 import { recordDir } from "./sdc/books.ts";
 import { flatGroups } from "./sdc/layout.ts";
 import type { Session } from "./sdc/session.ts";
@@ -37,7 +37,8 @@ export function sessionOf(
       const standing = node.state === "up" ? device.state : node.state;
       const state = standing === "decoupled" ? "failed" : standing;
       const name = `${node.name}/${device.name}`;
-      return { name, file: files[index] as string, state, faults: faults.on(node, device) };
+      const resting = isResting(node, device);
+      return { name, file: files[index] as string, state, resting, faults: faults.on(node, device) };
     }),
     groups: flatGroups(pool.groups),
     firstGroup: layer.firstGroup,

@@ -7,8 +7,11 @@ export interface PlannerDevice {
   /** 0 for a place without a device. */
   readonly capacityBytes: number;
   readonly faultUnit: string;
-  /** home: may hold copies. leaving: is to be emptied. away: out for a while, nothing is done about it. lost: serves nothing. */
-  readonly standing: "home" | "leaving" | "away" | "lost";
+  /**
+   * home: may hold copies. leaving: is to be emptied. away: out for a while, nothing is done about it. resting: out for a while, and
+   * what is written meanwhile has a copy elsewhere. lost: serves nothing.
+   */
+  readonly standing: "home" | "leaving" | "away" | "resting" | "lost";
 }
 
 /** The groups that are to change, by number. */
@@ -18,7 +21,7 @@ export const SLOTS = [0, 1, 2] as const;
 export type Slot = (typeof SLOTS)[number];
 
 /** As bits of a mask. */
-const FLAG = { home: 1, leaving: 2, away: 4, lost: 8 } as const;
+const FLAG = { home: 1, leaving: 2, away: 4, resting: 8, lost: 16 } as const;
 
 /**
  * The map, what has been decided to change of it, and what each device holds when all of that has been done, beside its share.
@@ -54,7 +57,7 @@ export class Plan {
         if (this.standing(device) === "away") away++;
       }
       this.#found[number] = found;
-      // What is away stays there, and where all is lost nothing can be made.
+      // What is away stays there, beside what rests there are two, and where all is lost nothing can be made.
       if ((found & ~FLAG.lost) !== 0) copies += 2 - away;
     }
     this.home = [...devices.keys()].filter((device) => this.standing(device) === "home");
@@ -160,6 +163,9 @@ export class Plan {
 
 /** Whether the slot has a copy that is kept. */
 export const isActive = (group: Group, slot: Slot): boolean => group[slot] >= 0 && ((group[3] >> slot) & 1) === 0;
+
+/** Whether all of the group's slots are taken. */
+export const isOnThree = (group: Group): boolean => SLOTS.every((slot) => group[slot] >= 0);
 
 /** The one with the highest score. */
 export function best<T>(candidates: Iterable<T>, score: (candidate: T) => number): T | undefined {

@@ -1,6 +1,6 @@
 import type { GroupTable } from "../model.ts";
 import { Assignment } from "./assignment.ts";
-import { best, isActive, type Moves, Plan, type PlannerDevice, SLOTS, type Slot } from "./plan.ts";
+import { best, isActive, isOnThree, type Moves, Plan, type PlannerDevice, SLOTS, type Slot } from "./plan.ts";
 import { rebalance } from "./rebalance.ts";
 
 /** What the ledgers of all volumes say of the slots of a group. */
@@ -20,10 +20,12 @@ const FEWEST_UNDER_WAY = 16;
  *
  * - A copy on a lost device is made anew elsewhere (forward rebuild). If the device comes back before that is done, the
  *   copy that needs less work wins, and the other one is retired (backward rebuild).
+ * - Beside a copy that rests a third one stands in for it. The engines fill of it what is written, and nothing is done about the three
+ *   until the device is back; then that is as above, and what has less to be made good stays.
  * - Copies leave devices that are to be removed, and then those that hold more than their share (rebalance), a bounded
  *   number at a time, and only when no copy is missing: rebuild comes first.
  *
- * Balance can be switched off, for a pool that is too full for third copies.
+ * Balance and stand-ins can be switched off, for a pool that is too full for third copies.
  *
  * New places are those that hold least of their shares, in another fault unit than the copy that stays.
  */
@@ -31,9 +33,9 @@ export function planMoves(
   groups: GroupTable,
   devices: readonly PlannerDevice[],
   facts: GroupFacts,
-  options: { readonly rebalance?: boolean } = {},
+  options: { readonly thirds?: boolean } = {},
 ): Moves {
-  return new Planner(groups, devices, facts).plan(options.rebalance ?? true);
+  return new Planner(groups, devices, facts).plan(options.thirds ?? true);
 }
 
 class Planner {
@@ -51,24 +53,27 @@ class Planner {
     this.#facts = facts;
   }
 
-  plan(balanced: boolean): Moves {
+  plan(thirds: boolean): Moves {
     const settled: number[] = [];
     const onThree: number[] = [];
     const lost: number[] = [];
+    const resting: number[] = [];
     for (const [number, group] of this.#groups.entries()) {
       if (group[3] !== 0) this.#free(number);
-      else if (group[0] >= 0 && group[1] >= 0 && group[2] >= 0) onThree.push(number);
+      else if (isOnThree(group) && !this.#plan.has(number, "resting")) onThree.push(number);
       else if (this.#plan.has(number, "lost")) lost.push(number);
+      else if (this.#plan.has(number, "resting")) resting.push(number);
       else settled.push(number);
     }
     this.#retire(onThree);
     this.#missing += lost.length;
     this.#replace(lost, "lost", Number.POSITIVE_INFINITY);
+    if (thirds) this.#replace(resting, "resting", Number.POSITIVE_INFINITY);
     if (this.#missing > 0) return this.#plan.moves;
     const room = Math.max(FEWEST_UNDER_WAY, this.#groups.length / 16) - this.#underWay;
     const leaving = settled.filter((number) => this.#plan.has(number, "leaving"));
     this.#replace(leaving, "leaving", room);
-    if (balanced && this.#plan.moves.length === 0 && this.#underWay === 0) rebalance(this.#plan, settled, room);
+    if (thirds && this.#plan.moves.length === 0 && this.#underWay === 0) rebalance(this.#plan, settled, room);
     return this.#plan.moves;
   }
 
@@ -161,7 +166,7 @@ class Planner {
   }
 
   /** Gives as many of these groups as may be a new place for a copy that stands so; where to is decided for all at once. */
-  #replace(numbers: readonly number[], standing: "lost" | "leaving", most: number): void {
+  #replace(numbers: readonly number[], standing: "lost" | "resting" | "leaving", most: number): void {
     const targetsOf = (number: number) => this.#targets(number, standing);
     const targets = new Assignment(this.#plan.bins("less"), targetsOf);
     if (most > 0) for (const number of numbers) targets.place(number);
@@ -178,8 +183,9 @@ class Planner {
    * Where a copy may go in place of one that stands so, beginning with the device next to that of the copy which stays: where
    * every two devices have as many groups in common, each gets as much to write as to read.
    */
-  #targets(number: number, standing: "lost" | "leaving"): number[] {
+  #targets(number: number, standing: "lost" | "resting" | "leaving"): number[] {
     const group = this.#plan.group(number);
+    if (isOnThree(group)) return [];
     const [from] = this.#plan.slots(number, standing);
     const kept = SLOTS.find((slot) => slot !== from && isActive(group, slot));
     if (from === undefined || kept === undefined || this.#plan.standing(group[kept]) === "lost") return [];

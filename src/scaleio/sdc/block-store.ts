@@ -131,6 +131,8 @@ export class BlockStore {
         this.#chunks.zeroInherited(chunk, offset, length);
         continue;
       }
+      // What becomes zeros as a whole is copied afterwards, which costs less.
+      if (chunk * CHUNK_BYTES < offset || (chunk + 1) * CHUNK_BYTES > offset + length) this.#standIn(chunk);
       const mask = this.#layer.targets(chunk);
       targets.set(chunk, mask);
       for (const slot of SLOTS) if ((mask & BIT[slot]) !== 0) devices.add(this.#copies.deviceOf(chunk, slot));
@@ -231,8 +233,8 @@ export class BlockStore {
 
   status(): Omit<EngineStatus, "pid" | "supervisorPid" | "ack" | "worked" | "mapVersion" | "resend"> {
     return {
-      degradedChunks: this.#layer.staleCopies === 0 ? 0 : this.#layer.countDegraded(),
-      staleCopies: this.#layer.staleCopies,
+      degradedChunks: this.#layer.dueCopies === 0 ? 0 : this.#layer.countDegraded(),
+      staleCopies: this.#layer.dueCopies,
       unsyncedChunks: this.#layer.unsyncedChunks,
       garbage: this.#chunks.garbage,
       absorbing: this.#layer.absorbing,
@@ -270,6 +272,13 @@ export class BlockStore {
     if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.#comparison.settle(chunk)) throw noGoodCopy(chunk);
   }
 
+  /** What is written while a device rests has two copies all the same. */
+  #standIn(chunk: number): void {
+    if (!this.#copies.layout.rests) return;
+    this.#chunks.standIn(chunk);
+    this.#settle(chunk);
+  }
+
   #readPiece(chunk: number, into: Buffer, at: number, offset: number, length: number): void {
     this.#settle(chunk);
     if (this.#layer.isInherited(chunk)) {
@@ -304,6 +313,7 @@ export class BlockStore {
       this.#writeBlocks(chunk, from, at, offset, length);
       return;
     }
+    this.#standIn(chunk);
     const targets = this.#layer.targets(chunk);
     let held = 0;
     for (let slot = 0; slot < 3; slot++) {

@@ -66,6 +66,7 @@ export function growRecords(
 export interface Books {
   /** Per chunk: the stale bits of ledger.ts. */
   readonly states: Uint8Array;
+  /** Those that are to be made good. */
   readonly staleCopies: number;
   /** Chunks that an unclean stop left to be compared. */
   readonly unsyncedChunks: number;
@@ -96,7 +97,7 @@ export function readBooks(
   }
   let [staleCopies, garbage] = [0, 0];
   for (let chunk = 0; chunk < layout.chunks; chunk++) {
-    staleCopies += COUNT[(ledger.states[chunk] as number) & layout.active(chunk)] as number;
+    staleCopies += COUNT[layout.due(chunk, ledger.states[chunk] as number)] as number;
     if (layout.retired(chunk) !== 0) garbage++;
   }
   const absorbing = attached ? 0 : countAbsorbing(stateDir, layer, ledger.states);

@@ -1,7 +1,7 @@
 import { DeviceFile, type Trouble } from "./device-file.ts";
 import type { Files } from "./files.ts";
-import { Layout, type Slot } from "./layout.ts";
-import type { EngineStatus, Session } from "./session.ts";
+import type { Layout, Slot } from "./layout.ts";
+import { type EngineStatus, layoutOf, type Session } from "./session.ts";
 
 /** What a device may have lost that could not be synced: `sums` are its checksums alone, `unknown` is that of one that is away. */
 export type Loss = "data" | "sums" | "unknown";
@@ -26,7 +26,7 @@ export class Copies {
   constructor(files: Files, session: Session) {
     this.#files = files;
     this.#session = session;
-    this.#layout = new Layout(session, session.groups);
+    this.#layout = layoutOf(session);
     this.#devices = session.devices.map((device) => this.#fileOn(device));
     for (const [index, { state }] of session.devices.entries()) this.#devices[index]?.begin(state);
   }
@@ -164,7 +164,7 @@ export class Copies {
       if (!isSynced || !hasSums) unsynced.push({ device, loss: isSynced ? "sums" : "data" });
     }
     this.#session = session;
-    this.#layout = new Layout(session, session.groups);
+    this.#layout = layoutOf(session);
     for (const [index, device] of session.devices.entries()) {
       let file = this.#devices[index];
       if (file === undefined || !isSame(index)) {

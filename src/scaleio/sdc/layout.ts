@@ -52,14 +52,26 @@ function tableFor(numbers: readonly number[]): Table {
 /** Where a volume's chunks lie: chunk -> group -> slots -> devices. Pure arithmetic over the map. */
 export class Layout {
   readonly chunks: number;
+  /** Whether any device rests. */
+  readonly rests: boolean;
+  readonly #resting: readonly boolean[];
   readonly #groups: Int16Array;
   readonly #active: Uint8Array;
   readonly #count: number;
   readonly #first: number;
 
-  /** @param groups the pool's table, flat; it must not change */
-  constructor(volume: Pick<VolumeRecord, "sizeBytes" | "firstGroup">, groups: readonly number[]) {
+  /**
+   * @param groups the pool's table, flat; it must not change
+   * @param resting for each device whether it is in maintenance
+   */
+  constructor(
+    volume: Pick<VolumeRecord, "sizeBytes" | "firstGroup">,
+    groups: readonly number[],
+    resting: readonly boolean[] = [],
+  ) {
     const table = tableFor(groups);
+    this.rests = resting.includes(true);
+    this.#resting = resting;
     this.chunks = volume.sizeBytes / CHUNK_BYTES;
     this.#groups = table.groups;
     this.#active = table.active;
@@ -109,5 +121,26 @@ export class Layout {
 
   activeOf(group: number): number {
     return this.#active[group] as number;
+  }
+
+  /** Mask of the slots whose devices rest. */
+  resting(chunk: number): number {
+    if (!this.rests) return 0;
+    let mask = 0;
+    for (const slot of SLOTS) if (this.#resting[this.device(chunk, slot)] === true) mask |= BIT[slot];
+    return mask;
+  }
+
+  /**
+   * Of a chunk in this state the mask of the copies that are to be made good. A good copy that rests counts as one of two: the
+   * third one is there for what is written meanwhile.
+   */
+  due(chunk: number, state: number): number {
+    const active = this.active(chunk);
+    const stale = state & active;
+    if (stale === 0 || !this.rests) return stale;
+    const good = active & ~state;
+    const resting = this.resting(chunk);
+    return (good & resting) !== 0 && (good & ~resting) !== 0 ? 0 : stale;
   }
 }

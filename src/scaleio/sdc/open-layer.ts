@@ -27,8 +27,9 @@ export class OpenLayer {
   lower: LowerLayers;
   session: Session;
   #states: Uint8Array;
-  /** Counted as states change, so that a report costs nothing. */
+  /** Counted as states change, so that a report costs nothing; of stale copies also those that are to be made good. */
   staleCopies = 0;
+  dueCopies = 0;
   unsyncedChunks = 0;
   absorbing = 0;
   /** Chunks whose stale bits are ahead of the ledger. */
@@ -109,8 +110,10 @@ export class OpenLayer {
   /** In memory; {@link touch} where it has to be put on record. */
   change(chunk: number, state: number): void {
     const before = this.state(chunk);
-    const active = this.copies.layout.active(chunk);
+    const { layout } = this.copies;
+    const active = layout.active(chunk);
     this.staleCopies += (COUNT[state & active] as number) - (COUNT[before & active] as number);
+    this.dueCopies += (COUNT[layout.due(chunk, state)] as number) - (COUNT[layout.due(chunk, before)] as number);
     this.unsyncedChunks += (state >> 7) - (before >> 7);
     if ((before & ~state & INHERITED) !== 0 && this.isToAbsorb(chunk)) this.absorbing--;
     this.#states[chunk] = state;
@@ -164,10 +167,25 @@ export class OpenLayer {
     return good;
   }
 
-  /** Whether the copies in a chunk's retired slots may not go yet: one that is to be kept is still being made, or there is none. */
+  /**
+   * Whether the copies in a chunk's retired slots may not go yet: one that is to be kept is still being made, or rests and the other is
+   * alone meanwhile, or there is none.
+   */
   needsRetired(chunk: number): boolean {
-    const kept = this.#healthy(chunk) & this.copies.layout.active(chunk);
-    return kept === 0 || (kept & this.state(chunk)) !== 0;
+    const { layout } = this.copies;
+    const kept = this.#healthy(chunk) & layout.active(chunk);
+    return kept === 0 || (kept & this.state(chunk)) !== 0 || (COUNT[kept] === 1 && layout.resting(chunk) !== 0);
+  }
+
+  /**
+   * Mask of the copies that are to be made good before the chunk is changed: it has one that can be had, and one that rests and is going
+   * to miss the change.
+   */
+  standIns(chunk: number): number {
+    const { layout } = this.copies;
+    if (layout.resting(chunk) === 0) return 0;
+    const healthy = this.#healthy(chunk) & layout.active(chunk);
+    return COUNT[healthy & ~this.state(chunk)] === 1 ? healthy & this.state(chunk) : 0;
   }
 
   /**
@@ -238,11 +256,14 @@ export class OpenLayer {
   /** Counts anew: at the beginning, and when the map has changed. */
   #count(): void {
     this.staleCopies = 0;
+    this.dueCopies = 0;
     this.unsyncedChunks = 0;
     this.absorbing = 0;
+    const { layout } = this.copies;
     for (let chunk = 0; chunk < this.#states.length; chunk++) {
       if (this.isInherited(chunk) && this.isToAbsorb(chunk)) this.absorbing++;
-      this.staleCopies += COUNT[this.state(chunk) & this.copies.layout.active(chunk)] as number;
+      this.staleCopies += COUNT[this.state(chunk) & layout.active(chunk)] as number;
+      this.dueCopies += COUNT[layout.due(chunk, this.state(chunk))] as number;
       this.unsyncedChunks += this.state(chunk) >> 7;
     }
   }

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import type { FaultSpec } from "../../lib/fault.ts";
 import type { ServiceState } from "../model.ts";
+import { Layout } from "./layout.ts";
 import type { Limits } from "./limiter.ts";
 
 /**
@@ -21,6 +22,8 @@ export interface Session {
     readonly name: string;
     readonly file: string;
     readonly state: Exclude<ServiceState, "decoupled">;
+    /** It is in maintenance: its copies wait for it, and are not made anew elsewhere. */
+    readonly resting?: boolean;
     /** What users have put on it (faults/). */
     readonly faults?: readonly FaultSpec[];
   }[];
@@ -41,6 +44,14 @@ export interface Session {
   /** Whether retired copies may be given up; not while somebody reads them who has not been told. */
   readonly giveUp: boolean;
 }
+
+/** Where the chunks lie. */
+export const layoutOf = ({ devices, groups, ...volume }: Session): Layout =>
+  new Layout(
+    volume,
+    groups,
+    devices.map(({ resting }) => resting === true),
+  );
 
 /** A layer that nobody writes to any more (model.ts). */
 export interface LowerLayer {

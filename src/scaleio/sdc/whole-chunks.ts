@@ -44,15 +44,14 @@ export class WholeChunks {
 
   /** See BlockStore.work. */
   work(budget: number): number {
-    if (this.#layer.staleCopies + this.#layer.unsyncedChunks + this.#garbage.size + this.#layer.absorbing === 0)
-      return 0;
+    if (this.#layer.dueCopies + this.#layer.unsyncedChunks + this.#garbage.size + this.#layer.absorbing === 0) return 0;
     this.#workEnds = this.#now() + WORK_MS;
     let touched = this.#rebuild(0, budget, (good) => good < 2);
     touched = this.#rebuild(touched, budget, () => true);
     if (this.#layer.absorbing > 0) touched = this.#absorb(touched, budget);
     for (const chunk of this.#layer.session.giveUp ? this.#garbage : []) {
       if (!this.#mayGoOn(touched, budget)) break;
-      if (this.#giveUp(chunk)) touched += this.#costOf(chunk);
+      touched += this.#giveUp(chunk);
     }
     return touched;
   }
@@ -66,6 +65,7 @@ export class WholeChunks {
    * then the layer below has the data.
    */
   copyUp(chunk: number, change: (content: Buffer) => void): void {
+    if (this.#copies.layout.rests) this.standIn(chunk);
     this.#layer.lower.read(chunk, this.#whole.source, 0, chunk * CHUNK_BYTES, CHUNK_BYTES);
     change(this.#whole.source);
     this.#layer.intent.touch(chunk * CHUNK_BYTES);
@@ -86,6 +86,17 @@ export class WholeChunks {
     this.#layer.change(chunk, this.#layer.state(chunk) & ~INHERITED);
     this.#layer.touch(chunk);
     this.#layer.record();
+  }
+
+  /**
+   * The chunk is about to be changed, and the device of one of its copies rests: the one that stands in for it is made good first. Where
+   * that cannot be done, the chunk goes on with what it has.
+   */
+  standIn(chunk: number): void {
+    const mask = this.#layer.standIns(chunk);
+    if (mask === 0) return;
+    const made = SLOTS.filter((slot) => (mask & BIT[slot]) !== 0 && this.#rebuildCopy(chunk, slot));
+    if (made.length > 0) this.#durability.declareGood(made.map((slot) => ({ chunk, slot })));
   }
 
   /** The part of [offset, offset + length) in an inherited chunk becomes zeros; what is zeros already stays where it is. */
@@ -139,7 +150,7 @@ export class WholeChunks {
     let touched = before;
     for (let chunk = 0; chunk < this.#layer.chunks && this.#mayGoOn(touched, budget); chunk++) {
       const state = this.#layer.state(chunk);
-      const stale = state & this.#copies.layout.active(chunk);
+      const stale = this.#copies.layout.due(chunk, state);
       if (stale === 0 && (state & UNSYNCED) === 0) continue;
       if ((state & UNSYNCED) === 0 && !wanted(this.#layer.goodCopies(chunk))) continue;
       if ((state & UNSYNCED) !== 0) {
@@ -182,18 +193,21 @@ export class WholeChunks {
     return true;
   }
 
-  /** Returns the space of what lies in a chunk's retired slots. True when it was given up. */
-  #giveUp(chunk: number): boolean {
+  /** Returns the space of what lies in a chunk's retired slots. Answers what that counts; 0: it was not given up. */
+  #giveUp(chunk: number): number {
     const given = this.#relinquish(chunk);
     this.#layer.record();
-    if (!given) return false;
+    if (!given) return 0;
+    let cost = BLANK;
     const retired = this.#layer.isBlank(chunk) ? 0 : this.#copies.layout.retired(chunk);
     for (const slot of SLOTS) {
       if ((retired & BIT[slot]) === 0 || !this.#copies.healthy(chunk, slot)) continue;
       // Holes need no punching, which costs a process.
       if (this.#whole.load(chunk, slot, this.#whole.target) && this.#whole.target.equals(ZEROS)) continue;
       this.#whole.punch(chunk, slot);
+      cost = 1;
     }
-    return this.#garbage.delete(chunk);
+    this.#garbage.delete(chunk);
+    return cost;
   }
 }

@@ -291,8 +291,9 @@ t.test("any device may be made larger or smaller: all of them have their share t
 
 t.test("a pool that is too full is not rebalanced, and rebuilt all the same", async (t) => {
   const facts = { stale: new Uint32Array(256 * 3), held: new Uint8Array(256) };
-  const plan = (devices: readonly PlannerDevice[]) => planMoves(place(nodes(4)), devices, facts, { rebalance: false });
+  const plan = (devices: readonly PlannerDevice[]) => planMoves(place(nodes(4)), devices, facts, { thirds: false });
   t.same(plan([...nodes(4), device("sds-4")]), []);
+  t.same(plan(standing(nodes(4), 1, "resting")), [], "nor does anything stand in for what rests");
   t.ok(plan(standing(nodes(4), 1, "lost")).length > 0);
 });
 
@@ -342,9 +343,87 @@ t.test("rebuild comes before evacuation, and that before balance", async (t) => 
   checkSound(t, groups, devices);
 });
 
-t.test("a node in maintenance: nothing is done", async (t) => {
+t.test("a node that may come back: nothing is done", async (t) => {
   t.equal(settle(t, place(nodes(4)), standing(nodes(4), 0, "away")), 0);
 });
+
+/** Carries one round out, and answers it. */
+function round(groups: Group[], devices: readonly PlannerDevice[], facts = noFacts(groups.length)) {
+  const moves = planMoves(groups, devices, facts);
+  for (const [number, after] of moves) groups[number] = after;
+  return moves;
+}
+const noFacts = (groups: number) => ({ stale: new Uint32Array(groups * 3), held: new Uint8Array(groups) });
+
+for (const [what, pool] of [
+  ["nodes", nodes(5)],
+  ["fault sets", ["a", "a", "b", "b", "c", "c"].map((rack) => device(rack))],
+  ["devices of unequal sizes", [100, 50, 150, 100, 50].map((size, index) => device(`sds-${index}`, size))],
+] as const) {
+  t.test(
+    `a device rests, of ${what}: each copy has a stand-in at once, which goes in the end if it has less`,
+    async (t) => {
+      const groups = place(pool);
+      const before = groups.map(String);
+      const resting = standing([...pool], 0, "resting");
+      const there = copiesOn(groups, 0);
+      t.equal(round(groups, resting).length, there, "in one round");
+      t.equal(copiesOn(groups, 0), there, "what rests stays where it is");
+      t.ok(
+        groups.every((group) => {
+          const units = active(group)
+            .filter((slot) => group[slot] !== 0)
+            .map((slot) => pool[group[slot]]?.faultUnit);
+          return units.length === 2 && new Set(units).size === 2;
+        }),
+        "two others hold each group, in different fault units",
+      );
+      const loads = [...pool.keys()]
+        .slice(1)
+        .map((index) => copiesOn(groups, index) / (pool[index]?.capacityBytes ?? 1));
+      t.ok(Math.max(...loads) < 1.1 * Math.min(...loads), `the others hold their shares: ${loads}`);
+      // The stand-in of every second group has taken some of it, of every fourth all of it; what rests has missed that.
+      const facts = noFacts(groups.length);
+      for (const [number, group] of groups.entries()) {
+        if (active(group).length < 3) continue;
+        const written = number % 4 === 0 ? 20 : number % 2 === 0 ? 5 : 0;
+        for (const slot of SLOTS) if (group[slot] === 0) facts.stale[number * 3 + slot] = written;
+        facts.stale[number * 3 + 2] = 20 - written;
+      }
+      t.same(round(groups, resting, facts), [], "whatever is written, they stay");
+      round(groups, [...pool], facts);
+      facts.stale.fill(0);
+      while (round(groups, [...pool], facts).length > 0);
+      const elsewhere = groups.filter((group, number) => String(group) !== before[number] && number % 4 > 0).length;
+      t.ok(elsewhere <= 2, `${elsewhere} copies are elsewhere, for the sake of balance`);
+      checkSound(t, groups, pool);
+      checkBalance(t, groups, pool);
+    },
+  );
+}
+
+t.test("while a node rests, what is lost is rebuilt and a node is emptied as ever", async (t) => {
+  const pool = standing(standing(nodes(7), 0, "resting"), 1, "leaving");
+  const groups = place(nodes(7));
+  settle(t, groups, pool);
+  t.equal(copiesOn(groups, 1), groups.filter((group) => group.includes(0) && group.includes(1)).length, "emptied");
+  const lost = standing(pool, 2, "lost");
+  settle(t, groups, lost);
+  const left = groups.filter((group) => group.slice(0, 3).includes(2));
+  t.ok(left.length > 0 && left.every((group) => group.includes(0)), "what only rests elsewhere waits for it");
+  settle(t, groups, standing(standing(nodes(7), 1, "leaving"), 2, "lost"));
+  t.equal(copiesOn(groups, 1) + copiesOn(groups, 2), 0);
+});
+
+t.test(
+  "with two fault units nothing stands in for what rests; when the other copy is lost, no stand-in is given up",
+  async (t) => {
+    t.same(round(place(nodes(2)), standing(nodes(2), 0, "resting")), []);
+    const pool = standing(standing(nodes(4), 0, "resting"), 1, "lost");
+    t.same(round([[0, 1, 2, 0]], pool), []);
+    t.same(round([[0, 1, -1, 0]], pool), [[0, [0, 1, 2, 0]]], "one copy can be made anew when the other is back");
+  },
+);
 
 t.test("fault sets are kept apart also when copies move", async (t) => {
   const racks = ["a", "a", "b", "b", "c", "c"].map((rack) => device(rack));

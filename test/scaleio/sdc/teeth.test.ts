@@ -119,6 +119,18 @@ const MUTATIONS: readonly Mutation[] = [
     seed: 7,
   },
   {
+    invariant: "maintenance: what is written while a device rests has two copies",
+    file: "open-layer.ts",
+    of: "return COUNT[healthy & ~this.state(chunk)] === 1 ? healthy & this.state(chunk) : 0;",
+    by: "return 0;",
+  },
+  {
+    invariant: "maintenance: that on the third device is made equal first",
+    file: "whole-chunks.ts",
+    of: "(mask & BIT[slot]) !== 0 && this.#rebuildCopy(chunk, slot)",
+    by: "(mask & BIT[slot]) !== 0",
+  },
+  {
     invariant: "7 nobody goes by an older map",
     file: "ledger.ts",
     of: "if (mapVersion < this.#mapVersion) {",

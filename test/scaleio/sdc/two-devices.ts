@@ -7,6 +7,9 @@ import { SimulatedDisk } from "./simulation/disk.ts";
 export const MIB = 1024 * 1024;
 export const CHUNKS = 8;
 
+/** resting: stopped, and in maintenance. */
+type State = Session["devices"][number]["state"] | "resting";
+
 /** A volume with a copy of every chunk on each of two devices, full of ones that are on both disks. There is a third one. */
 export class TwoDevices {
   /** What a failed sync was about is gone. */
@@ -35,12 +38,12 @@ export class TwoDevices {
   }
 
   /** The map says so from now on. */
-  become(...states: readonly Session["devices"][number]["state"][]): void {
+  become(...states: readonly State[]): void {
     this.store.reload(this.#session(states));
   }
 
   /** The engine is killed; another one begins, and the map says so. */
-  kill(...states: readonly Session["devices"][number]["state"][]): void {
+  kill(...states: readonly State[]): void {
     this.disk.crash();
     this.store = this.#opened(...states);
   }
@@ -60,14 +63,16 @@ export class TwoDevices {
     return read.every((one) => one === byte);
   }
 
-  #opened(...states: readonly Session["devices"][number]["state"][]): BlockStore {
+  #opened(...states: readonly State[]): BlockStore {
     return new BlockStore(this.disk, this.#session(states), () => (this.now += this.pace));
   }
 
-  #session(states: readonly Session["devices"][number]["state"][]): Session {
+  #session(states: readonly State[]): Session {
+    const device = (state: State) =>
+      state === "resting" ? ({ state: "stopped", resting: true } as const) : { state, resting: false };
     return {
       ...{ format: 1, volumeId: "l", layerId: "l", sizeBytes: CHUNKS * MIB, mapVersion: ++this.#mapVersion },
-      devices: states.map((state, device) => ({ name: `${device}`, file: `/sds/${device}/l.vol`, state })),
+      devices: states.map((state, index) => ({ name: `${index}`, file: `/sds/${index}/l.vol`, ...device(state) })),
       ...{ groups: this.groups, firstGroup: 0, recordDir: "/rec" },
       ...{ lower: [], absorb: 0, giveUp: true, checksum: this.#checksum, limits: { iops: 0, bytesPerSecond: 0 } },
     };

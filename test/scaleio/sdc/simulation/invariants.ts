@@ -1,6 +1,7 @@
 import type { Layer } from "../../../../src/scaleio/layers.ts";
 import type { Group, GroupTable } from "../../../../src/scaleio/model.ts";
-import { BIT, INHERITED, SLOTS } from "../../../../src/scaleio/sdc/layout.ts";
+import { BIT, INHERITED, SLOTS, type Slot } from "../../../../src/scaleio/sdc/layout.ts";
+import type { Session } from "../../../../src/scaleio/sdc/session.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import type { Model } from "./model.ts";
 import type { SimulatedPool } from "./pool.ts";
@@ -89,6 +90,26 @@ export class Invariants {
     for (const { chunk, device } of this.#good(states)) {
       if (!this.#disk.isSynced(this.#pool.file(device, layer.id), chunk * MIB, MIB))
         throw new Error(`after a flush chunk ${chunk} of layer ${layer.id} is not on disk on device ${device}`);
+    }
+  }
+
+  /** After a write: while a device rests it has two copies all the same, if there are two others that work. */
+  checkWritten({ layer, states, failed, isRotten }: Standing, by: Session, position: number, length: number): void {
+    for (let chunk = Math.floor(position / MIB); chunk * MIB < position + length; chunk++) {
+      const at = 4 * (by.firstGroup + chunk);
+      const retired = by.groups[at + 3] as number;
+      const slots = SLOTS.filter((slot) => (by.groups[at + slot] as number) >= 0);
+      const deviceOf = (slot: Slot) => by.groups[at + slot] as number;
+      const works = (device: number) =>
+        by.devices[device]?.state === "up" && this.#pool.serves(device) && !failed.has(device);
+      const rests = (device: number) => by.devices[device]?.resting === true && by.devices[device]?.state !== "up";
+      if (isRotten(chunk) || !slots.some((slot) => rests(deviceOf(slot)))) continue;
+      const working = slots.filter((slot) => works(deviceOf(slot)));
+      if (working.filter((slot) => (retired & BIT[slot]) === 0).length < 2) continue;
+      if (working.filter((slot) => ((states[chunk] as number) & BIT[slot]) === 0).length < 2)
+        throw new Error(
+          `chunk ${chunk} of layer ${layer.id} was written, and has one copy beside that on a device that rests`,
+        );
     }
   }
 

@@ -128,6 +128,15 @@ export class SimulatedPool {
     return changes;
   }
 
+  /** What it has to be told before a device's node is in maintenance. */
+  rested(device: number): readonly [Change, Change] {
+    const { name } = (this.#places().byPlace[device] as Place).node;
+    return [
+      { type: "sds-maintenance", name, on: true },
+      { type: "sds-state", name, state: "stopped" },
+    ];
+  }
+
   /** The directory of a device. */
   directory(device: number): string {
     return `${this.devices[device]?.path ?? "/sds/none"}/`;
@@ -214,13 +223,7 @@ export class SimulatedPool {
       case "stop its node":
         return { how, changes: [{ type: "sds-state", name, state: "stopped" }] };
       case "rest its node":
-        return {
-          how,
-          changes: [
-            { type: "sds-maintenance", name, on: true },
-            { type: "sds-state", name, state: "stopped" },
-          ],
-        };
+        return { how, changes: this.rested(device) };
       case "lose its node":
         return { how, changes: [{ type: "sds-state", name, state: "decoupled" }] };
     }

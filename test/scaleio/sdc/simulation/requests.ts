@@ -17,6 +17,7 @@ export function write(world: World, volume: Mounted): void {
     throw error;
   }
   for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, tag);
+  world.invariants.checkWritten(world.standings.of(volume), volume.followed, sector * SECTOR, data.length);
 }
 
 /** A write with FUA, as the kernel has a FUSE file do it: a write, and a flush before it is acknowledged. */

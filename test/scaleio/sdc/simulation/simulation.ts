@@ -2,7 +2,7 @@ import { Refused } from "./disk.ts";
 import { finish } from "./ending.ts";
 import { breakRecords, changeMembers, losePower, mendRecords, rot } from "./harm.ts";
 import { discard, flush, read, write, writeThrough } from "./requests.ts";
-import { changeDevice, changeDevices, moveCopies, repairFrozen, showOldMap, work } from "./upkeep.ts";
+import { changeDevice, changeDevices, moveCopies, repairFrozen, restNode, showOldMap, work } from "./upkeep.ts";
 import { detach, grow, overwrite, remove, snapshot } from "./volumes.ts";
 import { type Mounted, World } from "./world.ts";
 
@@ -19,7 +19,8 @@ interface Step {
 }
 
 const STEPS: readonly Step[] = [
-  { name: "write", share: 38, by: "engine", run: write },
+  { name: "rest a node", share: 1, by: "daemon", run: restNode },
+  { name: "write", share: 37, by: "engine", run: write },
   { name: "write with FUA", share: 2, by: "engine", run: writeThrough },
   { name: "read", share: 26, by: "engine", run: read },
   { name: "flush", share: 8, by: "engine", run: flush },
@@ -43,7 +44,7 @@ const STEPS: readonly Step[] = [
 
 /**
  * One seeded life of a pool, a volume and its snapshots against the model: reads, writes, flushes and discards; devices that go
- * down, fail and come back, two at a time as well; devices that are added and emptied, copies that move; volumes that grow, are
+ * down, rest, fail and come back, two at a time as well; devices that are added and emptied, copies that move; volumes that grow, are
  * snapshot, overwritten, detached and removed; rot; kills between any two file operations; power losses; daemons that die
  * before everybody is told of a change, or in the middle of making it; MDM members that are lost, damaged, ill, behind and back
  * again. What must hold is looked at after every step (invariants.ts).

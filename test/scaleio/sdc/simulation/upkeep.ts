@@ -99,20 +99,38 @@ export async function changeDevice(world: World): Promise<void> {
   }
   if (world.checksum) scanAll(world);
   const device = world.pick(world.pool.present.filter((other) => !away.includes(other)));
-  if (away.length === 0) {
-    const stale = world.layers.staleSlots();
-    const lost = world.pool.besides(device);
-    const enough = world.pool.groups.every((group, number) =>
-      SLOTS.some(
-        (slot) => group[slot] >= 0 && !lost.includes(group[slot]) && ((stale[number] as number) & BIT[slot]) === 0,
-      ),
-    );
-    if (!enough) return;
-  }
+  if (away.length === 0 && !isEnoughWithout(world, device)) return;
   const { how, changes } = world.pool.harm(() => world.random(), device);
   world.trace(`  device ${device}: ${how}`);
   for (const change of changes) await world.mdm.commit(change);
   world.tellAll({ mayDie: true });
+}
+
+/** A node is taken into maintenance while all others are there; what is to stand in for it has been prepared when it goes. */
+export async function restNode(world: World): Promise<void> {
+  if (world.pool.away.length > 0) return;
+  const device = world.pick(world.pool.present);
+  if (!isEnoughWithout(world, device)) return;
+  const [maintenance, stopped] = world.pool.rested(device);
+  world.trace(`  the node of device ${device} rests`);
+  await world.mdm.commit(maintenance);
+  world.tellAll({ mayDie: false });
+  await moveCopies(world);
+  // The daemon may have died on the way.
+  if (!world.mdm.acts) return;
+  await world.mdm.commit(stopped);
+  world.tellAll({ mayDie: true });
+}
+
+/** Whether every chunk has a good copy when a device's node is gone. */
+function isEnoughWithout(world: World, device: number): boolean {
+  const stale = world.layers.staleSlots();
+  const lost = world.pool.besides(device);
+  return world.pool.groups.every((group, number) =>
+    SLOTS.some(
+      (slot) => group[slot] >= 0 && !lost.includes(group[slot]) && ((stale[number] as number) & BIT[slot]) === 0,
+    ),
+  );
 }
 
 /** Its node comes back; the MDM hears of a failure before the device is declared well, and everybody is told of both. */
