@@ -186,6 +186,30 @@ t.test("sds stop and start; --wait returns when the health is ok and says what i
   t.match(await run("sds", "stop", "sds9"), { status: 1, stderr: /sds9/ });
 });
 
+t.test("orders to devices wait as well, and say how much is left and how long that takes", async (t) => {
+  const { run, cluster } = await withDaemon(t);
+  for (const [words, said] of [
+    ["sds add sds4", "sds4 is added; copies are moved to it\n"],
+    ["device add sds2 dev-2", "sds2/dev-2 is added; copies are moved to it\n"],
+    ["device resize sds2 dev-2 2", "sds2/dev-2 has 2 now; copies are moved accordingly\n"],
+    ["device remove sds2 disk2", "sds2/disk2 is being emptied\n"],
+  ] as const) {
+    cluster.moves = 2;
+    const { status, stdout, stderr } = await run(...words.split(" "), "--wait");
+    t.same([status, stdout], [0, ""], words);
+    t.equal(stderr, `${said}health ok\nrebalance: 1 GiB to do, 40 s left\nhealth ok\n`);
+    t.equal(cluster.moves, 0, "until that is done");
+  }
+  cluster.rebuilds = 1;
+  t.match(
+    (await run("device", "clear", "sds2", "disk1", "--wait")).stderr,
+    /believed again.*\nhealth degraded.*\nrebuild: 1 GiB to do, 20 s left\nhealth ok\n$/,
+  );
+  cluster.moves = 1;
+  const { stdout } = await run("device", "remove", "sds3", "disk2", "--wait", "--json");
+  t.match(JSON.parse(stdout), { name: "sds3", deviceNames: ["disk1"] }, "the node as it is then");
+});
+
 t.test("orders say what they have done: a message for people, JSON on standard output for programs", async (t) => {
   const { run, dirs } = await withDaemon(t);
   const yaml = path.join(dirs.stateDir, "scenario.yml");
