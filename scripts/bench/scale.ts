@@ -31,7 +31,7 @@ const timed = <T>(task: () => T): [T, number] => {
 let missed = 0;
 const line = (what: string, value: string, ok = true) => {
   if (!ok) missed++;
-  console.log(`${what.padEnd(58)} ${value.padStart(14)} ${ok ? "" : "MISS"}`);
+  console.log(`${what.padEnd(58)} ${value.padStart(20)} ${ok ? "" : "MISS"}`);
 };
 
 const count = groupCountFor(NODES);
@@ -42,13 +42,18 @@ line("map as the engines get it, limit 16 MB", `${(mapBytes / 1e6).toFixed(1)} M
 
 const facts = () => ({ stale: new Uint32Array(count * 3), held: new Uint8Array(count) });
 const chunksPerGroup = (VOLUMES * CHUNKS_PER_VOLUME) / count;
+/** With all volumes full; and of every TB that they take, both copies counted. */
+const bytesOf = (moved: number) => {
+  const tib = (moved * chunksPerGroup) / 2 ** 20;
+  return `${tib.toFixed(2)} TB, ${((1000 * moved) / (2 * count)).toFixed(2)} GB`;
+};
 
 const lossy = devices.map((one, index) => (index === 7 ? { ...one, standing: "lost" as const } : one));
 const [moves, planning] = timed(() => planMoves(table, lossy, facts()));
 line("planning the loss of one SDS, limit 1000 ms", `${planning.toFixed(0)} ms`, planning < 1000);
 const copies = table.filter((group) => group.slice(0, 2).includes(7)).length;
 line("copies lost / copies to be made", `${copies} / ${moves.length}`, copies === moves.length);
-line(`logical TB of ${VOLUMES} full volumes that this is`, ((moves.length * chunksPerGroup) / 2 ** 20).toFixed(0));
+line(`bytes moved for it, of ${VOLUMES} full volumes, of each TB`, bytesOf(moves.length));
 
 // Each target writes; the copy that is left is read.
 const spread = (of: (before: Group, after: Group) => number) => {
@@ -73,6 +78,7 @@ const [adding, balancing] = timed(() => planMoves(table, grown, facts()));
 line("planning for a new SDS, limit 1000 ms", `${balancing.toFixed(0)} ms`, balancing < 1000);
 const share = (count * 2) / (NODES + 1);
 line("copies for it / its share", `${adding.length} / ${share.toFixed(1)}`, adding.length <= share * 1.05);
+line(`bytes moved for it, of ${VOLUMES} full volumes, of each TB`, bytesOf(adding.length));
 // A tick every 100 ms, of which each asks a fifth of the devices: what ten of them take is a share of the daemon's second.
 const root = fs.mkdtempSync(path.join(os.tmpdir(), "scale-"));
 const nodes = devices.map(({ capacityBytes, faultUnit: name }, index): Sds => {

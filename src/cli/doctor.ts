@@ -4,6 +4,7 @@ import { type Context, EXIT } from "./context.ts";
 import { dockerChecks } from "./doctor-docker.ts";
 import { instanceChecks } from "./doctor-instance.ts";
 import { machineChecks } from "./doctor-machine.ts";
+import { memoryChecks } from "./doctor-memory.ts";
 import type { Finding } from "./finding.ts";
 
 /** `rexray-sim doctor`: what this machine lacks, each with its fix. Fails when a check fails. Needs no daemon. */
@@ -11,6 +12,7 @@ export async function doctor(context: Context, options: { dirs: Dirs; json: bool
   const { dirs } = options;
   const findings = [
     ...(await machineChecks(dirs.stateDir, context.env)),
+    ...(await memoryChecks(dirs)),
     ...(await instanceChecks(dirs)),
     ...(await dockerChecks(dirs)),
   ];

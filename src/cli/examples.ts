@@ -44,7 +44,7 @@ const ALL: readonly Example[] = [
   ["rexray-sim device add sds-1 dev-2 --size 100GB", "more room"],
   ["rexray-sim device resize sds-1 dev-2 200GB", "even more"],
   ["rexray-sim device clear sds-1 dev-2", "it has failed, and has been mended"],
-  ["rexray-sim device remove sds-1 dev-2", "empty it, then remove it"],
+  ["rexray-sim device remove sds-1 dev-2 --wait", "empty it, then remove it"],
   ["rexray-sim app ls", "what runs, and why something does not"],
   ["rexray-sim agent ls", "which hosts there are"],
   ["rexray-sim agent kill agent-1", "its host is lost; its applications come up elsewhere"],

@@ -20,6 +20,6 @@ export const SDS_ORDERS = {
 export type SdsOrder = keyof typeof SDS_ORDERS;
 
 /** Every chunk has two good copies again; other nodes that are down do not matter. */
-function healthy(status: StatusReport): boolean {
+export function healthy(status: StatusReport): boolean {
   return status.pools.every(({ health }) => health === "ok");
 }

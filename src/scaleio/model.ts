@@ -263,6 +263,8 @@ export interface ClusterStatus {
     readonly usedBytes: number;
     /** Blocks of its devices that had other content than was written, and were put right, since they were last called well. */
     readonly badBlocks: number;
+    /** Names and directories of its devices, both in the same order. */
+    readonly deviceNames: readonly string[];
     readonly devices: readonly string[];
   }[];
   readonly pools: readonly (CapacityStates &

@@ -119,6 +119,7 @@ export async function clusterStatus(
         capacityBytes: sum(sds.devices.map((device) => device.capacityBytes)),
         usedBytes: sum(own.map((index) => used[index] ?? 0)),
         badBlocks: sum(sds.devices.map(({ id }) => sources.badBlocks(id))),
+        deviceNames: sds.devices.map((device) => device.name),
         devices: sds.devices.map((device) => device.path),
       };
     }),

@@ -28,6 +28,9 @@ export class FakeCluster implements ClusterApi {
   ]);
   /** Status calls that still find copies to rebuild after all nodes are up again. */
   rebuilds = 0;
+  /** Status calls that still find copies to move; what is emptied goes after them. */
+  moves = 0;
+  readonly emptied = new Set<string>();
   /** Status calls until a scan is over. */
   scanning = 0;
 
@@ -36,6 +39,7 @@ export class FakeCluster implements ClusterApi {
   }
 
   async status(): Promise<ClusterStatus> {
+    const moving = this.moves > 0 && this.moves-- > 0;
     const scanning = this.scanning > 0 && this.scanning-- > 0;
     const down = [...this.states].filter(([, state]) => state !== "up").map(([name]) => `${name} is stopped`);
     const rebuilding = down.length === 0 && this.rebuilds-- > 0;
@@ -55,7 +59,8 @@ export class FakeCluster implements ClusterApi {
         capacityBytes: 64 * GIB,
         usedBytes: 1.5 * GIB,
         badBlocks: 0,
-        devices: [`/state/sds/${name}/disk1`],
+        deviceNames: ["disk1", "disk2"].filter((device) => moving || !this.emptied.has(`${name}/${device}`)),
+        devices: ["disk1", "disk2"].map((device) => `/state/sds/${name}/${device}`),
       })),
       pools: [
         {
@@ -69,8 +74,8 @@ export class FakeCluster implements ClusterApi {
           thinAvailableBytes: 480 * GIB,
           rebuildBytes: rebuilding ? (this.rebuilds + 1) * GIB : 0,
           rebuildSecondsLeft: rebuilding ? 20 : null,
-          rebalanceBytes: 0,
-          rebalanceSecondsLeft: null,
+          rebalanceBytes: moving ? GIB : 0,
+          rebalanceSecondsLeft: moving ? 40 : null,
           absorbBytes: 0,
           absorbSecondsLeft: null,
           imbalance: 0,
@@ -107,7 +112,10 @@ export class FakeCluster implements ClusterApi {
   resizeDevice = async (sds: string, device: string, bytes: number) =>
     void this.orders.push(`resize ${sds}/${device} ${bytes}`);
   clearDevice = async (sds: string, device: string) => void this.orders.push(`clear ${sds}/${device}`);
-  removeDevice = async (sds: string, device: string) => void this.orders.push(`remove ${sds}/${device}`);
+  removeDevice = async (sds: string, device: string) => {
+    this.orders.push(`remove ${sds}/${device}`);
+    this.emptied.add(`${sds}/${device}`);
+  };
 
   async layout(volumeName: string, options: { chunks: boolean }): Promise<VolumeLayout> {
     if (!["pg", "web", "pg-1"].includes(volumeName))

@@ -6,6 +6,7 @@ import t from "tap";
 import type { StatusReport } from "../../src/admin/report.ts";
 import type { Context } from "../../src/cli/context.ts";
 import { kernel } from "../../src/cli/doctor-machine.ts";
+import { memoryFindings } from "../../src/cli/doctor-memory.ts";
 import { EXAMPLES } from "../../src/cli/examples.ts";
 import { build, runCli } from "../../src/cli/program.ts";
 import { progressLines } from "../../src/cli/progress.ts";
@@ -15,6 +16,8 @@ import { PACKAGES } from "../../src/host/exec.ts";
 import { runFiles } from "../../src/lib/dirs.ts";
 import { VERSION } from "../../src/lib/version.ts";
 import { surroundings } from "../daemon/fake-parts.ts";
+import { requiresFuse } from "../helpers/requires.ts";
+import { output } from "../helpers/run.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
@@ -184,6 +187,30 @@ t.test("sds stop and start; --wait returns when the health is ok and says what i
   });
   t.same(cluster.orders, ["stop sds2", "start sds2"]);
   t.match(await run("sds", "stop", "sds9"), { status: 1, stderr: /sds9/ });
+});
+
+t.test("orders to devices wait as well, and say how much is left and how long that takes", async (t) => {
+  const { run, cluster } = await withDaemon(t);
+  for (const [words, said] of [
+    ["sds add sds4", "sds4 is added; copies are moved to it\n"],
+    ["device add sds2 dev-2", "sds2/dev-2 is added; copies are moved to it\n"],
+    ["device resize sds2 dev-2 2", "sds2/dev-2 has 2 now; copies are moved accordingly\n"],
+    ["device remove sds2 disk2", "sds2/disk2 is being emptied\n"],
+  ] as const) {
+    cluster.moves = 2;
+    const { status, stdout, stderr } = await run(...words.split(" "), "--wait");
+    t.same([status, stdout], [0, ""], words);
+    t.equal(stderr, `${said}health ok\nrebalance: 1 GiB to do, 40 s left\nhealth ok\n`);
+    t.equal(cluster.moves, 0, "until that is done");
+  }
+  cluster.rebuilds = 1;
+  t.match(
+    (await run("device", "clear", "sds2", "disk1", "--wait")).stderr,
+    /believed again.*\nhealth degraded.*\nrebuild: 1 GiB to do, 20 s left\nhealth ok\n$/,
+  );
+  cluster.moves = 1;
+  const { stdout } = await run("device", "remove", "sds3", "disk2", "--wait", "--json");
+  t.match(JSON.parse(stdout), { name: "sds3", deviceNames: ["disk1"] }, "the node as it is then");
 });
 
 t.test("orders say what they have done: a message for people, JSON on standard output for programs", async (t) => {
@@ -361,7 +388,19 @@ t.test("doctor works without a daemon, names stale things with a fix each, and f
     before.checks.find((check: { name: string }) => check.name === "sockets"),
     { state: "ok" },
   );
-  for (const name of ["root", "fuse", "loop", "mount", "kernel", "tools", "state", "leftovers", "docker"]) {
+  for (const name of [
+    "root",
+    "fuse",
+    "loop",
+    "mount",
+    "kernel",
+    "tools",
+    "state",
+    "cgroups",
+    "memory",
+    "leftovers",
+    "docker",
+  ]) {
     t.ok(
       before.checks.some((check: { name: string }) => check.name === name),
       name,
@@ -395,6 +434,51 @@ t.test("doctor works without a daemon, names stale things with a fix each, and f
 t.test("a kernel that cannot hand a mount to a new engine is a warning", async (t) => {
   for (const release of ["6.9.0", "6.18.44-x", "7.0"]) t.match(kernel(release), { state: "ok" });
   for (const release of ["6.8.12", "5.10.0-28-amd64"]) t.match(kernel(release), { state: "warning", fix: /6\.9/ });
+});
+
+t.test("doctor warns of memory limits that are not kept, and of one that engines cannot leave", async (t) => {
+  const dir = emptyDir(t);
+  const write = (file: string, text: string) => {
+    fs.mkdirSync(path.dirname(path.join(dir, file)), { recursive: true });
+    fs.writeFileSync(path.join(dir, file), text);
+  };
+  const [none, some] = [2 ** 63 - 4096, 256 * 1024 ** 2];
+  /** The groups of a machine, as a process sees them that is in one of them. */
+  const look = (own: string, limits: Readonly<Record<string, number>>) => {
+    for (const [group, limit] of Object.entries(limits))
+      write(`memory${group}/memory.stat`, `cache 0\nhierarchical_memory_limit ${limit}\nrss 0\n`);
+    write("own", `4:memory:${own}\n3:cpuset:/\n0::/\n`);
+    const [tasks, engines] = memoryFindings({ root: dir, own: path.join(dir, "own") });
+    return { tasks, engines };
+  };
+  t.match(look("/", {}), {
+    tasks: { state: "warning", detail: /\/memory and .*\/cpu cannot be written.*counted only/, fix: /-v / },
+    engines: { state: "ok" },
+  });
+  fs.mkdirSync(path.join(dir, "cpu"));
+  write("memory/cgroup.procs", "");
+  t.match(look("/", { "": none }), { tasks: { state: "ok" }, engines: { state: "ok", detail: "no limit" } });
+  t.match(look("/app", { "/app": some }).engines, { state: "ok", detail: "256 MiB, which engines leave" });
+  fs.rmSync(path.join(dir, "memory/cgroup.procs"));
+  t.match(look("/app", {}).engines, {
+    state: "warning",
+    detail: /limited to 256 MiB, .*may wait for itself/,
+    fix: /-v /,
+  });
+  t.match(look("/", {}).engines, { state: "ok" }, "who is not in it has no need to leave it");
+  // In a container the own group is at the root's place, and its name is that of another place.
+  write("memory/cgroup.procs", "");
+  t.match(look("/docker/4711", { "": some }).engines, { state: "warning" });
+  fs.rmSync(path.join(dir, "memory"), { recursive: true });
+  write("cgroup.controllers", "cpu memory");
+  t.match(look("/", {}), { tasks: { state: "ok" }, engines: { state: "ok" } }, "version 2");
+});
+
+t.test("what is mounted to be read only cannot be written, not even by root", { skip: requiresFuse() }, async (t) => {
+  const root = emptyDir(t);
+  await output("mount", ["-t", "tmpfs", "-o", "ro", "tmpfs", root]);
+  t.teardown(() => output("umount", [root]));
+  t.match(memoryFindings({ root, own: "/proc/self/cgroup" })[0], { state: "warning" });
 });
 
 t.test("sizes and tables are for people", async (t) => {

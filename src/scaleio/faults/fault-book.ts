@@ -88,7 +88,7 @@ export class FaultBook {
       throw new SimError("invalid_argument", `a fault of type ${type} is there or not: it takes no probability`);
     if (!(probability > 0 && probability <= 1))
       throw new SimError("invalid_argument", `the probability ${probability} is not above 0 and at most 1`);
-    const unknown = Object.keys(attributes).find((key) => kind.attributes[key] === undefined);
+    const unknown = Object.keys(attributes).find((key) => !Object.hasOwn(kind.attributes, key));
     if (unknown !== undefined) {
       const known = Object.keys(kind.attributes).join(", ") || "none";
       throw new SimError("invalid_argument", `a fault of type ${type} has no attribute "${unknown}"; it has ${known}`);

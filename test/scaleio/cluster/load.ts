@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import type { Test } from "tap";
 import { call } from "../../helpers/plugin-client.ts";
 import { randomOf } from "../../helpers/random.ts";
 import type { Sim } from "../../helpers/sim.ts";
@@ -92,11 +93,28 @@ export function fio(directory: string, seconds: number) {
   ]);
 }
 
+/** What fio ends with when it was told to. */
+const INTERRUPTED = 128;
+
 /** Ends such a load before its time. Throws with its output when it has found anything wrong. */
 export async function endFio(load: ReturnType<typeof fio>): Promise<void> {
   load.child.kill("SIGINT");
   const said = await load.ended.catch((error: Error) => error.message);
-  if (!said.includes("err= 0")) throw new Error(said);
+  if (!said.includes("err= 0") || ![0, INTERRUPTED].includes(load.child.exitCode ?? -1)) throw new Error(said);
+}
+
+/** Such a load that has begun, and goes on until `end` ends it, or the test's own end. */
+export async function lastingFio(t: Test, directory: string) {
+  const load = fio(directory, 3600);
+  t.teardown(() => load.child.kill("SIGKILL"));
+  await waitFor(() => fs.existsSync(path.join(directory, "fio")), { what: "the load to begin" });
+  return {
+    /** Throws when it has ended by itself, or has met any error. */
+    async end(): Promise<void> {
+      if (load.over()) throw new Error(`the load was over before its time: ${await load.ended.catch(String)}`);
+      await endFio(load);
+    },
+  };
 }
 
 /** Kills a process for good; one that is gone already is fine. */

@@ -7,7 +7,18 @@ import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { type Sim, startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { CONFIG, dropCaches, endFio, fio, type Layout, mountAgain, mountVolume, random, seed } from "./load.ts";
+import {
+  CONFIG,
+  dropCaches,
+  endFio,
+  fio,
+  type Layout,
+  lastingFio,
+  mountAgain,
+  mountVolume,
+  random,
+  seed,
+} from "./load.ts";
 
 t.comment(`KILL_SEED=${seed}`);
 const skip = requiresRoot() || requiresFuse();
@@ -23,6 +34,12 @@ const hashOf = (file: string) => createHash("sha256").update(fs.readFileSync(fil
 const layout = (sim: Sim, name: string) => sim.json<Layout>("volume", "inspect", name, "--chunks");
 const nodesOf = ({ chunks }: Layout) => [...new Set(chunks.flatMap(({ primary, secondary }) => [primary, secondary]))];
 const settled = ({ chunks }: Layout) => chunks.every(({ third, stale }) => third === undefined && stale.length === 0);
+
+/** Copies move slowly enough under load for a daemon to be killed meanwhile, and for the time left to be told. */
+const SLOWLY = `${CONFIG}  rebalancePolicy: {policy: favorAppIos, bandwidthKbps: 4096}\n`;
+
+/** What a command says that waits for copies to move: how much that is still, and for how long. */
+const TIME_LEFT = /\nrebalance: (\d+ % done, )?[\d.]+ [KMG]iB to do, \d+ (s|min|h) left\n/;
 
 /** The places of each group's copies, by the map that the volume's engine goes by; also those that are to go. */
 function mapOf(sim: Sim, id: string): number[][] {
@@ -96,10 +113,10 @@ t.test(
   "under load a node is added and another one removed, with the daemon killed in between",
   { skip, timeout: 180_000 },
   async (t) => {
-    const sim = await startSim(t, { config: CONFIG });
+    const sim = await startSim(t, { config: SLOWLY });
     const directory = await mountVolume(sim, "moving", { size: "128MB" });
     const intact = write(directory, "file");
-    const load = fio(directory, 60);
+    const load = await lastingFio(t, directory);
     const { id } = await layout(sim, "moving");
     const before = mapOf(sim, id);
     t.equal((await sim.cli("sds", "add", "sds-5")).code, 0);
@@ -114,12 +131,12 @@ t.test(
     const place = sds.find(({ name }) => name === "sds-1")?.devices[0] as string;
     t.equal((await sim.cli("sds", "remove", "sds-1")).code, 0);
     await sim.restart("SIGKILL");
-    t.notOk(load.over(), "under load all the time");
-    await endFio(load);
     await waitFor(async () => !(await status(sim)).sds.some(({ name }) => name === "sds-1"), {
       what: "sds-1 to be gone",
       deadline: 60_000,
     });
+    // From before the one came until after the other has gone.
+    await load.end();
     t.notOk(fs.existsSync(place), "nothing of it is left");
     await waitFor(async () => (await status(sim)).health === "ok", { what: "health", deadline: 30_000 });
     t.ok(intact());
@@ -134,8 +151,14 @@ t.test(
     });
 
     await t.test("a removal that the rest could not bear is refused, and changes nothing", async (t) => {
+      const load = await lastingFio(t, directory);
       const removed = await sim.cli("sds", "remove", "sds-2", "--wait");
-      t.match(removed, { code: 0, stderr: /\nrebalance: (\d+ % done, )?[\d.]+ [KMG]iB to do/ });
+      await load.end();
+      t.match(removed, { code: 0, stderr: TIME_LEFT });
+      t.notOk(
+        (await status(sim)).sds.some(({ name }) => name === "sds-2"),
+        "gone, as the command has said by its end",
+      );
       const { code, stderr } = await sim.cli("sds", "remove", "sds-3");
       t.equal(code, 1);
       t.match(stderr, /sds-3 cannot be removed: 2 fault units would be left, and 3 are needed/);
@@ -187,45 +210,37 @@ t.test("maintenance: nothing is rebuilt elsewhere; what was missed is copied at 
   t.ok(old() && intact());
 });
 
-t.test("a device is added to a node, resized, and removed again", { skip }, async (t) => {
-  const sim = await startSim(t, { config: CONFIG });
+t.test("under load a device is added to a node, resized, and removed again", { skip, timeout: 180_000 }, async (t) => {
+  const sim = await startSim(t, { config: SLOWLY });
   const directory = await mountVolume(sim, "d", { size: "64MB" });
   const intact = write(directory, "f");
-  const load = fio(directory, 10);
   const place = path.join(sim.dir, "second-disk");
-  t.equal((await sim.cli("device", "add", "sds-1", "dev-2", "--path", place, "--size", "512GB")).code, 0);
-  const used = async () =>
-    (
-      await sim.json<{ devices: { file: string; primaryChunks: number; secondaryChunks: number }[] }>(
-        "volume",
-        "inspect",
-        "d",
-      )
-    ).devices.find(({ file }) => file.startsWith(place));
-  await waitFor(
-    async () => {
-      const there = await used();
-      return there !== undefined && there.primaryChunks + there.secondaryChunks > 20;
-    },
-    { what: "copies on the new device", deadline: 60_000 },
-  );
+  interface Row {
+    file: string;
+    primaryChunks: number;
+    secondaryChunks: number;
+  }
+  const held = async () => {
+    const { devices } = await sim.json<{ devices: Row[] }>("volume", "inspect", "d");
+    const there = devices.find(({ file }) => file.startsWith(place));
+    return there && there.primaryChunks + there.secondaryChunks;
+  };
+  const load = await lastingFio(t, directory);
+  const order = (...words: string[]) => sim.cli("device", ...words, "--wait");
+  // Each order returns when it has been carried out, so there is nothing to be waited for.
+  t.match(await order("add", "sds-1", "dev-2", "--path", place, "--size", "512GB"), { code: 0, stderr: TIME_LEFT });
+  t.ok(((await held()) ?? 0) > 20, `${await held()} copies on the new device`);
   t.ok(intact());
-  t.equal((await sim.cli("device", "resize", "sds-1", "dev-2", "8GB")).code, 0);
-  await waitFor(
-    async () => {
-      const there = await used();
-      return there !== undefined && there.primaryChunks + there.secondaryChunks < 10;
-    },
-    { what: "the smaller device to hold less", deadline: 60_000 },
-  );
+  t.match(await order("resize", "sds-1", "dev-2", "8GB"), { code: 0, stderr: TIME_LEFT });
+  t.ok(((await held()) ?? 64) < 10, `${await held()} on the smaller one`);
   t.ok(intact());
   const { id } = await layout(sim, "d");
   const groups = mapOf(sim, id).length;
   t.ok(groups > 2000, `${groups} groups: the share of so small a device is a whole number of copies to 5 %`);
   t.match((await sim.cli("device", "resize", "sds-1", "dev-2", "0")).stderr, /too small|size/);
-  t.equal((await sim.cli("device", "remove", "sds-1", "dev-2")).code, 0);
-  await waitFor(async () => (await used()) === undefined, { what: "the device to be gone", deadline: 60_000 });
+  t.match(await order("remove", "sds-1", "dev-2"), { code: 0, stderr: /^sds-1\/dev-2 is being emptied\nhealth ok\n/ });
+  t.equal(await held(), undefined, "the device is gone");
   t.notOk(fs.existsSync(place));
-  t.match(await load.ended, /err= 0/);
+  await load.end();
   t.ok(intact());
 });

@@ -6,6 +6,7 @@ import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
 import { output } from "../../helpers/run.ts";
 import { startSim } from "../../helpers/sim.ts";
+import { tempDir } from "../../helpers/temp-dir.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { CONFIG, dropCaches, fio, type Layout, mountAgain, mountVolume } from "./load.ts";
 
@@ -183,6 +184,13 @@ t.test(
     });
     await near("bw_bytes", 20 * 1024 ** 2, "--bs=256k", ...reads);
     await near("bw_bytes", 20 * 1024 ** 2, "--bs=256k", "--rw=write", ...file);
+    // Of two limits the tighter one rules: for 256 KiB, of which 20 MiB/s are 80 a second, the other one than for 4 KiB.
+    t.match(await sim.cli("volume", "limit", "limited", "--iops", "1000", "--bandwidth", "20"), {
+      code: 0,
+      stderr: /at most 1000 IOPS, at most 20 MiB\/s/,
+    });
+    await near("bw_bytes", 20 * 1024 ** 2, "--bs=256k", ...reads);
+    await near("iops", 1000, "--bs=4k", ...reads);
     t.equal((await sim.cli("volume", "limit", "limited", "--iops", "1000", "--bandwidth", "0")).code, 0);
     await near("iops", 1000, "--bs=4k", "--rw=randwrite", ...file);
     t.equal((await sim.cli("volume", "limit", "limited", "--iops", "0", "--bandwidth", "20")).code, 0);
@@ -231,5 +239,47 @@ for (const fstype of ["ext4", "xfs"]) {
     for (const name of ["large", "larger"]) fs.writeFileSync(path.join(again, name), text, { flush: true });
     dropCaches();
     for (const name of ["large", "larger"]) t.ok(read(name) === text);
+  });
+}
+
+/** What resize2fs does with a mounted ext4, by whether the kernel lets it: of the two, this machine has one. */
+const RESIZE2FS = [
+  { what: "the kernel lets it grow", answer: "exit 0", code: 0, stderr: /^small has 128 MiB\n$/ },
+  {
+    what: "it does not",
+    answer: "echo 'resize2fs: Permission denied to resize filesystem' >&2; exit 1",
+    code: 1,
+    stderr:
+      /volume small is larger now, and its file system will be when it is mounted next: growing a mounted ext4 needs CAP_SYS_RESOURCE/,
+  },
+] as const;
+
+for (const { what, answer, code, stderr } of RESIZE2FS) {
+  t.test(`a mounted ext4 is told to grow, once: ${what}`, { skip, timeout: 60_000 }, async (t) => {
+    const bin = tempDir("resize2fs");
+    t.teardown(() => fs.rmSync(bin, { recursive: true, force: true }));
+    const [stub, called] = [path.join(bin, "resize2fs"), path.join(bin, "called")];
+    fs.writeFileSync(stub, `#!/bin/sh\necho "$@" >>${called}\n${answer}\n`, { mode: 0o755 });
+    const sim = await startSim(t, { config: CONFIG, env: { PATH: `${bin}:${process.env["PATH"]}` } });
+    const directory = await mountVolume(sim, "small", { size: "64MB" });
+    const text = Buffer.alloc(20_000_000, "kept ");
+    fs.writeFileSync(path.join(directory, "file"), text, { flush: true });
+    const { device } = await sim.json<Layout>("volume", "inspect", "small");
+    t.match(await sim.cli("volume", "resize", "small", "128MB"), { code, stderr });
+    t.equal(fs.readFileSync(called, "utf8"), `${device}\n`, "asked for all of the device");
+    t.equal(Number(await output("blockdev", ["--getsize64", device])), 128 * MB, "the device has grown");
+    t.equal((await sim.json<Layout>("volume", "inspect", "small")).sizeBytes, 128 * MB);
+    fs.writeFileSync(path.join(directory, "more"), "as before", { flush: true });
+
+    // The next mount does what is left to do, by the real one.
+    fs.rmSync(stub);
+    await call(sim.socket, "Unmount", { Name: "small", ID: "test" });
+    const again = await mountAgain(sim, "small", "test");
+    const { bsize, blocks } = fs.statfsSync(again);
+    t.ok(bsize * blocks > 100 * MB, `${bsize * blocks} bytes`);
+    dropCaches();
+    t.ok(fs.readFileSync(path.join(again, "file")).equals(text));
+    t.equal(fs.readFileSync(path.join(again, "more"), "utf8"), "as before");
+    t.equal((await sim.json<{ health: string }>("status")).health, "ok");
   });
 }

@@ -21,9 +21,11 @@ t.test(
         await new Simulation(seed).run(steps);
       } catch (error) {
         const fewer = (await shrink(steps, (some) => new Simulation(seed).run(some))).join(",");
-        t.fail(`seed ${seed}: ${error instanceof Error ? error.stack : error}`, {
-          replay: `SIMULATION_SEED=${seed} SIMULATION_SEEDS=1 SIMULATION_STEPS=${fewer}, node --import=tsx test/scaleio/sdc/simulation.test.ts`,
-        });
+        // In one line, as it can be typed: a failure's details are folded.
+        t.comment(
+          `replay: SIMULATION_SEED=${seed} SIMULATION_SEEDS=1 SIMULATION_STEPS=${fewer}, node --import=tsx ${process.argv[1]}`,
+        );
+        t.fail(`seed ${seed}: ${error instanceof Error ? error.stack : error}`);
         return;
       }
     }
