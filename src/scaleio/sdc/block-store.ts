@@ -160,6 +160,7 @@ export class BlockStore {
   reload(session: Session): void {
     this.#durability.follow(session);
     this.#chunks.followMap();
+    this.#unsettled.failed.clear();
     this.#settleLower();
   }
 
@@ -245,7 +246,11 @@ export class BlockStore {
       layerId: this.#layer.session.layerId,
       badBlocks: this.#copies.bad(),
       fixedBlocks: this.#comparison.fixedBlocks,
-      failedDevices: [...this.#copies.failed(), ...this.#layer.lower.failed(), ...this.#unsettled.failed()],
+      failedDevices: [
+        ...this.#copies.failed(),
+        ...this.#layer.lower.failed(),
+        ...[...this.#unsettled.failed.values()].flat(),
+      ],
       blank: this.#layer.session.lower.length === 0 && this.#copies.blank(),
     };
   }

@@ -13,10 +13,10 @@ export class UnsettledLayers {
   readonly #open: (session: Session) => BlockStore;
   /** By id: whether what they took is equal and on disk in all good copies, though their records are not clean (checksums may not be). */
   readonly #layers: Map<string, boolean>;
-  /** What settling has shown: whether something was lost of which no flush has told, and devices that have failed. */
+  /** What settling has shown: whether something was lost of which no flush has told, and, by layer, devices that failed meanwhile. */
   owesFailure = false;
   failures = 0;
-  readonly #failed = new Map<string, EngineStatus["failedDevices"]>();
+  readonly failed = new Map<string, EngineStatus["failedDevices"]>();
 
   /** @param open an engine for one of the layers, which leaves those beneath it alone */
   constructor(files: Files, session: Session, open: (session: Session) => BlockStore) {
@@ -34,13 +34,9 @@ export class UnsettledLayers {
     return true;
   }
 
-  failed(): EngineStatus["failedDevices"] {
-    return [...this.#failed.values()].flat();
-  }
-
   /** As far as that is possible now. Throws errno errors of the records, and unavailable; what has been done by then stays. */
   settle(session: Session): void {
-    this.#failed.clear();
+    this.failed.clear();
     for (const [index, layer] of session.lower.entries()) {
       if (!this.#layers.has(layer.id)) continue;
       if (!this.#isClean(layer)) this.#settleLayer(session, index);
@@ -70,7 +66,7 @@ export class UnsettledLayers {
       this.owesFailure ||= store.owesFailure;
       this.failures += store.failures;
       // A file that is closed has not failed.
-      this.#failed.set(layerId, store.status().failedDevices);
+      this.failed.set(layerId, store.status().failedDevices);
       this.#layers.set(layerId, store.close());
     }
   }

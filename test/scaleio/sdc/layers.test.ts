@@ -177,6 +177,8 @@ for (const checksum of [false, true]) {
     volume.disk.repair("/sds/0/");
     t.throws(() => volume.store.flush(), REFUSED);
     volume.store.flush();
+    volume.become("up", "stopped");
+    t.same(volume.store.status().failedDevices, [], "and no longer when it is declared well");
   });
 
   t.test(

@@ -12,8 +12,12 @@ export function write(world: World, volume: Mounted): void {
   try {
     world.do(volume, (store) => store.write(data, 0, sector * SECTOR, data.length), { sector, count });
   } catch (error) {
-    // Whoever looks at what has come of it must not be told otherwise later.
-    if (error instanceof Refused && world.random() < 0.5) check(world, volume, sector, count);
+    // Whoever looks at what has come of it must not be told otherwise by the next engine.
+    if (error instanceof Refused && world.random() < 0.5) {
+      check(world, volume, sector, count);
+      world.disk.crash();
+      world.reopen();
+    }
     throw error;
   }
   for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, tag);
