@@ -1,6 +1,6 @@
 /**
  * Our volume under conditions, each compared with the healthy volume in the same run, in turns: with checksums; with a node
- * away; while what it held is rebuilt elsewhere. Then the memory of 50 mounted idle volumes. Floors: half of the healthy IOPS
+ * away, or in maintenance; while what it held is rebuilt elsewhere. Then the memory of 50 mounted idle volumes. Floors: half of the healthy IOPS
  * degraded and while rebuilding; 25 MB a volume beyond the first. Exit status 1 when one is missed. Arguments say which
  * conditions; without any all are measured.
  */
@@ -100,9 +100,15 @@ const CONDITIONS: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async away() {
-    const away = await volumeOf("away", SMALL);
-    order("away", "sds", "maintenance", "sds-2");
+    const away = await volumeOf("away", `${SMALL}  rebuildGracePeriod: 1h\n`);
+    order("away", "sds", "stop", "sds-2");
     await compareAll("a node away", (job) => fio(away, job, SECONDS), FLOOR);
+  },
+
+  async maintenance() {
+    const resting = await volumeOf("resting", SMALL);
+    order("resting", "sds", "maintenance", "sds-2");
+    await compareAll("a node in maintenance", (job) => fio(resting, job, SECONDS), FLOOR);
   },
 
   rebuild: () => compareAll("while a node is rebuilt", rebuilding, FLOOR),

@@ -93,13 +93,13 @@ export class Durability {
     const distrusted = new Set(unsynced.map(({ device }) => device));
     for (const { chunk, slot } of copies) {
       // A device that has failed since was not settled.
-      if (!distrusted.has(this.#layer.copies.deviceOf(chunk, slot)) && this.#layer.copies.healthy(chunk, slot))
-        this.#layer.change(chunk, this.#layer.state(chunk) & ~BIT[slot]);
+      if (distrusted.has(this.#layer.copies.deviceOf(chunk, slot)) || !this.#layer.copies.healthy(chunk, slot))
+        continue;
+      this.#layer.change(chunk, this.#layer.state(chunk) & ~BIT[slot]);
+      this.#layer.touch(chunk);
     }
     // Afterwards: what was copied from a device that cannot be synced is good now, and that device's copy is not.
     for (const { device, loss } of unsynced) this.distrust(device, loss);
-    const chunks = copies.map(({ chunk }) => chunk);
-    this.#layer.persist(Math.min(...chunks), Math.max(...chunks));
     this.#layer.record();
   }
 

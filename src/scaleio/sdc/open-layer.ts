@@ -199,7 +199,7 @@ export class OpenLayer {
     else for (const slot of SLOTS) if ((held & BIT[slot]) === 0) this.markStale(chunk, slot);
   }
 
-  /** To be followed by {@link record}: the chunk's state has changed. */
+  /** To be followed by {@link record}, which is tried again until it succeeds: the chunk's state has changed. */
   touch(chunk: number): void {
     const { first, last } = this.#unrecorded ?? { first: chunk, last: chunk };
     this.#unrecorded = { first: Math.min(first, chunk), last: Math.max(last, chunk) };
@@ -305,11 +305,6 @@ export class OpenLayer {
         this.change(chunk, this.state(chunk) | UNSYNCED);
     }
     for (const device of devices) this.copies.adoptSums(device);
-  }
-
-  /** Makes the states of these chunks durable. */
-  persist(first: number, last: number): void {
-    this.#ledger.persist(first, last);
   }
 }
 

@@ -92,3 +92,17 @@ t.test("a scan that is killed at any moment loses nothing, and leaves nothing to
     t.ok(volume.holds(1), "by the copy that was put right");
   }
 });
+
+t.test("that a copy is good could not be put on record: it is before anything relies on it", async (t) => {
+  const volume = new TwoDevices(false);
+  volume.become("up", "stopped");
+  volume.fill(2, 0, 4096);
+  volume.become("up", "up");
+  volume.disk.refusedWrites.add("/rec/ledger");
+  t.throws(() => volume.work());
+  volume.disk.repair("/rec/ledger");
+  volume.fill(3, 0, 4096);
+  volume.store.flush();
+  volume.kill("stopped", "up");
+  t.ok(volume.holds(3, 0, 4096));
+});

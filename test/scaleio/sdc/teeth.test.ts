@@ -183,7 +183,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "blank chunks: what was written to is on record for ever, before it is written",
     file: "intent.ts",
-    of: "else this.#set(this.#touched, newest.touched);",
+    of: "this.#set(this.#touched, newest.touched);",
     by: "",
   },
   {
@@ -235,8 +235,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "checksums: those of a file that has lost them are made anew of what it holds",
     file: "open-layer.ts",
-    of: "this.change(chunk, this.state(chunk) | UNSYNCED);\n    }\n    for (const device of devices)",
-    by: "}\n    for (const device of devices)",
+    of: "devices.includes(this.copies.deviceOf(chunk, slot))",
+    by: "chunk < 0",
   },
   {
     invariant: "checksums: that they have to be is on record first",

@@ -1,10 +1,12 @@
 import { Refused } from "./disk.ts";
 import { MIB, SECTOR } from "./units.ts";
+import { scanAll } from "./upkeep.ts";
 import type { Mounted, World } from "./world.ts";
 
 export function write(world: World, volume: Mounted): void {
   const { sector, count } = range(world, volume, 40);
   world.trace(`  ${count} sectors from ${sector}, chunk ${Math.floor(sector / 2048)}, tag ${world.tag + 1}`);
+  findRot(world, volume, sector, count);
   const tag = ++world.tag;
   const data = Buffer.alloc(count * SECTOR);
   new Uint32Array(data.buffer, data.byteOffset, data.length / 4).fill(tag);
@@ -32,6 +34,7 @@ export function writeThrough(world: World, volume: Mounted): void {
 
 export function discard(world: World, volume: Mounted): void {
   const { sector, count } = range(world, volume, world.random() < 0.5 ? 60 : 3000);
+  findRot(world, volume, sector, count);
   for (let i = 0; i < count; i++) volume.model.begin(sector + i, 0);
   world.do(volume, (store) => store.zero(sector * SECTOR, count * SECTOR), { sector, count });
   for (let i = 0; i < count; i++) volume.model.acknowledge(sector + i, 0);
@@ -39,6 +42,13 @@ export function discard(world: World, volume: Mounted): void {
   const [first, end] = [Math.ceil((sector * SECTOR) / 65536), Math.floor(((sector + count) * SECTOR) / 65536)];
   if (end > first && volume.record.lower === undefined)
     world.invariants.checkDiscarded(world.standings.of(volume), first * 65536, (end - first) * 65536);
+}
+
+/** What is rotten, and being written when an engine is killed, may be taken for good (README, not survived): it is found before. */
+function findRot(world: World, { followed }: Mounted, sector: number, count: number): void {
+  const chunkOf = (at: number) => Math.floor((at * SECTOR) / MIB);
+  for (let chunk = chunkOf(sector); chunk <= chunkOf(sector + count - 1); chunk++)
+    if (world.rotten.has(`${followed.layerId}:${chunk}`)) scanAll(world);
 }
 
 export function read(world: World, volume: Mounted): void {
