@@ -134,6 +134,14 @@ t.test("a full disk below one node, and one whose directory is gone, cost no dat
     fs.readFileSync(file).every((byte) => byte === "x".charCodeAt(0)),
     "all of it reads back",
   );
+  // What it took while it was so small counts until it is elsewhere, and is not in the directory that is going to take its place.
+  await waitFor(
+    async () => {
+      const { chunks } = await sim.json<Layout>("volume", "inspect", "full", "--chunks");
+      return !chunks.some(({ primary, secondary, third }) => [primary, secondary, third].includes("sds-3"));
+    },
+    { what: "its copies to be elsewhere", deadline: 60_000 },
+  );
   await call(sim.socket, "Unmount", { Name: "full", ID: "test" });
   await output("umount", [device]);
   fs.rmdirSync(device);
