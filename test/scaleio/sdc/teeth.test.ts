@@ -76,6 +76,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "intent.ts",
     of: "this.#owesFailure = payloadOf(newest.touched).readUInt32LE(BITS_BYTES) >= OWES;",
     by: "",
+    seed: 109,
   },
   {
     invariant: "1, 3 what a device has lost in a sync that failed is stale there",
@@ -237,12 +238,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "open-layer.ts",
     of: "devices.includes(this.copies.deviceOf(chunk, slot))",
     by: "chunk < 0",
-  },
-  {
-    invariant: "checksums: that they have to be is on record first",
-    file: "open-layer.ts",
-    of: "this.intent.coverTouched();",
-    by: "",
+    seed: 228,
   },
 ];
 
