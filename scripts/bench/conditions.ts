@@ -100,7 +100,7 @@ const CONDITIONS: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async away() {
-    const away = await volumeOf("away", `${SMALL}  rebuildGracePeriod: 1h\n`);
+    const away = await volumeOf("away", `${SMALL}  rebuildGracePeriod: 3600s\n`);
     order("away", "sds", "stop", "sds-2");
     await compareAll("a node away", (job) => fio(away, job, SECONDS), FLOOR);
   },

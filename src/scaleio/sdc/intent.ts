@@ -82,7 +82,10 @@ export class Intent {
   }
 
   activeRegions(): number[] {
-    return [...this.#active.keys()].filter((region) => this.#active[region] === 1);
+    const active: number[] = [];
+    for (let region = this.#active.indexOf(1); region >= 0; region = this.#active.indexOf(1, region + 1))
+      active.push(region);
+    return active;
   }
 
   /** Whether the byte's region is on record: it may hold writes that are not synced on both copies. */
@@ -218,6 +221,11 @@ export class Intent {
     const bits = payloadOf(sector);
     const recordedBytes = (bits.readUInt32LE(BITS_BYTES) % OWES) * CHUNK_BYTES || this.regionBytes;
     for (let region = 0; region < MOST_REGIONS; region++) {
+      // Most bytes are zeros, and thousands of records are read at a start.
+      if ((region & 7) === 0 && bits[region >> 3] === 0) {
+        region += 7;
+        continue;
+      }
       if (((bits[region >> 3] as number) & (1 << (region & 7))) === 0) continue;
       const first = Math.floor((region * recordedBytes) / this.regionBytes);
       const end = Math.ceil(((region + 1) * recordedBytes) / this.regionBytes);

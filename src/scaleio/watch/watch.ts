@@ -6,6 +6,10 @@ import { Pace } from "./pace.ts";
 /** How often it looks when nobody says that there is something to see; less often where a look takes long. */
 const LOOK_MS = 1000;
 const SHARE = 20;
+/** When somebody does, and with thousands of volumes: so many times as long as a look takes it leaves to those who make changes. */
+const BUSY_SHARE = 4;
+/** A look that is shorter (ms) is in nobody's way. */
+const SHORT_MS = 25;
 
 /** Looks at the cluster again and again, tells the event log what has changed, and measures how fast work goes. */
 export class Watch {
@@ -16,6 +20,8 @@ export class Watch {
   readonly #paces = new Map(WORK_KINDS.map((kind) => [kind, new Pace()]));
   #looking: Promise<void> | undefined;
   #again = false;
+  /** By performance.now(). */
+  #notBefore = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -46,14 +52,25 @@ export class Watch {
   look(): void {
     if (this.#closed) return;
     this.#again = this.#looking !== undefined;
+    if (this.#again) return;
     const began = performance.now();
-    this.#looking ??= this.#compare().finally(() => {
+    if (began < this.#notBefore) {
+      this.#later(this.#notBefore - began);
+      return;
+    }
+    this.#looking = this.#compare().finally(() => {
       this.#looking = undefined;
-      clearTimeout(this.#timer);
-      if (this.#closed) return;
+      const now = performance.now();
+      const took = now - began;
+      this.#notBefore = took < SHORT_MS ? now : now + BUSY_SHARE * took;
       if (this.#again) this.look();
-      else this.#timer = setTimeout(() => this.look(), Math.max(LOOK_MS, SHARE * (performance.now() - began)));
+      else this.#later(Math.max(LOOK_MS, SHARE * took));
     });
+  }
+
+  #later(ms: number): void {
+    clearTimeout(this.#timer);
+    if (!this.#closed) this.#timer = setTimeout(() => this.look(), ms);
   }
 
   /** How long so much work will take at the pace of the last seconds; null when there is none or no pace is known yet. */
