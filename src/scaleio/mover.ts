@@ -23,7 +23,7 @@ export interface MoverOptions {
   /** How long a node that may come back is waited for before its copies are made anew elsewhere (ms). */
   readonly rebuildGraceMs: number;
   readonly sdc: Sdc;
-  readonly repairer: Pick<Repairer, "busy" | "known" | "look">;
+  readonly repairer: Pick<Repairer, "busy" | "known" | "isQueued" | "look">;
   /** Whether there is room for the third copies that balance and maintenance take for a while (spec/scaleio.md 1.4). */
   readonly hasRoom: () => Promise<boolean>;
   /** The map has changed: engines and repairer are to be told. */
@@ -144,7 +144,9 @@ export class Mover {
     const unit = unitOf(layer);
     if (layer.owner === undefined || !running.has(layer.owner.id)) {
       if (this.#options.repairer.known.clearedBy(unit) === mapVersion) return true;
-      if ((this.#asked.get(unit) ?? 0) < Date.now() - ASK_AGAIN_MS) {
+      const mayAsk = (this.#asked.get(unit) ?? 0) < Date.now() - ASK_AGAIN_MS;
+      // Who asks again and again for what waits has others wait for ever.
+      if (mayAsk && !this.#options.repairer.isQueued(unit)) {
         this.#asked.set(unit, Date.now());
         this.#options.repairer.look(unit);
       }

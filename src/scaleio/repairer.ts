@@ -1,3 +1,4 @@
+import { Rounds } from "../lib/rounds.ts";
 import { Slices } from "../lib/slices.ts";
 import { assess, type Condition, toDo } from "./condition.ts";
 import { Conditions } from "./conditions.ts";
@@ -7,13 +8,12 @@ import { allLayers, familyOf, type Layer, layerWith, ownLayer } from "./layers.t
 import type { Mdm } from "./mdm/mdm.ts";
 import type { Id, VolumeRecord } from "./model.ts";
 import { Pacer, type PacerOptions } from "./pacer.ts";
+import { RepairOrder } from "./repair-order.ts";
 import type { RepairTurns } from "./repair-turns.ts";
 import type { RepairEngine, Sdc } from "./sdc/sdc.ts";
 import type { EngineStatus, Session } from "./sdc/session.ts";
 import { sessionOf, unitOf } from "./sessions.ts";
 
-/** How often it looks around when nothing has been said. */
-const ROUND_MS = 500;
 /** How long it goes on with layers that are not attached before others have their turn (ms). */
 const TURN_MS = 2000;
 /** Rounds between two attempts to bring a failed MDM member back, or to look after a layer whose engine failed. */
@@ -56,26 +56,26 @@ export class Repairer {
   /** What is known of the layers without an engine; here it is kept up. */
   readonly known = new Conditions();
   readonly #stop = new AbortController();
-  /** Units without an engine, to be looked at. */
-  readonly #queue = new Set<string>();
+  readonly #order = new RepairOrder();
   /** Units whose repair failed. */
   readonly #failed = new Set<string>();
-  /** Attached volumes whose last step changed nothing, with the condition it left: what remains needs a device that is down. */
-  readonly #stuck = new Map<string, string>();
   readonly #complaints = new Map<string, string>();
   /** Since the repair that is under way began, something has changed that engines go by. */
   #changed = false;
   readonly #scans: ScanOrder[] = [];
   readonly #pacer: Pacer;
-  readonly #naps = new Set<() => void>();
+  readonly #rounds: Rounds;
   /** Who waits for the next round of moves. */
   readonly #waiting: (() => void)[] = [];
-  #rounds = 0;
-  #loops: Promise<unknown> | undefined;
+  #round = 0;
+  #running: Promise<unknown> | undefined;
 
   constructor(options: RepairerOptions) {
     const { policies, sdc, mdm } = options;
     this.#options = options;
+    this.#rounds = new Rounds(this.#stop.signal, (error) =>
+      options.log(`repair: ${error instanceof Error ? error.message : String(error)}`),
+    );
     this.#pacer = new Pacer({
       policies,
       traffic: () => sdc.traffic(),
@@ -87,24 +87,27 @@ export class Repairer {
 
   start(): void {
     this.lookAtAll();
-    this.#loops = Promise.all([this.#loop(() => this.#attachedRound()), this.#loop(() => this.#unattachedRound())]);
+    this.#running = Promise.all([
+      this.#rounds.run(() => this.#attachedRound()),
+      this.#rounds.run(() => this.#unattachedRound()),
+    ]);
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#options.turns.stop();
-    this.#wake();
-    await this.#loops;
+    this.#rounds.wake();
+    await this.#running;
     for (const { resolve } of this.#scans.splice(0)) resolve(undefined);
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   /** Resolves when copies have been moved about once from now on; at once when nobody does that. */
   moved(): Promise<void> {
-    if (this.#loops === undefined || this.#stop.signal.aborted) return Promise.resolve();
+    if (this.#running === undefined || this.#stop.signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
-      this.#wake();
+      this.#rounds.wake();
     });
   }
 
@@ -115,13 +118,17 @@ export class Repairer {
 
   /** Whether layers wait to be looked at. */
   get busy(): boolean {
-    return this.#queue.size > 0;
+    return this.#order.size > 0;
+  }
+
+  /** Whether this layer does. */
+  isQueued(unit: string): boolean {
+    return this.#order.has(unit);
   }
 
   /** Something may have changed for this unit. */
   look(unit: string): void {
-    this.#stuck.delete(unit);
-    this.#queue.add(unit);
+    this.#order.look(unit);
   }
 
   lookAtAll(): void {
@@ -133,11 +140,10 @@ export class Repairer {
   }
 
   forget(unit: string): void {
-    this.#queue.delete(unit);
+    this.#order.forget(unit);
     this.known.forget(unit);
     this.#failed.delete(unit);
     this.#complaints.delete(unit);
-    this.#stuck.delete(unit);
   }
 
   /**
@@ -152,45 +158,17 @@ export class Repairer {
   /** `status` is the engine's word on an attached volume. */
   condition(unit: string, status: EngineStatus | undefined): Condition {
     if (status === undefined) return this.known.of(unit);
-    const { staleCopies, unsyncedChunks, garbage, absorbing } = status;
-    return { staleCopies, unsyncedChunks, garbage, absorbing, problem: "" };
-  }
-
-  /** Again and again, until it is stopped; at once when there was something to do, or somebody has woken it. */
-  async #loop(round: () => Promise<boolean>): Promise<void> {
-    while (!this.#stop.signal.aborted) {
-      let worked = false;
-      try {
-        worked = await round();
-      } catch (error) {
-        this.#options.log(`repair: ${error instanceof Error ? error.message : String(error)}`);
-      }
-      if (!worked) await this.#nap();
-    }
-  }
-
-  #nap(): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        this.#naps.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, ROUND_MS);
-      this.#naps.add(wake);
-      if (this.#stop.signal.aborted) wake();
-    });
-  }
-
-  #wake(): void {
-    for (const wake of [...this.#naps]) wake();
+    const { staleCopies, degradedChunks, unsyncedChunks, garbage, absorbing } = status;
+    return { staleCopies, degradedChunks, unsyncedChunks, garbage, absorbing, problem: "" };
   }
 
   /** One step for every attached volume that needs it. True when some copy was made good. */
   async #attachedRound(): Promise<boolean> {
+    this.#order.nextRound();
+    // Each says what it has to do before the first one waits for anything.
     const worked = await Promise.all(this.#options.sdc.known().map((id) => this.#attachedStep(id)));
     // Whoever moves copies may have waited for that.
-    if (worked.includes(true)) this.#wake();
+    if (worked.includes(true)) this.#rounds.wake();
     return worked.includes(true);
   }
 
@@ -213,17 +191,16 @@ export class Repairer {
     const status = sdc.status(id);
     const volume = mdm.state.volumes.get(id);
     if (volume === undefined || status === undefined) return false;
+    if (!this.#complaints.has(id)) this.#order.note(id, status);
     await this.#heed({ owner: volume, volumes: [volume] }, status, true);
     if (status.absorbed.length > 0 && status.layerId === ownLayer(volume).id)
       await this.#options.absorbed(status.layerId, status.absorbed);
     const disconnect = disconnectOf(this.#options.faults.faults, volume);
     // An engine looks at how long requests have waited when it is asked something.
     if (disconnect !== undefined && limitMsOf(disconnect) > 0) await sdc.work(id, 0);
-    if (toDo(status) === 0 || this.#stuck.get(id) === fingerprint(status)) return false;
+    if (!this.#order.isItsTurn(id, status)) return false;
     const after = await this.#pacer.step(status, (chunks) => sdc.work(id, chunks));
-    if (hasWorked(status, after)) return true;
-    this.#stuck.set(id, fingerprint(after));
-    return false;
+    return this.#order.stepped(id, status, after);
   }
 
   async #unattachedRound(): Promise<boolean> {
@@ -233,9 +210,9 @@ export class Repairer {
     const moved = await this.#options.move().finally(() => {
       for (const resolve of waiting) resolve();
     });
-    if (++this.#rounds % RETRY_ROUNDS === 0) {
+    if (++this.#round % RETRY_ROUNDS === 0) {
       await this.#options.mdm.repair();
-      for (const unit of this.#failed) this.#queue.add(unit);
+      for (const unit of this.#failed) this.#order.add(unit);
       this.#failed.clear();
     }
     return repaired || scanned || moved;
@@ -265,18 +242,18 @@ export class Repairer {
     const slices = new Slices({ background: true });
     const end = Date.now() + TURN_MS;
     let worked = false;
-    for (const unit of this.#queue) {
+    for (const unit of this.#order) {
       await slices.next();
       if (this.#stop.signal.aborted || this.#scans.length + this.#waiting.length > 0 || Date.now() > end) return worked;
       const layer = this.#layer(unit);
       if (layer === undefined || (await this.#isAttached(layer))) {
-        this.#queue.delete(unit);
+        this.#order.delete(unit);
         this.known.attached(unit);
         // Nobody says when an engine that was told to has left a layer.
         if (layer !== undefined && layer.owner === undefined) this.#failed.add(unit);
         continue;
       }
-      if (this.#options.turns.isHeld(unit) || !this.#queue.delete(unit)) continue;
+      if (this.#options.turns.isHeld(unit) || !this.#order.delete(unit)) continue;
       if (await this.#lookAfter(unit)) worked = true;
     }
     return worked;
@@ -292,7 +269,7 @@ export class Repairer {
     if (condition.problem === "" && layer.absorb > 0 && condition.absorbing === 0) {
       await this.#absorbed(layer);
       // Somebody may have attached it meanwhile.
-      this.#queue.add(unit);
+      this.#order.add(unit);
       return false;
     }
     if (condition.problem !== "" || toDo(condition) === 0) return false;
@@ -300,6 +277,7 @@ export class Repairer {
       this.#failed.add(unit);
       return false;
     }
+    if (this.#order.postpones(unit, condition)) return false;
     let status: EngineStatus | undefined;
     try {
       // From here on, whoever wants it waits for us.
@@ -326,12 +304,13 @@ export class Repairer {
     const end = Date.now() + TURN_MS;
     let { status } = engine;
     while (toDo(status) > 0) {
+      if (this.#order.postpones(session.volumeId, status)) return;
       const before = status;
       status = await this.#pacer.step(before, (chunks) => engine.work(chunks));
-      if (!hasWorked(before, status)) return;
+      if (!this.#order.goesOn(before, status)) return;
       const changed = this.#changed || session.mapVersion !== this.#options.mdm.state.pool.mapVersion;
       if (toDo(status) === 0 || (!changed && Date.now() < end)) continue;
-      this.#queue.add(session.volumeId);
+      this.#order.add(session.volumeId);
       return;
     }
   }
@@ -410,10 +389,3 @@ export class Repairer {
     return turns.run(session.volumeId, (signal) => sdc.repair(session, signal, task));
   }
 }
-
-/** Whether an engine has made anything good; of one that does not say it, by what it counts. */
-const hasWorked = (before: EngineStatus, { worked, ...after }: EngineStatus) =>
-  worked === undefined ? fingerprint(before) !== fingerprint(after) : worked > 0;
-
-const fingerprint = (status: EngineStatus) =>
-  `${status.staleCopies}/${status.unsyncedChunks}/${status.garbage}/${status.absorbing}/${status.mapVersion}`;

@@ -11,6 +11,7 @@ import { Repairer, type RepairerOptions } from "../../src/scaleio/repairer.ts";
 import { createRecords } from "../../src/scaleio/sdc/books.ts";
 import { Layout } from "../../src/scaleio/sdc/layout.ts";
 import { type EngineStatus, sessionFiles } from "../../src/scaleio/sdc/session.ts";
+import { volumeFile } from "../../src/scaleio/sds/volume-files.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait.ts";
 
@@ -35,6 +36,10 @@ class World {
   readonly opened: string[] = [];
   /** Stale copies left, by volume. */
   readonly left = new Map<string, number>();
+  /** How many chunks of a volume have one good copy; they come first. */
+  readonly degraded = new Map<string, number>();
+  /** Volumes with nothing that an engine can make good. */
+  readonly stuck = new Set<string>();
   /** The layers that engines write to, where they are not those of their volumes' names. */
   readonly layers = new Map<string, string>();
   requests = 0;
@@ -69,6 +74,20 @@ class World {
       sds: [],
       volumes: this.volumes,
     } as unknown as SystemState;
+  }
+
+  /** The devices are up and have all files, but for those of these volumes on the second one. */
+  haveFiles({ without }: { readonly without: readonly string[] }): void {
+    const devices = this.state.pool.deviceIds.map((id) => ({ id, path: path.join(this.stateDir, id), state: "up" }));
+    for (const { id: device, ...place } of devices) {
+      for (const id of this.volumes.keys()) {
+        const file = volumeFile(place, id);
+        fs.mkdirSync(path.dirname(file), { recursive: true });
+        if (device !== "d1" || !without.includes(id)) fs.writeFileSync(file, "");
+      }
+    }
+    const sds = devices.map((device) => ({ name: device.id, state: "up", devices: [device] }));
+    this.state = { ...this.state, sds } as unknown as SystemState;
   }
 
   start(t: Test, rebuild: ThrottlePolicy, rebalance: ThrottlePolicy = rebuild): Repairer {
@@ -123,7 +142,7 @@ class World {
       ...none,
       worked,
       staleCopies,
-      degradedChunks: 0,
+      degradedChunks: this.degraded.get(id) ?? 0,
       fixedBlocks: 0,
       mapVersion: 1,
       layerId: this.layers.get(id) ?? id,
@@ -136,7 +155,8 @@ class World {
     await pause(20);
     this.working--;
     const left = this.left.get(id) ?? 0;
-    const worked = Math.min(left, chunks);
+    const worked = this.stuck.has(id) ? 0 : Math.min(left, chunks);
+    this.degraded.set(id, Math.max(0, (this.degraded.get(id) ?? 0) - worked));
     // What applications write meanwhile makes others stale.
     this.left.set(id, left - worked + Math.min(worked, this.spoilt));
     this.spoilt -= Math.min(worked, this.spoilt);
@@ -188,6 +208,49 @@ t.test("N engines copy at a time, attached or not: so no device has more than N 
   t.equal(await mostOf(policy("limitNumOfConcurrentIos", 3)), 3);
   t.equal(await mostOf(policy("favorAppIos", 2)), 2);
   t.equal(await mostOf(policy("unlimited", 1)), 5);
+});
+
+t.test("volumes whose copies are only moved give way to one with single copies, attached or not", async (t) => {
+  const world = new World(t, ["moving", "hurt"], ["shelf"]);
+  world.degraded.set("hurt", 640);
+  world.start(t, policy("unlimited"));
+  await waitFor(() => [...world.left.values()].every((left) => left === 0), { what: "all copies to be good" });
+  const steps = world.steps.map(({ id }) => id);
+  t.strictSame(steps.slice(0, 10), Array(10).fill("hurt"));
+  // What is left of it has two good copies, so it has no precedence any more.
+  t.ok(steps.indexOf("moving") < steps.lastIndexOf("hurt"));
+});
+
+t.test("so do layers that are not attached, whichever was to be looked at first", async (t) => {
+  const world = new World(t, ["moving"], ["shelf", "other", "hurt"]);
+  world.haveFiles({ without: ["hurt"] });
+  world.left.set("hurt", 640);
+  world.degraded.set("hurt", 640);
+  world.start(t, policy("unlimited"));
+  await waitFor(() => [...world.left.values()].every((left) => left === 0), { what: "all copies to be good" });
+  t.strictSame(
+    world.opened.map((opened) => opened.split(" ")[0]),
+    ["hurt", "shelf", "other"],
+  );
+  const steps = world.steps.map(({ id }) => id);
+  const after = steps.slice(steps.indexOf("hurt") + 1, steps.lastIndexOf("hurt"));
+  t.ok(after.filter((id) => id === "moving").length <= 1, "when a first step has worked");
+});
+
+t.test("single copies that do not get better hold nobody up", async (t) => {
+  const world = new World(t, ["moving", "waiting"], ["shelf", "hopeless"]);
+  world.haveFiles({ without: ["hopeless"] });
+  for (const id of ["waiting", "hopeless"]) {
+    world.degraded.set(id, 1);
+    world.stuck.add(id);
+  }
+  // What is waited for changes all the time, as applications go on.
+  const applications = setInterval(() => world.left.set("waiting", (world.left.get("waiting") as number) + 1), 50);
+  t.teardown(() => clearInterval(applications));
+  world.start(t, policy("unlimited"));
+  await waitFor(() => world.left.get("moving") === 0 && world.left.get("shelf") === 0, { what: "the others" });
+  t.ok(world.steps.some(({ id }) => id === "waiting"));
+  t.ok(world.opened.includes("hopeless by map 1"));
 });
 
 t.test("a repair is broken off for who wants the volume, and when the map changes", async (t) => {

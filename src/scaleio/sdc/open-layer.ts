@@ -232,11 +232,14 @@ export class OpenLayer {
     return COUNT[~this.state(chunk) & this.#healthy(chunk)] as number;
   }
 
-  /** Chunks with fewer than two good copies. */
+  /** Chunks with fewer than two good copies, of which another one can be made now. */
   countDegraded(): number {
     let degraded = 0;
     for (let chunk = 0; chunk < this.#states.length; chunk++) {
-      if (!this.isInherited(chunk) && this.goodCopies(chunk) < 2) degraded++;
+      const due = this.copies.layout.due(chunk, this.state(chunk));
+      if (due === 0 || this.isInherited(chunk) || this.goodCopies(chunk) >= 2) continue;
+      const isWithinReach = (slot: Slot) => !this.isStale(chunk, slot) && this.copies.reachable(chunk, slot);
+      if ((due & this.#healthy(chunk)) !== 0 && (this.isBlank(chunk) || SLOTS.some(isWithinReach))) degraded++;
     }
     return degraded;
   }

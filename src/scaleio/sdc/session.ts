@@ -87,7 +87,7 @@ export interface EngineStatus {
    * An engine that a former version has left does not say it.
    */
   readonly worked?: number;
-  /** Chunks with fewer than two good copies. */
+  /** Chunks with fewer than two good copies, of which another one can be made now. One that a former version has left counts all. */
   readonly degradedChunks: number;
   /** Copies in retired slots that have not been given up yet. */
   readonly garbage: number;

@@ -59,6 +59,19 @@ for (const checksum of [false, true]) {
   );
 }
 
+t.test("a chunk with one good copy comes before those whose copies are only moved", async (t) => {
+  const volume = new TwoDevices(false);
+  volume.become("up", "stopped");
+  volume.fill(2, 3 * MIB, 4096);
+  t.match(volume.store.status(), { staleCopies: 1, degradedChunks: 0 }, "nothing can be done about it now");
+  // Chunks 0, 2, 4 and 6 get a third copy.
+  volume.groups = [0, 1, 2, 0, 0, 1, -1, 0];
+  volume.become("up", "up", "up");
+  t.match(volume.store.status(), { staleCopies: 5, degradedChunks: 1 });
+  volume.store.work(1);
+  t.match(volume.store.status(), { staleCopies: 4, degradedChunks: 0 });
+});
+
 t.test("however slow a device is, work makes way for others after a while, and gets on", async (t) => {
   const volume = new TwoDevices(false);
   volume.become("up", "stopped");
