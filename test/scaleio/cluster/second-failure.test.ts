@@ -55,6 +55,10 @@ t.test(
     const report = await status(sim);
     t.match(report, { health: "failed", volumes: [{ health: "failed" }] });
     t.match(report.reasons.join("\n"), /no good copy within reach; reading them fails until their SDS is back/);
+    const alert = report.alerts.find(({ type }) => type === "STORAGE_POOL_HAS_FAILED_CAPACITY");
+    t.match(alert?.text, /^pool1 failed: \d+ MB have no good copy within reach$/);
+    const told = /MDM_DATA_FAILED CRITICAL .*Some data is unavailable\. pool1 failed: .* have no good copy/;
+    await waitFor(async () => told.test(await cli(sim, "events")), { what: "the event" });
     await cli(sim, "sds", "start", "sds-1");
     await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", {
       what: "two good copies",
