@@ -69,11 +69,7 @@ t.test("every line of what is survived names its test", async (t) => {
 });
 
 /** Of which no test can say more than the line itself. */
-const WITHOUT = [
-  /^Loss of the machine's own disk/,
-  /^The only good copy when its file of checksums is gone/,
-  /^Both devices of a chunk lost for good while its third copy is being given up/,
-];
+const WITHOUT = [/^Loss of the machine's own disk/];
 
 t.test("every line of what is not survived names the test that shows what happens then", async (t) => {
   const lines = items(sectionOf("Fault model").split("\nNot survived:\n")[1]?.split("\n\nState that")[0] ?? "");

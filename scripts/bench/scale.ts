@@ -6,11 +6,13 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { KeepAlive } from "../../src/scaleio/keep-alive.ts";
-import type { Device, Group, Sds, SystemState } from "../../src/scaleio/model.ts";
+import { CHUNK_BYTES, type Device, type Group, type Sds, type SystemState } from "../../src/scaleio/model.ts";
+import { noFacts, tally } from "../../src/scaleio/mover.ts";
 import { groupCountFor, placeGroups } from "../../src/scaleio/pool/placement.ts";
 import type { PlannerDevice } from "../../src/scaleio/pool/plan.ts";
 import { planMoves } from "../../src/scaleio/pool/planner.ts";
 import { nodeFiles } from "../../src/scaleio/sdc/files.ts";
+import { BIT, flatGroups, Layout } from "../../src/scaleio/sdc/layout.ts";
 import { labelOf } from "../../src/scaleio/sds/device-label.ts";
 
 const NODES = 1024;
@@ -40,7 +42,7 @@ line(`placing ${count} groups on ${NODES} SDSs`, `${placing.toFixed(0)} ms`);
 const mapBytes = JSON.stringify(table).length;
 line("map as the engines get it, limit 16 MB", `${(mapBytes / 1e6).toFixed(1)} MB`, mapBytes < 16e6);
 
-const facts = () => ({ stale: new Uint32Array(count * 3), held: new Uint8Array(count) });
+const facts = () => noFacts(count);
 const chunksPerGroup = (VOLUMES * CHUNKS_PER_VOLUME) / count;
 /** With all volumes full; and of every TB that they take, both copies counted. */
 const bytesOf = (moved: number) => {
@@ -73,12 +75,34 @@ line("SDSs that write, most / mean, limit 1.2", ...evenly(written));
 const read = spread((before) => before.slice(0, 2).find((one) => one !== 7) as number);
 line("SDSs that are read, most / mean, limit 1.2", ...evenly(read));
 
+const leaving = devices.map((one, index) => (index === 7 ? { ...one, standing: "leaving" as const } : one));
+const [evacuation, evacuating] = timed(() => planMoves(table, leaving, facts()));
+line("planning for an SDS that leaves, limit 1000 ms", `${evacuating.toFixed(0)} ms`, evacuating < 1000);
+line("copies there / copies to be moved", `${copies} / ${evacuation.length}`, copies === evacuation.length);
+
 const grown = [...devices, device(NODES)];
 const [adding, balancing] = timed(() => planMoves(table, grown, facts()));
 line("planning for a new SDS, limit 1000 ms", `${balancing.toFixed(0)} ms`, balancing < 1000);
 const share = (count * 2) / (NODES + 1);
 line("copies for it / its share", `${adding.length} / ${share.toFixed(1)}`, adding.length <= share * 1.05);
 line(`bytes moved for it, of ${VOLUMES} full volumes, of each TB`, bytesOf(adding.length));
+
+// What the mover adds up between two plans while copies are on their way, files apart: all ledgers say that nothing is in any third
+// slot, where a lost SDS's copies are to be made.
+const rebuilt = table.map((group): Group => [...group]);
+for (const [number, after] of moves) rebuilt[number] = after;
+const states = new Uint8Array(CHUNKS_PER_VOLUME).fill(BIT[2]);
+const found = facts();
+const [, tallying] = timed(() => {
+  for (let volume = 0; volume < VOLUMES; volume++) {
+    const own = { sizeBytes: CHUNKS_PER_VOLUME * CHUNK_BYTES, firstGroup: (volume * 37) % count };
+    tally(found, new Layout(own, flatGroups(rebuilt)), states, true);
+  }
+});
+const toFill = found.stale.reduce((sum, chunks) => sum + chunks, 0) / (moves.length * chunksPerGroup);
+line(`adding up the ledgers of ${VOLUMES} volumes`, `${(tallying / 1000).toFixed(1)} s`);
+line("chunks to be made / those of the copies lost", toFill.toFixed(2), Math.abs(toFill - 1) < 0.01);
+
 // A tick every 100 ms, of which each asks a fifth of the devices: what ten of them take is a share of the daemon's second.
 const root = fs.mkdtempSync(path.join(os.tmpdir(), "scale-"));
 const nodes = devices.map(({ capacityBytes, faultUnit: name }, index): Sds => {

@@ -112,17 +112,7 @@ export class Mover {
       } catch {
         // Unreadable records: nothing may be believed of this layer's copies, so nothing of it moves.
       }
-      for (let chunk = 0; chunk < layout.chunks; chunk++) {
-        const group = layout.group(chunk);
-        const bad = states === undefined ? 7 : (states[chunk] as number);
-        const retired = layout.retired(chunk);
-        if (states === undefined || (retired !== 0 && (!cleared || (bad & retired) !== retired))) facts.held[group] = 1;
-        if ((bad & layout.active(chunk)) === 0 || COUNT[layout.active(chunk)] === 0) continue;
-        for (const slot of SLOTS) {
-          const at = group * 3 + slot;
-          if ((bad & BIT[slot]) !== 0) facts.stale[at] = (facts.stale[at] as number) + 1;
-        }
-      }
+      tally(facts, layout, states, cleared);
       await slices.next();
     }
     const now = performance.now();
@@ -157,7 +147,30 @@ export class Mover {
   }
 }
 
-const noFacts = (groups: number): GroupFacts => ({ stale: new Uint32Array(groups * 3), held: new Uint8Array(groups) });
+/**
+ * Adds what the ledger of one layer says.
+ *
+ * @param states its chunks' states; undefined: nobody knows
+ * @param cleared whether it has given up everything retired, as far as its ledger does not say otherwise
+ */
+export function tally(facts: GroupFacts, layout: Layout, states: Uint8Array | undefined, cleared: boolean): void {
+  for (let chunk = 0; chunk < layout.chunks; chunk++) {
+    const group = layout.group(chunk);
+    const bad = states === undefined ? 7 : (states[chunk] as number);
+    const retired = layout.retired(chunk);
+    if (states === undefined || (retired !== 0 && (!cleared || (bad & retired) !== retired))) facts.held[group] = 1;
+    if ((bad & layout.active(chunk)) === 0 || COUNT[layout.active(chunk)] === 0) continue;
+    for (const slot of SLOTS) {
+      const at = group * 3 + slot;
+      if ((bad & BIT[slot]) !== 0) facts.stale[at] = (facts.stale[at] as number) + 1;
+    }
+  }
+}
+
+export const noFacts = (groups: number): GroupFacts => ({
+  stale: new Uint32Array(groups * 3),
+  held: new Uint8Array(groups),
+});
 
 /** Until when the devices of nodes that may come back are waited for. One that has failed is not. */
 function graceEnds({ sds }: SystemState, graceMs: number): Map<Id, number> {

@@ -25,6 +25,14 @@ async function capacity(t: Test, sim: Sim): Promise<CapacityStates> {
   return pool;
 }
 
+/** Whose files lie on the devices, and of which volumes there are records. */
+function idsBelow(stateDir: string): string[] {
+  const files = ["sds", "sdc"].flatMap((dir) =>
+    fs.readdirSync(path.join(stateDir, dir), { recursive: true, encoding: "utf8" }),
+  );
+  return [...new Set(files.flatMap((file) => file.match(/[0-9a-f]{16}/g) ?? []))];
+}
+
 t.test(
   "two nodes gone at once: errors where both copies were, and nothing lost when one is back",
   { skip, timeout: 90_000 },
@@ -55,6 +63,22 @@ t.test(
     const report = await status(sim);
     t.match(report, { health: "failed", volumes: [{ health: "failed" }] });
     t.match(report.reasons.join("\n"), /no good copy within reach; reading them fails until their SDS is back/);
+    const alert = report.alerts.find(({ type }) => type === "STORAGE_POOL_HAS_FAILED_CAPACITY");
+    t.match(alert?.text, /^pool1 failed: \d+ MB have no good copy within reach$/);
+    const told = /MDM_DATA_FAILED CRITICAL .*Some data is unavailable\. pool1 failed: .* have no good copy/;
+    await waitFor(async () => told.test(await cli(sim, "events")), { what: "the event" });
+    await t.test("no volume is made that could not be kept twice, nor half of one", async (t) => {
+      const { id } = await sim.json<Layout>("volume", "inspect", "v");
+      await t.rejects(
+        call(sim.socket, "Create", { Name: "new", Opts: { size: "64MB" } }),
+        /volume new: fewer than three fault units of pool pool1 are up, .* start the SDSs that are down/,
+      );
+      t.strictSame(idsBelow(sim.stateDir), [id], "no file of it is left");
+      t.strictSame(
+        (await sim.json<{ name: string }[]>("volume", "ls")).map(({ name }) => name),
+        ["v"],
+      );
+    });
     await cli(sim, "sds", "start", "sds-1");
     await waitFor(async () => (await status(sim)).pools[0]?.health === "ok", {
       what: "two good copies",

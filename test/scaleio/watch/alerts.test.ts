@@ -114,6 +114,37 @@ t.test("a degraded pool is explained", async (t) => {
   );
 });
 
+t.test("a failed pool: what has no good copy is told, beside what has one, and when it is so no more", async (t) => {
+  const failed = (failedBytes: number) =>
+    status({ health: "failed", failedBytes, degradedHealthyBytes: GIB }, [{ state: "stopped" }, { state: "stopped" }]);
+  const of = ({ alerts }: ClusterStatus) => alerts.filter(({ type }) => type === "STORAGE_POOL_HAS_FAILED_CAPACITY");
+  t.strictSame(of(failed(1.5 * GIB)), [
+    {
+      type: "STORAGE_POOL_HAS_FAILED_CAPACITY",
+      severity: "high",
+      affectedObject: "pool1",
+      text: "pool1 failed: 1.5 GB have no good copy within reach",
+    },
+  ]);
+  t.match(
+    of(failed(0)),
+    [{ text: "pool1 failed: chunks have no good copy within reach" }],
+    "in which nothing is written",
+  );
+  t.ok(types(failed(0)).includes("STORAGE_POOL_HAS_DEGRADED_CAPACITY"), "and the rest has one");
+  t.strictSame(of(status({ health: "degraded", degradedHealthyBytes: GIB })), []);
+  const events = (before: ClusterStatus, after: ClusterStatus) =>
+    changesBetween(before, after).filter(({ name }) => /^MDM_DATA|FAILED_CAPACITY/.test(name));
+  t.strictSame(events(status(), failed(GIB)), [
+    {
+      name: "MDM_DATA_FAILED",
+      severity: "critical",
+      text: "The system is now in DATA FAILURE state. Some data is unavailable. pool1 failed: 1.0 GB have no good copy within reach",
+    },
+  ]);
+  t.match(events(failed(GIB), status()), [{ name: "MDM_DATA_NORMAL" }]);
+});
+
 t.test("what has changed is told once, under ScaleIO's names", async (t) => {
   const well = status();
   const ill = status({ health: "degraded", rebuildBytes: GIB, degradedHealthyBytes: GIB }, [
