@@ -191,7 +191,7 @@ export class Cluster implements ClusterApi {
     this.#lastId = this.state.lastId;
     await this.#health.check();
     // Engines first: none may go by a session that names what is removed then.
-    await this.#nodes.begin();
+    await this.#nodes.begin().catch((error) => this.#options.log(`maintenance: ${error}`));
     await this.faults.apply().catch((error) => this.#options.log(`faults: ${error}`));
     for (const id of leftovers(this.state, this.#options)) this.#life.removeFiles(id);
     this.#repairer.start();

@@ -1,7 +1,7 @@
 import { Slices } from "../lib/slices.ts";
 import { allLayers, type Layer } from "./layers.ts";
 import type { Mdm } from "./mdm/mdm.ts";
-import { type GroupTable, type Id, isResting, type SystemState } from "./model.ts";
+import { type Group, type GroupTable, type Id, isResting, type SystemState } from "./model.ts";
 import { splitGroups } from "./pool/placement.ts";
 import { isOnThree, type PlannerDevice } from "./pool/plan.ts";
 import { type GroupFacts, planMoves } from "./pool/planner.ts";
@@ -211,9 +211,9 @@ function leftBehind(state: SystemState, devices: readonly PlannerDevice[]): Id[]
   return state.pool.deviceIds.filter((id, index) => used[index] === 0 && leaving.has(id));
 }
 
-/** Whether something is on its way: what stands in for a copy that rests stays where it is. */
-const isMoving = (groups: GroupTable, devices: readonly PlannerDevice[]) =>
-  groups.some(
-    (group) =>
-      group[3] !== 0 || (isOnThree(group) && !SLOTS.some((slot) => devices[group[slot]]?.standing === "resting")),
-  );
+/** Whether something is on its way: what stands in for a copy that rests stays where it is, unless one of the others is lost. */
+const isMoving = (groups: GroupTable, devices: readonly PlannerDevice[]) => {
+  const has = (group: Group, standing: PlannerDevice["standing"]) =>
+    SLOTS.some((slot) => devices[group[slot]]?.standing === standing);
+  return groups.some((group) => group[3] !== 0 || (isOnThree(group) && (!has(group, "resting") || has(group, "lost"))));
+};

@@ -12,6 +12,8 @@ import { SLOTS } from "./pool/plan.ts";
 /** So long (ms) maintenance waits for what is on the move to get where it is to be, and looks as often. */
 const PREPARE_MS = 10_000;
 const ROUND_MS = 100;
+/** So long (ms) one waits for who moves copies, who may be at something that takes minutes. */
+const MOVED_MS = 5000;
 
 export interface NodesOptions {
   readonly mdm: Pick<Mdm, "state" | "checkCurrent" | "commit">;
@@ -62,7 +64,7 @@ export class Nodes {
     if (sds.maintenance === true) {
       await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
       // Before anybody completes what has stood in for it, which mostly takes more than what it has missed.
-      await this.#options.moved();
+      await this.#moved();
     }
     await this.#options.changed();
   }
@@ -82,6 +84,8 @@ export class Nodes {
     try {
       await this.#options.mdm.commit({ type: "sds-maintenance", name, on: true });
       await this.#prepare(sds);
+      if (findSds(this.#options.mdm.state, name).maintenance !== true)
+        throw new SimError("unavailable", `${name} does not go into maintenance: it was started or stopped meanwhile`);
       await this.#options.mdm.commit({ type: "sds-state", name, state: "stopped", since: now() });
       await this.#options.tell();
     } finally {
@@ -96,6 +100,13 @@ export class Nodes {
         await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
   }
 
+  async #moved(): Promise<void> {
+    const waiting = new AbortController();
+    const late = pause(MOVED_MS, undefined, { signal: waiting.signal }).catch(() => undefined);
+    await Promise.race([this.#options.moved(), late]);
+    waiting.abort();
+  }
+
   async #checkHealth(name: string): Promise<void> {
     const { health, reasons } = await this.#options.status();
     if (health === "ok") return;
@@ -108,13 +119,13 @@ export class Nodes {
   /** What is written from the moment on when the node goes has another place already. Throws as checkHealth, and takes it back. */
   async #prepare(sds: Sds): Promise<void> {
     const end = Date.now() + PREPARE_MS;
-    await this.#options.moved();
+    await this.#moved();
     // A place is free when what was there before has been given up.
     while (isRetiring(this.#options.mdm.state, sds) && Date.now() < end) {
       await pause(ROUND_MS);
-      await this.#options.moved();
+      await this.#moved();
     }
-    await this.#options.moved();
+    await this.#moved();
     try {
       await this.#checkHealth(sds.name);
     } catch (error) {

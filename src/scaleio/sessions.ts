@@ -53,6 +53,7 @@ export function sessionOf(
     checksum: pool.checksum === true,
     limits: { iops: layer.owner?.iops ?? 0, bytesPerSecond: layer.owner?.bytesPerSecond ?? 0 },
     giveUp: true,
+    ...(layer.owner === undefined ? { frozen: true } : {}),
     ...(disconnect === undefined ? {} : { disconnected: { limitMs: limitMsOf(disconnect) } }),
   };
 }

@@ -60,7 +60,8 @@ class Planner {
     const resting: number[] = [];
     for (const [number, group] of this.#groups.entries()) {
       if (group[3] !== 0) this.#free(number);
-      else if (isOnThree(group) && !this.#plan.has(number, "resting")) onThree.push(number);
+      else if (isOnThree(group) && this.#plan.has(number, "resting")) this.#giveUpStandIn(number);
+      else if (isOnThree(group)) onThree.push(number);
       else if (this.#plan.has(number, "lost")) lost.push(number);
       else if (this.#plan.has(number, "resting")) resting.push(number);
       else settled.push(number);
@@ -91,6 +92,13 @@ class Planner {
     this.#missing++;
     const worst = best(kept, (slot) => this.#stale(number, slot));
     if (worst !== undefined) this.#plan.retire(number, worst);
+  }
+
+  /** What stands in for a copy that rests is lost: another one will. */
+  #giveUpStandIn(number: number): void {
+    const [lost] = this.#plan.slots(number, "lost");
+    if (lost !== undefined && SLOTS.some((slot) => this.#isHome(number, slot) && this.#isGood(number, slot)))
+      this.#plan.retire(number, lost);
   }
 
   /** Three copies are one too many as soon as two others are good, at home, and in different fault units. */

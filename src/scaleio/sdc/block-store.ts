@@ -59,6 +59,7 @@ export class BlockStore {
       this.#chunks = new WholeChunks(this.#layer, this.#durability, this.#whole, this.#comparison, now);
       this.#blocks = Buffer.alloc(session.checksum ? CHUNK_BYTES : 0);
       this.#chunks.followMap();
+      this.#unsettled.handedOver();
     } catch (error) {
       this.#layer.close();
       throw error;
@@ -196,17 +197,6 @@ export class BlockStore {
     this.#durability.sync();
   }
 
-  /** Whether the next flush has to say that something was lost; to be handed on to who takes the writes from now on. */
-  get owesFailure(): boolean {
-    return this.#durability.owesFailure;
-  }
-
-  /** See {@link owesFailure}. Throws errno errors of the record files. */
-  oweFailure(): void {
-    this.#durability.oweFailure();
-    this.#layer.record();
-  }
-
   /**
    * Clean end: everything synced, the write-intent record emptied as far as the copies are known to be equal. True when all good
    * copies are, and on disk.
@@ -258,13 +248,13 @@ export class BlockStore {
   /** What could not be settled of the frozen layers may be now. */
   #settleLower(): void {
     if (this.#unsettled.isEmpty) return;
-    this.#unsettled.owesFailure = false;
     try {
       this.#unsettled.settle(this.#layer.session);
     } finally {
       if (this.#unsettled.owesFailure) this.#durability.oweFailure();
     }
     this.#layer.record();
+    this.#unsettled.handedOver();
     this.#layer.lower.lookAgain();
   }
 

@@ -112,18 +112,23 @@ export class Comparison {
 
   /**
    * After an unclean stop the checksums on disk are those of some time before. Where the copies differ, a block that has its
-   * checksum is what was there then, and may be taken: what was acknowledged since is on both. One that has not may be rotten.
+   * checksum is what was there then, and may be taken: what was acknowledged since is on both. One that has not may be rotten. Of one
+   * without a checksum nothing is known: that may have been lost.
    */
   #mendSource(chunk: number, from: Slot, good: readonly Slot[]): void {
     const { source, target } = this.#whole;
     const at = chunk * CHUNK_BYTES;
+    /** Of the source's blocks, where they have been compared. */
+    const standings = new Map<number, number>();
     for (const slot of good) {
       if (slot === from || !this.#whole.load(chunk, slot, target)) continue;
       for (let done = 0; done < CHUNK_BYTES; done += BLOCK_BYTES) {
         const end = done + BLOCK_BYTES;
         if (source.compare(target, done, end, done, end) === 0) continue;
-        if (this.#copies.matches(chunk, from, source, done, at + done)) continue;
-        if (this.#copies.matches(chunk, slot, target, done, at + done)) target.copy(source, done, done, end);
+        const standing = standings.get(done) ?? this.#copies.standingOf(chunk, from, source, done, at + done);
+        const other = this.#copies.standingOf(chunk, slot, target, done, at + done);
+        standings.set(done, Math.max(standing, other));
+        if (other > standing) target.copy(source, done, done, end);
       }
     }
   }

@@ -95,9 +95,9 @@ export class Copies {
     return this.#fileOf(chunk, slot)?.peek(failedOnes, into, 0, offset, length) ?? false;
   }
 
-  /** See DeviceFile.matches. */
-  matches(chunk: number, slot: Slot, content: Buffer, at: number, offset: number): boolean {
-    return this.#fileOf(chunk, slot)?.matches(content, at, offset) ?? false;
+  /** See DeviceFile.standingOf. */
+  standingOf(chunk: number, slot: Slot, content: Buffer, at: number, offset: number): number {
+    return this.#fileOf(chunk, slot)?.standingOf(content, at, offset) ?? 0;
   }
 
   /** See DeviceFile.sum. */
@@ -202,6 +202,11 @@ export class Copies {
     return this.#without((file, device) => !file.lacksSums || !this.#isUp(device));
   }
 
+  /** Devices that have the file and no checksums of it. */
+  withoutSums(): number[] {
+    return this.#without((file) => !file.lacksSums || !file.isOpen);
+  }
+
   /** Opens files that were not there, or not whole, when that was tried: another process may have made them since. */
   openNewFiles(): void {
     for (const device of [...this.newFiles(), ...this.lackingSums()]) this.#devices[device]?.open();
@@ -243,8 +248,8 @@ export class Copies {
 
   failed(): EngineStatus["failedDevices"] {
     return this.#session.devices.flatMap(({ name }, index) => {
-      const { isFailed, lacksSums, failure } = this.#devices[index] as DeviceFile;
-      return isFailed && !lacksSums ? [{ name, ...failure }] : [];
+      const { isFaulty, failure } = this.#devices[index] as DeviceFile;
+      return isFaulty ? [{ name, ...failure }] : [];
     });
   }
 

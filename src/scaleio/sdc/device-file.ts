@@ -56,6 +56,8 @@ export class DeviceFile {
   isNew = false;
   /** The file is there and its checksums are gone: it is read as one that has failed, until there are new ones. */
   lacksSums = false;
+  /** New ones could not be made: what there is of their file holds nothing. */
+  #areSumsUnmade = false;
   /** Blocks that did not hold what had been written, as often as that was found. */
   readonly bad: BadBlocks = { count: 0, fixed: 0 };
 
@@ -113,6 +115,11 @@ export class DeviceFile {
     return (this.#dirty & UNSURE) !== 0;
   }
 
+  /** Whether the device has failed, which is more than that a file is missing there. */
+  get isFaulty(): boolean {
+    return this.isFailed && !(this.lacksSums && this.#failure === undefined);
+  }
+
   /** Why it has failed. */
   get failure(): Failure {
     return this.#failure ?? { reason: "failed before", code: "" };
@@ -139,12 +146,19 @@ export class DeviceFile {
     }
   }
 
-  /** Whether the block that a buffer has at `at` is the one that the checksum is of. */
-  matches(content: Buffer, at: number, offset: number): boolean {
+  /**
+   * How much the checksum says for the block that a buffer has at `at`: 3 that it is right, 2 that it is zeros and was never written
+   * (or its checksum is gone), 1 nothing, 0 that it is not what was written.
+   */
+  standingOf(content: Buffer, at: number, offset: number): 0 | 1 | 2 | 3 {
     try {
-      return this.#sums !== undefined && this.#sums.get(offset / BLOCK_BYTES) === sumOf(blockAt(content, at));
+      if (this.#sums === undefined) return 1;
+      const [known, sum] = [this.#sums.get(offset / BLOCK_BYTES), sumOf(blockAt(content, at))];
+      if (known === 0) return sum === 0 ? 2 : 1;
+      return known === sum ? 3 : 0;
     } catch (error) {
-      return this.#fail("read the checksums of", error);
+      this.#fail("read the checksums of", error);
+      return 0;
     }
   }
 
@@ -241,19 +255,15 @@ export class DeviceFile {
     this.lacksSums = false;
     try {
       this.#fd = this.#files.open(this.#path);
-      if (this.#checksum) this.#sums = new Sums(this.#files, this.#path);
-      this.#mode = HEALTHY;
       this.#failure = undefined;
       // A former engine that was killed may have left writes that only the page cache has: the next flush answers for them.
       this.#dirty = DIRTY | UNSURE;
+      if (this.#checksum) this.#sums = this.#openSums();
+      this.#mode = this.lacksSums ? FAILED : HEALTHY;
     } catch (error) {
       const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-      if (missing && this.#plain.exists(path.join(path.dirname(this.#path), LABEL))) {
-        this.lacksSums = this.isOpen;
-        this.isNew = !this.isOpen;
-        if (this.isOpen) this.#mode = FAILED;
-        return;
-      }
+      this.isNew = missing && !this.isOpen && this.#isDevice();
+      if (this.isNew) return;
       this.#dirty = LOST;
       this.#fail("open", error);
     }
@@ -278,14 +288,15 @@ export class DeviceFile {
     }
   }
 
-  /** Creates the file of checksums, once it is on record that what the copies hold has to be compared. */
+  /** Creates the file of checksums, once it is on record which copies do not count, and of which it has to be made. */
   adoptSums(): void {
-    this.lacksSums = false;
     try {
+      this.#areSumsUnmade = true;
       this.#plain.close(this.#plain.open(sumFile(this.#path), { create: true }));
       this.#plain.syncDirectory(path.dirname(this.#path));
       this.#sums = new Sums(this.#files, this.#path);
-      this.#dirty = DIRTY | UNSURE;
+      this.#areSumsUnmade = false;
+      this.lacksSums = false;
       this.#mode = HEALTHY;
     } catch (error) {
       this.#fail("create the checksums of", error);
@@ -320,6 +331,24 @@ export class DeviceFile {
     this.#sums?.close();
     this.#sums = undefined;
     if (fd >= 0) this.#plain.close(fd);
+  }
+
+  #isDevice(): boolean {
+    return this.#plain.exists(path.join(path.dirname(this.#path), LABEL));
+  }
+
+  /** Undefined: the device {@link lacksSums}. */
+  #openSums(): Sums | undefined {
+    this.lacksSums = this.#areSumsUnmade;
+    if (!this.lacksSums) {
+      try {
+        return new Sums(this.#files, this.#path);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT" || !this.#isDevice()) throw error;
+        this.lacksSums = true;
+      }
+    }
+    return undefined;
   }
 
   #serves(failedOnes: boolean): boolean {

@@ -21,12 +21,10 @@ export class Durability {
     this.#refreshDoubtful();
   }
 
-  /** A sync has failed and lost what nothing else has: the next flush must say so, though the device be well again by then. */
-  get owesFailure(): boolean {
-    return this.#owesFailure;
-  }
-
-  /** To be followed by OpenLayer.record: an engine that is killed leaves it to the next one. */
+  /**
+   * A sync has failed and lost what nothing else has: the next flush must say so, though the device be well again by then. To be followed
+   * by OpenLayer.record: an engine that is killed leaves it to the next one.
+   */
   oweFailure(): void {
     this.#owesFailure = true;
     this.#layer.intent.owesFailure = true;
@@ -106,7 +104,8 @@ export class Durability {
   /** Puts the checksums on disk; true when all are that the write-intent record stands for. */
   syncSums(): boolean {
     const { copies } = this.#layer;
-    return !copies.checksum || !copies.syncSums().some((device) => this.#counts(device));
+    if (!copies.checksum) return true;
+    return ![...copies.syncSums(), ...copies.withoutSums()].some((device) => this.#counts(device));
   }
 
   /** Whether a device has a good copy of anything that is on the write-intent record. */

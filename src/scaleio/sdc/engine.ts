@@ -204,9 +204,7 @@ function follow(opened: Opened, session: Session): void {
   else {
     try {
       opened.store.seal();
-      const { owesFailure } = opened.store;
       opened.store = new BlockStore(nodeFiles, session, Date.now);
-      if (owesFailure) opened.store.oweFailure();
       opened.blocks = recorded(opened.store, session);
     } catch (error) {
       // Neither layer can be relied on now: the next engine opens the volume as the session says, or refuses to.

@@ -55,6 +55,7 @@ export class Layout {
   /** Whether any device rests. */
   readonly rests: boolean;
   readonly #resting: readonly boolean[];
+  readonly #up: readonly boolean[];
   readonly #groups: Int16Array;
   readonly #active: Uint8Array;
   readonly #count: number;
@@ -63,15 +64,18 @@ export class Layout {
   /**
    * @param groups the pool's table, flat; it must not change
    * @param resting for each device whether it is in maintenance
+   * @param up for each device whether it works, where any rests
    */
   constructor(
     volume: Pick<VolumeRecord, "sizeBytes" | "firstGroup">,
     groups: readonly number[],
     resting: readonly boolean[] = [],
+    up: readonly boolean[] = [],
   ) {
     const table = tableFor(groups);
     this.rests = resting.includes(true);
     this.#resting = resting;
+    this.#up = up;
     this.chunks = volume.sizeBytes / CHUNK_BYTES;
     this.#groups = table.groups;
     this.#active = table.active;
@@ -125,9 +129,12 @@ export class Layout {
 
   /** Mask of the slots whose devices rest. */
   resting(chunk: number): number {
-    if (!this.rests) return 0;
+    return this.rests ? this.#maskOf(chunk, this.#resting) : 0;
+  }
+
+  #maskOf(chunk: number, devices: readonly boolean[]): number {
     let mask = 0;
-    for (const slot of SLOTS) if (this.#resting[this.device(chunk, slot)] === true) mask |= BIT[slot];
+    for (const slot of SLOTS) if (devices[this.device(chunk, slot)] === true) mask |= BIT[slot];
     return mask;
   }
 
@@ -141,6 +148,6 @@ export class Layout {
     if (stale === 0 || !this.rests) return stale;
     const good = active & ~state;
     const resting = this.resting(chunk);
-    return (good & resting) !== 0 && (good & ~resting) !== 0 ? 0 : stale;
+    return (good & resting) !== 0 && (good & ~resting & this.#maskOf(chunk, this.#up)) !== 0 ? 0 : stale;
   }
 }

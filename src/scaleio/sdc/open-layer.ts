@@ -174,7 +174,13 @@ export class OpenLayer {
   needsRetired(chunk: number): boolean {
     const { layout } = this.copies;
     const kept = this.#healthy(chunk) & layout.active(chunk);
-    return kept === 0 || (kept & this.state(chunk)) !== 0 || (COUNT[kept] === 1 && layout.resting(chunk) !== 0);
+    return (
+      kept === 0 ||
+      (kept & this.state(chunk)) !== 0 ||
+      (COUNT[kept] === 1 &&
+        (layout.resting(chunk) & layout.active(chunk)) !== 0 &&
+        (this.#healthy(chunk) & layout.retired(chunk)) !== 0)
+    );
   }
 
   /**
@@ -295,17 +301,27 @@ export class OpenLayer {
   }
 
   /**
-   * A device that has lost its checksums alone gets new ones, by what it and the others hold: that this has to be compared is on
-   * record before the empty file exists.
+   * A device that has lost its checksums alone gets new ones, by what it and the others hold: that this has to be compared is on record
+   * before the empty file exists. A frozen layer is read by others meanwhile, who know of stale copies only: there all copies of the
+   * device are made anew, or it is left as it is while it has the last one of something, to be read where nothing else can be.
    */
   #adoptNewSums(): void {
     const devices = this.copies.lackingSums();
     if (devices.length === 0) return;
-    this.intent.coverTouched();
+    const lacking: { chunk: number; slot: Slot }[] = [];
     for (let chunk = 0; chunk < this.chunks; chunk++) {
       if (this.isInherited(chunk) || this.isBlank(chunk)) continue;
-      if (SLOTS.some((slot) => !this.isStale(chunk, slot) && devices.includes(this.copies.deviceOf(chunk, slot))))
-        this.change(chunk, this.state(chunk) | UNSYNCED);
+      for (const slot of SLOTS)
+        if (!this.isStale(chunk, slot) && devices.includes(this.copies.deviceOf(chunk, slot)))
+          lacking.push({ chunk, slot });
+    }
+    if (this.session.frozen === true) {
+      if (lacking.some(({ chunk }) => this.goodCopies(chunk) === 0)) return;
+      for (const { chunk, slot } of lacking) this.markStale(chunk, slot);
+      this.record();
+    } else if (lacking.length > 0) {
+      this.intent.coverTouched();
+      for (const { chunk } of lacking) this.change(chunk, this.state(chunk) | UNSYNCED);
     }
     for (const device of devices) this.copies.adoptSums(device);
   }

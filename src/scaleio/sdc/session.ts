@@ -36,6 +36,8 @@ export interface Session {
   readonly lower: readonly LowerLayer[];
   /** How many of them, the nearest first, nobody else needs: their chunks are to be copied into this one. */
   readonly absorb: number;
+  /** Nobody writes to the layer, and several engines may read it. */
+  readonly frozen?: boolean;
   readonly limits: Limits;
   /** Whether every block of every copy has a checksum. */
   readonly checksum: boolean;
@@ -51,6 +53,7 @@ export const layoutOf = ({ devices, groups, ...volume }: Session): Layout =>
     volume,
     groups,
     devices.map(({ resting }) => resting === true),
+    devices.map(({ state }) => state === "up"),
   );
 
 /** A layer that nobody writes to any more (model.ts). */

@@ -13,8 +13,9 @@ export class UnsettledLayers {
   readonly #open: (session: Session) => BlockStore;
   /** By id: whether what they took is equal and on disk in all good copies, though their records are not clean (checksums may not be). */
   readonly #layers: Map<string, boolean>;
-  /** What settling has shown: whether something was lost of which no flush has told, and, by layer, devices that failed meanwhile. */
-  owesFailure = false;
+  /** Layers whose records say that something was lost of which no flush has told. */
+  readonly #owing: LowerLayer[] = [];
+  /** What settling has shown: devices that failed meanwhile, by layer. */
   failures = 0;
   readonly failed = new Map<string, EngineStatus["failedDevices"]>();
 
@@ -40,6 +41,7 @@ export class UnsettledLayers {
     for (const [index, layer] of session.lower.entries()) {
       if (!this.#layers.has(layer.id)) continue;
       if (!this.#isClean(layer)) this.#settleLayer(session, index);
+      if (this.#owesFailure(layer)) this.#owing.push(layer);
       if (this.#isClean(layer)) this.#layers.delete(layer.id);
     }
     // Those that are not there any more have been taken over by others.
@@ -47,23 +49,47 @@ export class UnsettledLayers {
     for (const id of this.#layers.keys()) if (!left.has(id)) this.#layers.delete(id);
   }
 
-  #isClean({ recordDir, sizeBytes }: LowerLayer): boolean {
+  /** Something was lost of which no flush has told. It is to be on record above before {@link handedOver} is called. */
+  get owesFailure(): boolean {
+    return this.#owing.length > 0;
+  }
+
+  /** The layer above tells of it. */
+  handedOver(): void {
+    for (const layer of this.#owing.splice(0))
+      this.#with(layer, (intent) => {
+        intent.owesFailure = false;
+        intent.save();
+      });
+  }
+
+  #isClean(layer: LowerLayer): boolean {
+    return this.#with(layer, (intent) => intent.activeRegions().length === 0);
+  }
+
+  #owesFailure(layer: LowerLayer): boolean {
+    return this.#with(layer, (intent) => intent.owesFailure);
+  }
+
+  #with<T>({ recordDir, sizeBytes }: LowerLayer, task: (intent: Intent) => T): T {
     const intent = new Intent(this.#files, recordDir, sizeBytes);
-    intent.close();
-    return intent.activeRegions().length === 0;
+    try {
+      return task(intent);
+    } finally {
+      intent.close();
+    }
   }
 
   #settleLayer(session: Session, index: number): void {
     const { id: layerId, files, ...own } = session.lower[index] as LowerLayer;
     const devices = session.devices.map((device, place) => ({ ...device, file: files[place] as string }));
     const store = this.#open({
-      ...{ ...session, ...own, layerId, devices, absorb: 0 },
+      ...{ ...session, ...own, layerId, devices, absorb: 0, frozen: true },
       lower: session.lower.slice(index + 1),
     });
     try {
       store.settleAll();
     } finally {
-      this.owesFailure ||= store.owesFailure;
       this.failures += store.failures;
       // A file that is closed has not failed.
       this.failed.set(layerId, store.status().failedDevices);

@@ -422,7 +422,9 @@ t.test(
   async (t) => {
     t.same(round(place(nodes(2)), standing(nodes(2), 0, "resting")), []);
     const pool = standing(standing(nodes(4), 0, "resting"), 1, "lost");
-    t.same(round([[0, 1, 2, 0]], pool), []);
+    const incomplete = { stale: new Uint32Array([0, 0, 1]), held: new Uint8Array(1) };
+    t.same(round([[0, 1, 2, 0]], pool, incomplete), []);
+    t.same(round([[0, 1, 2, 0]], pool), [[0, [0, 1, 2, 2]]], "unless it is complete: then the lost one is");
     t.same(round([[0, 1, -1, 0]], pool), [[0, [0, 1, 2, 0]]], "one copy can be made anew when the other is back");
   },
 );
@@ -468,3 +470,10 @@ t.test(
     t.same(planMoves([[0, 1, 2, 4]], standing(devices, 2, "lost"), { ...facts, held: new Uint8Array([1]) }), []);
   },
 );
+
+t.test("what stands in for a copy that rests is lost: it is given up, and another one stands in", async (t) => {
+  const devices = standing(standing(nodes(4), 0, "resting"), 2, "lost");
+  const facts = { stale: new Uint32Array(3), held: new Uint8Array(1) };
+  t.same(planMoves([[0, 1, 2, 0]], devices, facts), [[0, [0, 1, 2, 4]]]);
+  t.same(planMoves([[0, 1, -1, 0]], devices, facts), [[0, [0, 1, 3, 0]]]);
+});

@@ -182,6 +182,35 @@ for (const checksum of [false, true]) {
   });
 
   t.test(
+    `what a flush owes is told also when engines are killed around the freezing of the layer, ${how}`,
+    async (t) => {
+      for (const seals of [true, false]) {
+        for (let after = 0, done = false; !done; after++) {
+          const volume = new Stack(checksum);
+          volume.become("up", "stopped");
+          volume.fill(2, 0, 4096);
+          volume.disk.brokenSyncs.add("/sds/0/");
+          volume.become("stopped", "stopped");
+          volume.disk.repair("/sds/0/");
+          volume.become("up", "stopped");
+          volume.addLayer("own");
+          if (seals) volume.store.seal();
+          volume.disk.crash();
+          volume.disk.killAfter = after;
+          try {
+            volume.opened();
+          } catch (error) {
+            if (!volume.disk.dead) throw error;
+          }
+          done = !volume.disk.dead;
+          volume.kill("up", "stopped");
+          t.throws(() => volume.store.flush(), REFUSED, `${seals ? "" : "not "}sealed, after ${after} operations`);
+        }
+      }
+    },
+  );
+
+  t.test(
     `a device that was away when a layer was made has got its copies: they are read when the other one fails, ${how}`,
     async (t) => {
       const volume = new Stack(checksum, ["up", "stopped"]);

@@ -161,3 +161,26 @@ for (const checksum of [false, true]) {
     },
   );
 }
+
+t.test(
+  "the other one fails meanwhile, and can be read: the copies of the third one are completed from it",
+  async (t) => {
+    const volume = resting(false);
+    volume.become("failed", "resting", "up");
+    volume.work();
+    volume.fill(2, 0, 4096);
+    volume.become("stopped", "resting", "up");
+    t.ok(volume.holds(2, 0, 4096) && volume.holds(1, MIB, MIB));
+  },
+);
+
+t.test("a copy that is to be given up rests, and one that is to stay is away: the third one is enough", async (t) => {
+  const volume = new TwoDevices(false);
+  volume.groups = [0, 1, 2, 0];
+  volume.become("up", "up", "up");
+  volume.work();
+  volume.groups = [0, 1, 2, 2];
+  volume.become("stopped", "resting", "up");
+  volume.work();
+  t.equal(volume.store.status().garbage, 0);
+});

@@ -444,3 +444,69 @@ t.test("a device that has failed, and has lost the layer's file as well, takes n
   volume.become("up", "failed");
   t.ok(volume.holds(2, 0, 4096));
 });
+
+for (const [what, device] of [
+  ["is zeros there", 0],
+  ["is rotten on the other one", 1],
+] as const) {
+  for (const isKilledAgain of [false, true]) {
+    t.test(
+      `a copy's checksums are gone, and a block ${what}: the right one is kept${isKilledAgain ? ", also with a kill" : ""}`,
+      async (t) => {
+        const volume = new TwoDevices(true);
+        volume.store.close();
+        volume.disk.crash();
+        if (device === 0) {
+          const fd = volume.disk.open("/sds/0/l.vol");
+          volume.disk.punch(fd, 2 * MIB, 4096);
+          volume.disk.datasync(fd);
+          volume.disk.close(fd);
+        } else volume.disk.rot("/sds/0/l.vol", 2 * MIB + 5);
+        volume.disk.remove(`/sds/${device}/l.vol.sum`);
+        volume.kill("up", "up");
+        if (isKilledAgain) volume.kill("up", "up");
+        volume.work();
+        t.ok(volume.holds(1));
+        volume.become("up", "stopped");
+        t.ok(volume.holds(1));
+      },
+    );
+  }
+}
+
+t.test("checksums are gone of a device that has failed: what a flush passes is on its disk all the same", async (t) => {
+  const volume = new TwoDevices(true);
+  volume.become("up", "stopped");
+  volume.fill(2, 0, 4096);
+  volume.disk.crash();
+  volume.disk.remove("/sds/0/l.vol.sum");
+  volume.kill("failed", "up");
+  t.ok(volume.holds(2, 0, 4096));
+  volume.store.flush();
+  t.ok(volume.disk.isSynced("/sds/0/l.vol", 0, 4096));
+});
+
+t.test("checksums cannot be made anew at first: what the copy holds can be read then and later", async (t) => {
+  const volume = new TwoDevices(true);
+  volume.become("up", "stopped");
+  volume.fill(2, 0, 4096);
+  volume.store.flush();
+  volume.store.close();
+  volume.disk.crash();
+  volume.disk.remove("/sds/0/l.vol.sum");
+  const { syncDirectory } = volume.disk;
+  volume.disk.syncDirectory = (path) => {
+    if (path === "/sds/0") throw Object.assign(new Error("EIO"), { code: "EIO" });
+    syncDirectory.call(volume.disk, path);
+  };
+  volume.kill("up", "stopped");
+  volume.disk.syncDirectory = syncDirectory;
+  t.match(volume.store.status().failedDevices, [{ name: "0" }]);
+  t.ok(volume.holds(2, 0, 4096));
+  volume.become("failed", "stopped");
+  volume.become("up", "stopped");
+  t.ok(volume.holds(2, 0, 4096));
+  volume.kill("up", "stopped");
+  t.ok(volume.holds(2, 0, 4096) && volume.holds(1, MIB, MIB));
+  t.same(volume.store.status().badBlocks, []);
+});
