@@ -12,7 +12,7 @@ import { SLOTS } from "./pool/plan.ts";
 /** So long (ms) maintenance waits for what is on the move to get where it is to be, and looks as often. */
 const PREPARE_MS = 10_000;
 const ROUND_MS = 100;
-/** So long (ms) one waits for who moves copies, who may be at something that takes minutes. */
+/** Who moves copies may be at something that takes minutes. */
 const MOVED_MS = 5000;
 
 export interface NodesOptions {
@@ -24,6 +24,8 @@ export interface NodesOptions {
   readonly status: () => Promise<ClusterStatus>;
   /** Resolves when copies have got the places that they are to have by now. */
   readonly moved: () => Promise<void>;
+  /** So long (ms) an order waits for that. */
+  readonly patienceMs?: number;
   /** Engines are to be told. */
   readonly tell: () => Promise<void>;
   /** Engines are to be told, and there may be something to repair. */
@@ -102,7 +104,9 @@ export class Nodes {
 
   async #moved(): Promise<void> {
     const waiting = new AbortController();
-    const late = pause(MOVED_MS, undefined, { signal: waiting.signal }).catch(() => undefined);
+    const late = pause(this.#options.patienceMs ?? MOVED_MS, undefined, { signal: waiting.signal }).catch(
+      () => undefined,
+    );
     await Promise.race([this.#options.moved(), late]);
     waiting.abort();
   }
