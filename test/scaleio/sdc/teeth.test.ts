@@ -230,7 +230,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     invariant: "checksums: they are on disk before the region leaves the write-intent record",
     file: "durability.ts",
-    of: "return !copies.checksum || !copies.syncSums().some((device) => this.#counts(device));",
+    of: "return ![...copies.syncSums(), ...copies.withoutSums()].some((device) => this.#counts(device));",
     by: "return true;",
   },
   {
@@ -238,7 +238,7 @@ const MUTATIONS: readonly Mutation[] = [
     file: "open-layer.ts",
     of: "devices.includes(this.copies.deviceOf(chunk, slot))",
     by: "chunk < 0",
-    seed: 228,
+    seed: 276,
   },
 ];
 
