@@ -102,13 +102,17 @@ export class Nodes {
         await this.#options.mdm.commit({ type: "sds-maintenance", name, on: false });
   }
 
+  /** Copies have got their places, or that takes too long to be waited for: then they get them later. */
   async #moved(): Promise<void> {
     const waiting = new AbortController();
     const late = pause(this.#options.patienceMs ?? MOVED_MS, undefined, { signal: waiting.signal }).catch(
       () => undefined,
     );
-    await Promise.race([this.#options.moved(), late]);
-    waiting.abort();
+    try {
+      await Promise.race([this.#options.moved(), late]);
+    } finally {
+      waiting.abort();
+    }
   }
 
   async #checkHealth(name: string): Promise<void> {
