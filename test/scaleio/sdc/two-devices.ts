@@ -78,3 +78,14 @@ export class TwoDevices {
     };
   }
 }
+
+/** A write of twos at the volume's beginning that was going on when the engine was killed has reached the first device only. */
+export function torn(): TwoDevices {
+  const volume = new TwoDevices(true);
+  volume.now += 10_000;
+  volume.store.flush();
+  volume.fill(1, MIB / 2, 4096);
+  const fd = volume.disk.open("/sds/0/l.vol");
+  volume.disk.write(fd, Buffer.alloc(4096, 2), 0, 4096, 0);
+  return volume;
+}
