@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import path from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import type { CapacityStates } from "../../../src/scaleio/model.ts";
 import { call } from "../../helpers/plugin-client.ts";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
@@ -150,18 +150,30 @@ t.test(
   },
 );
 
+/** Volume v is in use, with pieces; volume shelf was, and nobody has it mounted. */
+async function withShelf(t: Test) {
+  const sim = await startSim(t, { config: CONFIG });
+  const shelf = await mountVolume(sim, "shelf", { size: "64MB" });
+  fs.writeFileSync(path.join(shelf, "file"), Buffer.alloc(20 * MIB, 7), { flush: true });
+  await call(sim.socket, "Unmount", { Name: "shelf", ID: "test" });
+  const directory = await mountVolume(sim, "v", { size: "128MB" });
+  const pieces = new Pieces(directory);
+  await pieces.open();
+  t.teardown(() => pieces.close());
+  return { sim, directory, pieces };
+}
+
+/** Whether shelf, which is mounted here, is as it should be. */
+function isShelf(directory: string): boolean {
+  dropCaches();
+  return fs.readFileSync(path.join(directory, "file")).every((byte) => byte === 7);
+}
+
 t.test(
   "maintenance of one node after the other, a volume in use and another one not",
   { skip, timeout: 240_000 },
   async (t) => {
-    const sim = await startSim(t, { config: CONFIG });
-    const shelf = await mountVolume(sim, "shelf", { size: "64MB" });
-    fs.writeFileSync(path.join(shelf, "file"), Buffer.alloc(20 * MIB, 7), { flush: true });
-    await call(sim.socket, "Unmount", { Name: "shelf", ID: "test" });
-    const directory = await mountVolume(sim, "v", { size: "128MB" });
-    const pieces = new Pieces(directory);
-    await pieces.open();
-    t.teardown(() => pieces.close());
+    const { sim, directory, pieces } = await withShelf(t);
     for (const node of ["sds-1", "sds-2", "sds-3", "sds-4"]) {
       const before = await pool(sim);
       await cli(sim, "sds", "maintenance", node);
@@ -184,9 +196,7 @@ t.test(
     await settled(sim);
     await cli(sim, "sds", "stop", "sds-4");
     t.ok(pieces.isWhole(directory));
-    const again = await mountAgain(sim, "shelf", "again");
-    dropCaches();
-    t.ok(fs.readFileSync(path.join(again, "file")).every((byte) => byte === 7));
+    t.ok(isShelf(await mountAgain(sim, "shelf", "again")));
   },
 );
 
@@ -194,14 +204,7 @@ t.test(
   "a node that was in maintenance is stopped: what has stood in for it is completed, and the next loss costs nothing",
   { skip, timeout: 120_000 },
   async (t) => {
-    const sim = await startSim(t, { config: CONFIG });
-    const shelf = await mountVolume(sim, "shelf", { size: "64MB" });
-    fs.writeFileSync(path.join(shelf, "file"), Buffer.alloc(20 * MIB, 7), { flush: true });
-    await call(sim.socket, "Unmount", { Name: "shelf", ID: "test" });
-    const directory = await mountVolume(sim, "v", { size: "128MB" });
-    const pieces = new Pieces(directory);
-    await pieces.open();
-    t.teardown(() => pieces.close());
+    const { sim, directory, pieces } = await withShelf(t);
     await cli(sim, "sds", "maintenance", "sds-1");
     for (let piece = 0; piece < PIECES; piece += 5) await pieces.write(piece);
     await cli(sim, "sds", "stop", "sds-1");
@@ -209,8 +212,7 @@ t.test(
     await settled(sim);
     await cli(sim, "sds", "stop", "sds-2");
     t.same(await pieces.unreadable(), []);
-    const again = await mountAgain(sim, "shelf", "again");
-    t.ok(fs.readFileSync(path.join(again, "file")).every((byte) => byte === 7));
+    t.ok(isShelf(await mountAgain(sim, "shelf", "again")));
     await healthy(sim);
     for (const node of ["sds-1", "sds-2"]) await cli(sim, "sds", "start", node, "--wait");
     t.ok(pieces.isWhole(directory));
