@@ -1,6 +1,6 @@
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { asSimError } from "../lib/errors.ts";
+import { asSimError, SimError } from "../lib/errors.ts";
 import type { ClusterApi, DeviceRequest, LimitRequest, SdsRequest } from "./cluster-api.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { DeviceHealth } from "./device-health.ts";
@@ -58,6 +58,8 @@ export class Cluster implements ClusterApi {
   #lastId = 0;
   readonly #stop = new AbortController();
   #waiting: Promise<void> | undefined;
+  /** Nobody outside acts by the MDM's word before the world here has been made to be as it says: numbers, files, and names that others keep. */
+  #isReady = false;
 
   private constructor(options: ClusterOptions, mdm: Mdm) {
     this.#options = options;
@@ -73,7 +75,7 @@ export class Cluster implements ClusterApi {
       hosts: options.hosts,
       changed: () => this.#tell(),
       revive: async (target, removed) => {
-        if (this.isCurrent) await this.#health.revive(target, removed);
+        if (mdm.isCurrent) await this.#health.revive(target, removed);
       },
       stopSds: (name) => this.stopSds(name),
       startSds: (name) => this.startSds(name),
@@ -115,7 +117,7 @@ export class Cluster implements ClusterApi {
       session: (layer) => sessionOf(this.state, stateDir, layer, this.faults.book),
       bytesPerSecond: options.config.scannerBytesPerSecond,
     });
-    const nextNumber = () => ++this.#lastId;
+    const nextNumber = () => (this.#lastId = Math.max(this.#lastId, this.state.lastId) + 1);
     const [tell, changed] = [() => this.#tell(), () => this.#mapChanged()];
     const thinBytes = () => this.#watch.thinBytes();
     const membership = new Membership({
@@ -178,8 +180,10 @@ export class Cluster implements ClusterApi {
     );
     if (mdm.state.systemId === "") await found(mdm, options.config);
     const cluster = new Cluster(options, mdm);
-    if (mdm.isCurrent) await cluster.#begin();
-    else cluster.#waiting = cluster.#waitForQuorum();
+    if (mdm.isCurrent) {
+      await cluster.#begin();
+      cluster.#isReady = true;
+    } else cluster.#waiting = cluster.#waitForQuorum();
     cluster.#sdc.start();
     cluster.#watch.start();
     return cluster;
@@ -188,7 +192,6 @@ export class Cluster implements ClusterApi {
   /** From now on the world is made to be as the MDM says. */
   async #begin(): Promise<void> {
     await followChecksum(this.#mdm, this.#options.config.checksum, this.#options.log);
-    this.#lastId = this.state.lastId;
     await this.#health.check();
     // Engines first: none may go by a session that names what is removed then.
     await this.#nodes.begin().catch((error) => this.#options.log(`maintenance: ${error}`));
@@ -221,6 +224,7 @@ export class Cluster implements ClusterApi {
     }
     log("the MDM has a quorum again");
     await this.#begin().catch((error) => log(asSimError(error).message));
+    this.#isReady = true;
     this.#options.resumed?.();
   }
 
@@ -242,12 +246,17 @@ export class Cluster implements ClusterApi {
 
   /** Whether the state may be acted by: false while there has been no quorum of the MDM since the start. */
   get isCurrent(): boolean {
-    return this.#mdm.isCurrent;
+    return this.#isReady;
   }
 
   /** Throws no_quorum unless the state is current. */
   checkCurrent(): void {
     this.#mdm.checkCurrent();
+    if (this.#isReady) return;
+    throw new SimError(
+      "no_quorum",
+      "the MDM has a quorum again, and what was left here is being brought up to date: try again in a moment",
+    );
   }
 
   volume(id: Id): VolumeRecord {
@@ -374,6 +383,7 @@ export class Cluster implements ClusterApi {
     const { stateDir, config } = this.#options;
     return {
       mdm: this.#mdm,
+      isCurrent: this.isCurrent,
       sdc: this.#sdc,
       repairer: this.#repairer,
       faults: this.faults.book,

@@ -36,6 +36,8 @@ import { alertsOf } from "./watch/alerts.ts";
 /** The parts of a cluster that a report looks at. */
 export interface ReportSources {
   readonly mdm: Mdm;
+  /** Cluster.isCurrent. */
+  readonly isCurrent: boolean;
   readonly sdc: Sdc;
   readonly repairer: Repairer;
   readonly faults: Pick<FaultBook, "faults">;
@@ -83,7 +85,7 @@ export async function clusterStatus(
   const down = devices.filter((device) => !isUp(device));
   const poolHealth = worst(volumes.map(({ status }) => status.health));
   const reasons = [
-    ...(mdm.isCurrent
+    ...(sources.isCurrent
       ? []
       : ["the MDM has no quorum: all that is shown may be old, and nothing is changed or repaired"]),
     ...state.sds.flatMap(nodeReasons),
@@ -94,7 +96,7 @@ export async function clusterStatus(
   ];
   const work = workOf(state, states, used, [...conditions.values()], sources.isSettled());
   const found = {
-    isCurrent: mdm.isCurrent,
+    isCurrent: sources.isCurrent,
     health: worst([
       poolHealth,
       down.length > 0 ||
