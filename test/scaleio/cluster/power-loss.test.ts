@@ -15,7 +15,7 @@ import { PowerLoss, type State } from "./power-loss.ts";
 t.comment(`KILL_SEED=${seed}`);
 const skip = requiresRoot() || requiresFuse() || requiresTools("e2fsck", "xfs_repair");
 /** How many files are made, ten at least: every state of that record is looked at. */
-const FILES = Number(process.env["POWER_LOSS_FILES"] ?? 20);
+const FILES = Number(process.env["POWER_LOSS_FILES"] ?? 12);
 /** How long PostgreSQL is recorded, and how many states of that are looked at, as each takes a server's start. `Infinity`: all. */
 const SECONDS = Number(process.env["KILL_SECONDS"] ?? 3);
 const MOST_STATES = Number(process.env["POWER_LOSS_STATES"] ?? 20);
