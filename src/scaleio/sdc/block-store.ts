@@ -264,6 +264,10 @@ export class BlockStore {
    */
   #settle(chunk: number): void {
     if (this.#layer.isUnrecorded(chunk)) this.#layer.record();
+    this.#compare(chunk);
+  }
+
+  #compare(chunk: number): void {
     if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.#comparison.settle(chunk)) throw noGoodCopy(chunk);
   }
 
@@ -271,7 +275,7 @@ export class BlockStore {
   #standIn(chunk: number): void {
     if (!this.#copies.layout.rests) return;
     this.#chunks.standIn(chunk);
-    this.#settle(chunk);
+    this.#compare(chunk);
   }
 
   #readPiece(chunk: number, into: Buffer, at: number, offset: number, length: number): void {

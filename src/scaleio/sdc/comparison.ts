@@ -106,7 +106,9 @@ export class Comparison {
       // Stale until it has been copied over, so that whoever reads the layer beside this process has nothing to compare.
       this.#layer.markStale(chunk, slot);
       this.#layer.record();
-      if (this.#whole.mirror(chunk, slot)) this.#durability.declareGood([{ chunk, slot }]);
+      if (!this.#whole.mirror(chunk, slot)) continue;
+      this.#durability.declareGood([{ chunk, slot }]);
+      this.#layer.record();
     }
   }
 

@@ -85,7 +85,7 @@ export class Durability {
     for (const { device, loss } of this.settleDropped()) this.distrust(device, loss);
   }
 
-  /** Copies that have been made equal to good ones are good from now on, if they are on disk. */
+  /** Copies that have been made equal to good ones are good from now on, if they are on disk. To be followed by OpenLayer.record. */
   declareGood(copies: readonly { chunk: number; slot: Slot }[]): void {
     const unsynced = this.settleDropped();
     const distrusted = new Set(unsynced.map(({ device }) => device));
@@ -98,7 +98,6 @@ export class Durability {
     }
     // Afterwards: what was copied from a device that cannot be synced is good now, and that device's copy is not.
     for (const { device, loss } of unsynced) this.distrust(device, loss);
-    this.#layer.record();
   }
 
   /** Puts the checksums on disk; true when all are that the write-intent record stands for. */

@@ -90,7 +90,7 @@ export class WholeChunks {
 
   /**
    * The chunk is about to be changed, and the device of one of its copies rests: the one that stands in for it is made good first. Where
-   * that cannot be done, the chunk goes on with what it has.
+   * that cannot be done, the chunk goes on with what it has. To be followed by OpenLayer.record: with what the change itself has to put there.
    */
   standIn(chunk: number): void {
     const mask = this.#layer.standIns(chunk);
@@ -162,7 +162,10 @@ export class WholeChunks {
         if ((stale & BIT[slot]) !== 0 && this.#rebuildCopy(chunk, slot)) rebuilt.push({ chunk, slot });
       if (rebuilt.length > length) touched += this.#costOf(chunk);
     }
-    if (rebuilt.length > 0) this.#durability.declareGood(rebuilt);
+    if (rebuilt.length > 0) {
+      this.#durability.declareGood(rebuilt);
+      this.#layer.record();
+    }
     return touched;
   }
 
