@@ -78,10 +78,7 @@ export class Simulation {
       world.disk.killAfter = undefined;
       if (world.disk.dead) {
         if (world.random() < 0.4) await losePower(world);
-        else {
-          world.disk.crash();
-          world.reopen();
-        }
+        else world.die();
       }
       world.invariants.check(world.standings.all());
       world.checkReported();

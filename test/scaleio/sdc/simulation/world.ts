@@ -47,6 +47,9 @@ export interface Mounted {
   losses: readonly LostCopy[];
 }
 
+/** How often in a row engines are killed while they begin. */
+const MOST_DEATHS = 3;
+
 /**
  * A pool, its volumes with their engines, the daemon as far as engines notice it, its MDM, and what each of them may do
  * wrong just now. The steps of a life (simulation.ts) act on it. What the pool and the volumes are the MDM alone knows.
@@ -273,6 +276,22 @@ export class World {
     volume.store = new BlockStore(this.disk, volume.session, () => this.now);
     volume.followed = volume.session;
     volume.servedBytes = volume.session.sizeBytes;
+  }
+
+  /** All engines die, and some of those that come next while they begin. */
+  die(): void {
+    for (let deaths = 0; ; deaths++) {
+      this.disk.crash();
+      if (deaths < MOST_DEATHS && this.random() < 0.6) this.disk.killAfter = Math.floor(128 ** this.random());
+      try {
+        this.reopen();
+      } catch (error) {
+        if (!this.disk.dead) throw error;
+      }
+      if (!this.disk.dead) break;
+      this.trace("  killed while it begins");
+    }
+    this.disk.killAfter = undefined;
   }
 
   /** All engines have died: others begin where they were, and know of what was lost unless that was a moment before. */
