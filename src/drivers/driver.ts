@@ -40,6 +40,8 @@ export interface SnapshotRequest {
   readonly volumeId: string;
   /** The snapshot's name: it is a volume. */
   readonly name: string;
+  /** Its own limit; none unless told. */
+  readonly iops?: number;
 }
 
 /** Runs a task while nothing is written to the volumes that it is about. */

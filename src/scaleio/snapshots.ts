@@ -24,6 +24,8 @@ export interface SnapshotRequest {
   readonly volumeId: Id;
   /** Name of the snapshot, which is a volume. */
   readonly name: string;
+  /** Its own limit: those of the source are for who has that mapped. */
+  readonly iops?: number;
 }
 
 /** Runs a task while nothing is written to the volumes; what was written before is on disk then. */
@@ -76,13 +78,14 @@ export class Snapshots {
     return this.#keepingLayers(sources, async () => {
       await this.#freeze(sources, quiesced);
       const consistencyGroupId = this.#id();
-      const volumes = requests.map(({ volumeId, name }): VolumeRecord => {
+      const volumes = requests.map(({ volumeId, name, iops = 0 }): VolumeRecord => {
         // Snapshots are thin.
-        const { layerId: _, thick: __, ...source } = this.#volume(volumeId);
+        const { layerId: _, thick: __, bytesPerSecond: ___, ...source } = this.#volume(volumeId);
         return {
           ...source,
           id: this.#id(),
           name,
+          iops,
           createdAt: new Date().toISOString(),
           mappedTo: null,
           ancestorId: source.id,

@@ -140,6 +140,7 @@ export class VolumeLife {
    */
   async snapshot(requests: readonly SnapshotRequest[], quiesced: Quiesced): Promise<VolumeRecord[]> {
     const sources = requests.map(({ volumeId }) => this.volume(volumeId));
+    for (const { iops } of requests) checkIops(iops ?? 0);
     const thin = sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     // What a thick volume has written becomes the snapshot's, and all of its size is set aside anew.
     const thick = [...new Set(sources)].reduce(

@@ -20,6 +20,8 @@ export interface CreateOptions extends CreateDefaults {
   readonly source: string | undefined;
   /** The size was asked for, not assumed. */
   readonly sized: boolean;
+  /** So was the file system. */
+  readonly formatted: boolean;
 }
 
 /** Options of REX-Ray that need something this version does not have, and what. */
@@ -64,7 +66,8 @@ export function parseCreateOptions(
     given.set(lower, value.trim());
   }
   const size = given.get("size");
-  const fsType = given.get("newfstype") ?? given.get("fstype") ?? defaults.fsType;
+  const asked = given.get("newfstype") ?? given.get("fstype");
+  const fsType = asked ?? defaults.fsType;
   if (!FS_TYPES.includes(fsType))
     throw refuse(`file system "${fsType}" is not supported: use ${FS_TYPES.join(" or ")}`);
   const iops = given.get("iops") ?? "";
@@ -82,6 +85,7 @@ export function parseCreateOptions(
   return {
     source: given.get(sources[0] ?? ""),
     sized: size !== undefined,
+    formatted: asked !== undefined,
     sizeBytes: size === undefined ? defaults.sizeBytes : parseSize(size),
     fsType,
     type: given.get("type") ?? given.get("volumetype") ?? defaults.type,

@@ -222,9 +222,9 @@ export class Volumes implements VolumeService {
     throw new SimError("not_found", `no volume is called "${name}": \`rexray-sim volume ls\` lists them`);
   }
 
-  #snapshot(requests: readonly { source: DriverVolume; name: string }[]): Promise<DriverVolume[]> {
+  #snapshot(requests: readonly { source: DriverVolume; name: string; iops?: number }[]): Promise<DriverVolume[]> {
     return this.#driver.snapshot(
-      requests.map(({ source, name }) => ({ volumeId: source.id, name })),
+      requests.map(({ source, ...request }) => ({ volumeId: source.id, ...request })),
       (step) =>
         this.#mounter.quiesced(
           requests.map(({ source }) => source),
@@ -248,7 +248,19 @@ export class Volumes implements VolumeService {
         `volume ${name} cannot be made from ${from} with ${request.sizeBytes} bytes: the source has ${source.sizeBytes}; give no size, or a larger one`,
       );
     }
-    const [volume] = await this.#snapshot([{ source, name }]);
+    if (request.type !== "" && request.type !== source.type) {
+      throw new SimError(
+        "invalid_argument",
+        `volume ${name} cannot be made from ${from} in pool "${request.type}": what is made from a volume is in its pool, ${source.type}`,
+      );
+    }
+    if (request.formatted && request.fsType !== source.fsType) {
+      throw new SimError(
+        "invalid_argument",
+        `volume ${name} cannot be made from ${from} with ${request.fsType}: it begins with the file system of its source, ${source.fsType}; leave the option out`,
+      );
+    }
+    const [volume] = await this.#snapshot([{ source, name, iops: request.iops }]);
     if (!request.sized || volume === undefined) return;
     try {
       await this.#driver.resize(volume.id, request.sizeBytes);

@@ -221,6 +221,26 @@ t.test("protocol", { skip, timeout: 120_000 }, async (t) => {
       t.match(none.err, /bad cannot be made from "none": no volume or snapshot has that name or id/);
     }
     t.match((await error(sim, "Create", { Name: "bad", Opts: sources })).err, /name two sources: give one/);
+    for (const [option, value, words] of [
+      ["type", "none", /bad cannot be made from plain in pool "none": .* is in its pool, pool1/],
+      ["fstype", "xfs", /bad cannot be made from plain with xfs: it begins with the file system of its source, ext4/],
+      ["iops", "5", /a limit of 5 IOPS is too low/],
+      ["size", "1MB", /bad cannot be made from plain with \d+ bytes/],
+    ] as const)
+      t.match((await error(sim, "Create", { Name: "bad", Opts: { volumeName: "plain", [option]: value } })).err, words);
+    // Limits are of a volume that is mapped, not of its data.
+    t.equal((await sim.cli("volume", "limit", "plain", "--iops", "500", "--bandwidth", "5")).code, 0);
+    const limits = { volumeName: "plain", type: "pool1", fstype: "ext4" };
+    await call(sim.socket, "Create", { Name: "unlimited", Opts: limits });
+    await call(sim.socket, "Create", { Name: "limited", Opts: { ...limits, iops: "700" } });
+    const limitsOf = async (name: string) => {
+      const { iops, bytesPerSecond } = await sim.json<Record<string, number>>("volume", "inspect", name);
+      return [iops, bytesPerSecond];
+    };
+    t.same(await limitsOf("plain"), [500, 5 * 1024 * 1024]);
+    t.same(await limitsOf("unlimited"), [0, 0]);
+    t.same(await limitsOf("limited"), [700, 0]);
+    await sim.cli("volume", "limit", "plain", "--iops", "0", "--bandwidth", "0");
     t.notOk((await names(sim)).includes("bad"));
   });
 
