@@ -34,6 +34,8 @@ class World {
   readonly steps: { readonly id: string; readonly chunks: number }[] = [];
   /** Layers that were opened to be repaired. */
   readonly opened: string[] = [];
+  /** Those of them whose retired copies could be given up. */
+  readonly givenUp: string[] = [];
   /** Stale copies left, by volume. */
   readonly left = new Map<string, number>();
   /** How many chunks of a volume have one good copy; they come first. */
@@ -47,6 +49,8 @@ class World {
   spoilt = 0;
   /** Engines say what they have made good; those of a former version do not. */
   engines: "new" | "old" = "new";
+  /** The map that engines go by. */
+  mapVersion = 1;
   readonly turns = new RepairTurns();
   /** Engines at work, and the most at a time. */
   working = 0;
@@ -90,6 +94,15 @@ class World {
     this.state = { ...this.state, sds } as unknown as SystemState;
   }
 
+  /** A volume's layer is frozen, and it writes to one above, of which all copies are good. */
+  freeze(id: string): void {
+    const layout = new Layout({ sizeBytes: 1000 * MIB, firstGroup: 0 }, [0, 1, -1, 0]);
+    createRecords(this.stateDir, { id: "above", layout, mapVersion: 1, hasFile: () => true, inherited: 1000 });
+    const lower = [{ id, sizeBytes: 1000 * MIB }];
+    this.volumes.set(id, { ...(this.volumes.get(id) as VolumeRecord), layerId: "above", lower });
+    this.left.set(id, 0).set(`layer-${id}`, 1000);
+  }
+
   start(t: Test, rebuild: ThrottlePolicy, rebalance: ThrottlePolicy = rebuild): Repairer {
     const world = this;
     const nothing = async () => undefined;
@@ -100,6 +113,7 @@ class World {
       work: (id, chunks) => world.#work(id, chunks),
       async repair(session, signal, task) {
         world.opened.push(`${session.volumeId} by map ${session.mapVersion}`);
+        if (session.giveUp) world.givenUp.push(session.volumeId);
         await task({
           status: world.#status(session.volumeId),
           work: async (chunks) => {
@@ -144,7 +158,7 @@ class World {
       staleCopies,
       degradedChunks: this.degraded.get(id) ?? 0,
       fixedBlocks: 0,
-      mapVersion: 1,
+      mapVersion: this.mapVersion,
       layerId: this.layers.get(id) ?? id,
     } as unknown as EngineStatus;
   }
@@ -273,12 +287,7 @@ t.test("a repair is broken off for who wants the volume, and when the map change
 
 t.test("a layer that was frozen is nobody else's before its engine has left it", async (t) => {
   const world = new World(t, ["busy"], ["shelf"]);
-  world.left.set("busy", 0);
-  const layout = new Layout({ sizeBytes: 1000 * MIB, firstGroup: 0 }, [0, 1, -1, 0]);
-  createRecords(world.stateDir, { id: "above", layout, mapVersion: 1, hasFile: () => true, inherited: 1000 });
-  const lower = [{ id: "busy", sizeBytes: 1000 * MIB }];
-  world.volumes.set("busy", { ...(world.volumes.get("busy") as VolumeRecord), layerId: "above", lower });
-  world.left.set("layer-busy", 1000);
+  world.freeze("busy");
   const repairer = world.start(t, policy("unlimited"));
   const isOpened = () => world.opened.includes("layer-busy by map 1");
   await waitFor(() => world.left.get("shelf") === 0 && !repairer.busy, { what: "all others to be looked after" });
@@ -287,6 +296,22 @@ t.test("a layer that was frozen is nobody else's before its engine has left it",
   repairer.look("layer-busy");
   await waitFor(isOpened, { what: "its turn" });
 });
+
+t.test(
+  "a frozen layer's retired copies are not given up before the engine that reads it has heard of the map",
+  async (t) => {
+    const world = new World(t, ["busy"], []);
+    world.freeze("busy");
+    world.layers.set("busy", "above");
+    world.state = { ...world.state, pool: { ...world.state.pool, mapVersion: 2 } };
+    const repairer = world.start(t, policy("unlimited"));
+    await waitFor(() => world.opened.includes("layer-busy by map 2"), { what: "its turn" });
+    t.strictSame(world.givenUp, []);
+    world.mapVersion = 2;
+    repairer.look("layer-busy");
+    await waitFor(() => world.givenUp.includes("layer-busy"), { what: "its next turn" });
+  },
+);
 
 t.test("what somebody has had since is not known to be sound", async (t) => {
   const world = new World(t, [], ["shelf"]);

@@ -13,12 +13,19 @@ t.test("MDM members down: one costs nothing, two stop changes, I/O goes on", { s
   const sim = await startSim(t, { config: CONFIG });
   const directory = await mountVolume(sim, "busy", { size: "64MB" });
   const load = fio(directory, 5);
+  const told = (event: RegExp) =>
+    waitFor(async () => event.test(await cli(sim, "events")), { what: String(event), deadline: 10_000 });
   await cli(sim, "fault", "add", "mdm-down", "mdm-1");
-  t.match((await status(sim)).reasons.join(), /MDM member 1 failed: it is down/);
+  const { reasons, alerts } = await status(sim);
+  t.match(reasons.join(), /MDM member 1 failed: it is down/);
+  t.match(alerts, [{ type: "MDM_NOT_CLUSTERED", text: /^MDM member 1: it is down/ }]);
+  await told(/MDM_CLUSTER_DEGRADED WARNING A member of the MDM cluster is down/);
   await call(sim.socket, "Create", { Name: "with-two", Opts: {} });
   await cli(sim, "fault", "add", "mdm-down", "mdm-3");
   await t.rejects(call(sim.socket, "Create", { Name: "with-one", Opts: {} }), /takes no changes/);
+  await told(/MDM_CLUSTER_LOST_CONNECTION CRITICAL The MDM cluster takes no changes/);
   await cli(sim, "fault", "reset");
+  await told(/MDM_CLUSTER_NORMAL INFO The MDM cluster is whole/);
   await call(sim.socket, "Create", { Name: "with-all", Opts: {} });
   t.equal((await status(sim)).health, "ok");
   t.match(await load.ended, /err= 0/);
@@ -55,6 +62,10 @@ t.test(
     t.match(report, { isCurrent: false, health: "degraded", volumes: [{ name: "busy" }] });
     t.match(report.reasons[0], /the MDM has no quorum: all that is shown may be old/);
     t.match(await sim.cli("volume", "ls"), { code: 0, stderr: /may be old/ });
+    t.match(
+      await cli(sim, "events"),
+      /MDM_CLUSTER_LOST_CONNECTION CRITICAL the MDM takes no changes, and what it shows may be old/,
+    );
     const { Volume } = await call<{ Volume: { Status: { fields: Record<string, string> } } }>(sim.socket, "Get", {
       Name: "busy",
     });

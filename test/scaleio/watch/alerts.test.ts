@@ -145,6 +145,41 @@ t.test("a failed pool: what has no good copy is told, beside what has one, and w
   t.match(events(failed(GIB), status()), [{ name: "MDM_DATA_NORMAL" }]);
 });
 
+t.test(
+  "MDM members that are down: an alert that names them, and an event whenever there is another number",
+  async (t) => {
+    const down = (...names: string[]): ClusterStatus => {
+      const member = (name: string) =>
+        names.includes(name)
+          ? { name, state: "failed" as const, reason: "it is down" }
+          : { name, state: "normal" as const, reason: "" };
+      const found = { ...status(), mdm: ["1", "2", "3"].map(member) };
+      return { ...found, alerts: alertsOf(found) };
+    };
+    t.strictSame(down().alerts, []);
+    t.strictSame(down("1", "3").alerts, [
+      {
+        type: "MDM_NOT_CLUSTERED",
+        severity: "high",
+        affectedObject: "",
+        text: "MDM member 1: it is down; MDM member 3: it is down",
+      },
+    ]);
+    const events = (before: ClusterStatus, after: ClusterStatus) =>
+      changesBetween(before, after).map(({ name, severity }) => `${name} ${severity}`);
+    const degraded = ["MDM_CLUSTER_DEGRADED warning"];
+    const lost = ["MDM_CLUSTER_LOST_CONNECTION critical"];
+    const normal = ["MDM_CLUSTER_NORMAL info"];
+    t.strictSame(events(down(), down("1")), degraded);
+    t.strictSame(events(down("1"), down("1", "3")), lost);
+    t.strictSame(events(down(), down("1", "3")), lost, "both at once");
+    t.strictSame(events(down("1", "3"), down("3")), degraded);
+    t.strictSame(events(down("3"), down()), normal);
+    t.strictSame(events(down("1", "3"), down()), normal);
+    t.strictSame(events(down("1"), down("2")), [], "as many as before");
+  },
+);
+
 t.test("what has changed is told once, under ScaleIO's names", async (t) => {
   const well = status();
   const ill = status({ health: "degraded", rebuildBytes: GIB, degradedHealthyBytes: GIB }, [
