@@ -81,6 +81,7 @@ export class FakeCluster implements ClusterApi {
           absorbBytes: 0,
           absorbSecondsLeft: null,
           imbalance: 0,
+          unbalancedDevice: "",
           spareBytes: 64 * GIB,
           inUseBytes: 0,
           thickBytes: 0,
