@@ -76,3 +76,20 @@ t.test("every line of what is not survived names the test that shows what happen
   t.ok(lines.length > 8, `${lines.length} lines`);
   for (const line of lines) t.ok(named(line).length > 0 || WITHOUT.some((words) => words.test(line)), line);
 });
+
+t.test(
+  "names of events and alerts: what is said to be never told is nowhere, what is said to be told is",
+  async (t) => {
+    const sources = filesBelow("src")
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => fs.readFileSync(path.join(ROOT, file), "utf8"))
+      .join("");
+    const rows = sectionOf("Differences from upstream")
+      .split("\n")
+      .filter((line) => /^\| (alerts|events) `/.test(line));
+    t.equal(rows.length, 3);
+    for (const row of rows)
+      for (const [, name] of row.matchAll(/`([A-Z_]+)`/g))
+        t.equal(sources.includes(`"${name}"`), !row.includes("| never "), name);
+  },
+);

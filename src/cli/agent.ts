@@ -1,4 +1,5 @@
 import { AdminClient } from "../admin/client.ts";
+import { localSecond } from "../lib/times.ts";
 import { type Asked, show, tell } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { stateWord, table } from "./text.ts";
@@ -24,7 +25,7 @@ export async function agentLs(context: Context, options: Asked): Promise<number>
     Object.entries(attributes)
       .map(([key, value]) => `${key}:${value}`)
       .join(" "),
-    since,
+    localSecond(since),
     pid === null ? "-" : String(pid),
   ]);
   const text = table(["AGENT", "STATE", "CPUS", "MEM, MIB", "ATTRIBUTES", "SINCE", "PID"], rows);

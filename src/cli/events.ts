@@ -1,5 +1,6 @@
 import { AdminClient } from "../admin/client.ts";
 import { printable } from "../lib/printable.ts";
+import { localTime } from "../lib/times.ts";
 import type { SystemEvent } from "../scaleio/model.ts";
 import type { Asked } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
@@ -20,6 +21,6 @@ export async function events(context: Context, options: Asked & { follow: boolea
   return EXIT.ok;
 }
 
-/** As the product's own tool prints them (spec/scaleio.md 1.12). */
+/** As the product's own tool prints them, in local time (spec/scaleio.md 1.12). */
 const line = ({ id, at, name, severity, text }: SystemEvent) =>
-  `${id} ${at.slice(0, 10)} ${at.slice(11, 23)} ${name} ${severity.toUpperCase()} ${printable(text)}\n`;
+  `${id} ${localTime(at)} ${name} ${severity.toUpperCase()} ${printable(text)}\n`;

@@ -1,16 +1,11 @@
 import type { StatusReport } from "../admin/report.ts";
+import { duration } from "../lib/times.ts";
 import type { WorkKind } from "../scaleio/model.ts";
 import { bytes } from "./text.ts";
 
 const KINDS: readonly WorkKind[] = ["rebuild", "rebalance", "absorb"];
 
 const timeLeft = (seconds: number | null) => (seconds === null ? "" : `, ${duration(seconds)} left`);
-
-/** "40 s", "3 min", "2 h": as exact as a guess is. */
-function duration(seconds: number): string {
-  if (seconds < 120) return `${seconds} s`;
-  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
-}
 
 /**
  * What goes on in the background, a line for each kind, for instance "rebuild: 512 MiB to do, 40 s left". With a memory of how much

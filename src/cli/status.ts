@@ -1,5 +1,6 @@
 import { AdminClient } from "../admin/client.ts";
 import type { StatusReport } from "../admin/report.ts";
+import { localSecond } from "../lib/times.ts";
 import { type Asked, show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { progressLines } from "./progress.ts";
@@ -25,7 +26,7 @@ export function statusScreen(report: StatusReport, color: boolean): string {
     ["mdm", report.mdm.map((member) => `${member.name} ${stateWord(member.state, color)}`).join(", ")],
     ["plugins", report.plugins.join(" ")],
     ["apis", ...report.apis],
-    ["daemon", `pid ${daemon.pid}, version ${daemon.version}, since ${daemon.startedAt}`],
+    ["daemon", `pid ${daemon.pid}, version ${daemon.version}, since ${localSecond(daemon.startedAt)}`],
     ["state", daemon.stateDir],
   ]);
   const work = progressLines(report);

@@ -1,5 +1,6 @@
 import { AdminClient } from "../admin/client.ts";
 import type { VolumeInspection } from "../admin/report.ts";
+import { localSecond } from "../lib/times.ts";
 import { type Asked, show } from "./answer.ts";
 import { type Context, EXIT } from "./context.ts";
 import { bytes, count, facts, stateWord, table } from "./text.ts";
@@ -23,7 +24,7 @@ function inspection(volume: VolumeInspection, color: boolean): string {
     ...(volume.failedChunks > 0 ? [`${count(volume.failedChunks, "chunk")} without a good copy`] : []),
   ];
   const text = facts([
-    ["volume", `${volume.name} (${volume.id}), made ${volume.createdAt}`],
+    ["volume", `${volume.name} (${volume.id}), made ${localSecond(volume.createdAt)}`],
     ["health", health.join(", ")],
     [
       "size",

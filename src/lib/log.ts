@@ -1,5 +1,6 @@
 import pino from "pino";
 import { printable, printableLines } from "./printable.ts";
+import { localClock } from "./times.ts";
 
 /** The logger that is handed to every part; parts derive their own with `log.child({ part: "…" })`. */
 export type Log = pino.Logger;
@@ -40,5 +41,5 @@ function plainText(line: string): string {
   const { stack, message = "" } = (entry["err"] ?? {}) as { stack?: string; message?: string };
   // The stack begins with the message, whose line breaks are not ours.
   const trace = stack === undefined ? "" : `\n${printableLines(stack.replace(message, () => printable(message)))}`;
-  return `${new Date(entry.time).toTimeString().slice(0, 8)} ${level} ${printable(String(entry["msg"] ?? ""))}${fields}${trace}\n`;
+  return `${localClock(entry.time)} ${level} ${printable(String(entry["msg"] ?? ""))}${fields}${trace}\n`;
 }

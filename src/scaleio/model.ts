@@ -281,10 +281,12 @@ export interface ClusterStatus {
       readonly availableBytes: number;
       readonly thinAvailableBytes: number;
       /**
-       * How far the device that is farthest from its share is from it, as a part of the share; 0 when balance is as good as it can
-       * be, and while copies are missing or devices are emptied, which comes first.
+       * How much more than its share the device that is farthest from it has, as a part of the share; below 0: how much less. 0 when
+       * balance is as good as it can be, and while copies are missing or devices are emptied, which comes first.
        */
       readonly imbalance: number;
+      /** That device, for instance "sds-1/dev-1"; "" when there is none. */
+      readonly unbalancedDevice: string;
     })[];
   readonly scans: readonly ScanProgress[];
   readonly volumes: readonly ClusterVolumeStatus[];

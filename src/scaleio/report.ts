@@ -1,4 +1,5 @@
 import { Slices } from "../lib/slices.ts";
+import { localClock } from "../lib/times.ts";
 import { isUp, type Place, placesOf, poolCapacity } from "./capacity-report.ts";
 import type { Condition } from "./condition.ts";
 import type { FaultBook } from "./faults/fault-book.ts";
@@ -24,7 +25,7 @@ import { plannerDevices } from "./mover.ts";
 import { type Placements, placementsOf } from "./placements.ts";
 import { availableBytes, isCritical, thinAvailableBytes } from "./pool/capacity.ts";
 import { isOnThree, Plan } from "./pool/plan.ts";
-import { imbalance, surplus } from "./pool/rebalance.ts";
+import { farthest, surplus } from "./pool/rebalance.ts";
 import type { Repairer } from "./repairer.ts";
 import { effectiveStates } from "./sdc/books.ts";
 import { BIT, flatGroups, Layout, SLOTS } from "./sdc/layout.ts";
@@ -143,6 +144,7 @@ export async function clusterStatus(
         absorbBytes: work.absorb,
         absorbSecondsLeft: sources.secondsLeft("absorb", work.absorb),
         imbalance: work.imbalance,
+        unbalancedDevice: work.unbalancedDevice,
       },
     ],
     scans: sources.scans(),
@@ -151,14 +153,14 @@ export async function clusterStatus(
   return { ...found, alerts: alertsOf(found) };
 }
 
-/** Raw bytes of each kind of work, and the pool's imbalance. */
+/** Raw bytes of each kind of work, and how far the pool is out of balance. */
 function workOf(
   state: SystemState,
   { degradedHealthyBytes, semiProtectedBytes, thinBytes }: CapacityStates,
   used: readonly number[],
   conditions: readonly Condition[],
   isSettled: boolean,
-): { readonly [kind in WorkKind | "imbalance"]: number } {
+): { readonly [kind in WorkKind]: number } & Pick<ClusterStatus["pools"][number], "imbalance" | "unbalancedDevice"> {
   const count = (what: (condition: Condition) => number) => sum(conditions.map(what));
   const { groups } = state.pool;
   const plan = new Plan(groups, plannerDevices(state));
@@ -172,6 +174,8 @@ function workOf(
   const rebuild = (begun ? degradedHealthyBytes : 0) + semiProtectedBytes / 2 + unsynced;
   const isOff = (number: number) => (["lost", "leaving", "resting"] as const).some((how) => plan.has(number, how));
   const otherFirst = rebuild > 0 || groups.some((_, number) => isOff(number));
+  const { device, off } = isSettled || otherFirst ? { device: -1, off: 0 } : farthest(plan);
+  const place = off === 0 ? undefined : placesOf(state)[device];
   // Of the copies that are being made elsewhere some chunks are there already, though the old ones are still kept.
   const chunks = sum([...allLayers(state.volumes.values()).values()].map(({ sizeBytes }) => sizeBytes / CHUNK_BYTES));
   const moving = onThree.filter((group) => group[3] === 0).length;
@@ -180,7 +184,8 @@ function workOf(
     rebuild,
     rebalance: Math.ceil(Math.max(0, surplusBytes - (Math.max(0, there) * sum(used)) / 2)),
     absorb: CHUNK_BYTES * count(({ absorbing }) => absorbing),
-    imbalance: isSettled || otherFirst ? 0 : imbalance(plan),
+    imbalance: off,
+    unbalancedDevice: place === undefined ? "" : `${place.sds.name}/${place.device.name}`,
   };
 }
 
@@ -322,7 +327,7 @@ function nodeReasons(sds: Sds): string[] {
   const state = stateOf(sds);
   if (state === "stopped") return [`${name} is stopped: ${start}`];
   if (state === "decoupled")
-    return [`${name} is decoupled, silent since ${sinceOf(sds).slice(11, 19)}: ${devices[0]?.reason}`];
+    return [`${name} is decoupled, silent since ${localClock(sinceOf(sds))}: ${devices[0]?.reason}`];
   return devices
     .filter((device) => device.state !== "up")
     .map((device) => `device ${name}/${device.name} ${device.state}: ${device.reason}`);

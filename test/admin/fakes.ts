@@ -3,7 +3,7 @@ import type { RemainingVolume } from "../../src/admin/report.ts";
 import { SimError } from "../../src/lib/errors.ts";
 import { createLog } from "../../src/lib/log.ts";
 import type { ClusterApi } from "../../src/scaleio/cluster-api.ts";
-import type { ClusterStatus, ServiceState, VolumeLayout } from "../../src/scaleio/model.ts";
+import type { ClusterStatus, ServiceState, SystemEvent, VolumeLayout } from "../../src/scaleio/model.ts";
 import type { VolumeService, VolumeView } from "../../src/volumes/service.ts";
 
 const GIB = 1024 ** 3;
@@ -34,8 +34,10 @@ export class FakeCluster implements ClusterApi {
   /** Status calls until a scan is over. */
   scanning = 0;
 
-  async events(): Promise<[]> {
-    return [];
+  happened: readonly SystemEvent[] = [];
+
+  async events(): Promise<readonly SystemEvent[]> {
+    return this.happened;
   }
 
   async status(): Promise<ClusterStatus> {
@@ -79,6 +81,7 @@ export class FakeCluster implements ClusterApi {
           absorbBytes: 0,
           absorbSecondsLeft: null,
           imbalance: 0,
+          unbalancedDevice: "",
           spareBytes: 64 * GIB,
           inUseBytes: 0,
           thickBytes: 0,

@@ -14,6 +14,7 @@ import { bytes, table } from "../../src/cli/text.ts";
 import { upScreen } from "../../src/cli/up-screen.ts";
 import { PACKAGES } from "../../src/host/exec.ts";
 import { runFiles } from "../../src/lib/dirs.ts";
+import { localClock, localSecond, localTime } from "../../src/lib/times.ts";
 import { VERSION } from "../../src/lib/version.ts";
 import { surroundings } from "../daemon/fake-parts.ts";
 import { requiresFuse } from "../helpers/requires.ts";
@@ -139,6 +140,30 @@ t.test("status --json is the report, status one screen without colour", async (t
     t.match(text.stdout, word);
   t.ok(text.stdout.split("\n").length <= 24, "it fits on one screen");
   t.ok(text.stdout.split("\n").every((line) => line === line.trimEnd()));
+});
+
+t.test("people are told local time, programs the timestamp", async (t) => {
+  const zone = process.env["TZ"];
+  t.teardown(() => {
+    if (zone === undefined) delete process.env["TZ"];
+    else process.env["TZ"] = zone;
+  });
+  process.env["TZ"] = "Europe/Berlin";
+  const { run, cluster, daemon } = await withDaemon(t);
+  const at = "2026-07-01T22:30:05.250Z";
+  cluster.happened = [{ id: 7, at, name: "SDS_DECOUPLED", severity: "error", text: "SDS: sds1 decoupled" }];
+  t.equal(
+    (await run("events")).stdout,
+    "7 2026-07-02 00:30:05.250 SDS_DECOUPLED ERROR SDS: sds1 decoupled\n",
+    "in summer two hours later",
+  );
+  t.same(JSON.parse((await run("events", "--json")).stdout), cluster.happened[0]);
+  t.match((await run("volume", "inspect", "pg")).stdout, "made 2024-05-01 12:00:00\n");
+  t.match(JSON.parse((await run("volume", "inspect", "pg", "--json")).stdout), { createdAt: "2024-05-01T10:00:00Z" });
+  const { startedAt } = (await daemon.report()).daemon;
+  t.match((await run("status")).stdout, `since ${localSecond(startedAt)}\n`);
+  t.equal(localClock("2026-01-01T12:03:11.000Z"), "13:03:11", "in winter one");
+  t.equal(localTime("whenever"), "whenever");
 });
 
 t.test("a terminal gets colour and the same columns", async (t) => {

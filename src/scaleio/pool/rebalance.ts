@@ -8,11 +8,17 @@ const MOST_PASSED = 16;
 /** Of so many places that need a copy the best is good enough. */
 const ENOUGH = 32;
 
-/** How far the device that is farthest from its share is from it, as a part of the share. */
-export const imbalance = (plan: Plan): number =>
-  Math.max(0, ...plan.home.map((device) => Math.abs(plan.over(device)) / Math.max(1, plan.share(device))));
+/** The device that is farthest from its share (-1: all have theirs), and how much more it has; a part of the share, below 0 for less. */
+export function farthest(plan: Plan): { device: number; off: number } {
+  let found = { device: -1, off: 0 };
+  for (const device of plan.home) {
+    const off = plan.over(device) / Math.max(1, plan.share(device));
+    if (Math.abs(off) > Math.abs(found.off)) found = { device, off };
+  }
+  return found;
+}
 
-const isUneven = (plan: Plan) => imbalance(plan) > TOLERANCE;
+const isUneven = (plan: Plan) => Math.abs(farthest(plan).off) > TOLERANCE;
 
 /** Of what each device holds, how much is to go elsewhere in the end; a fraction. */
 export function surplus(plan: Plan, { rebalance: balanced }: { readonly rebalance: boolean }): number[] {

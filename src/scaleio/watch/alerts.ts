@@ -1,4 +1,5 @@
-import type { Alert, ClusterStatus, ServiceState } from "../model.ts";
+import { duration, localClock } from "../../lib/times.ts";
+import type { Alert, ClusterStatus, ServiceState, WorkKind } from "../model.ts";
 import { CRITICAL, HIGH } from "../pool/capacity.ts";
 import { mirrorableBytes } from "../pool/shares.ts";
 
@@ -24,7 +25,7 @@ export function alertsOf(status: Omit<ClusterStatus, "alerts">): Alert[] {
       "",
       failed.map(({ name, reason }) => `MDM member ${name}: ${reason}`).join("; "),
     );
-  const cutOff = status.volumes.filter(({ disconnectedBy }) => disconnectedBy !== null).map(({ name }) => name);
+  const cutOff = cutOffIn(status);
   if (cutOff.length > 0)
     raise("SDC_DISCONNECTED", "medium", "", `no SDS is within reach of volume ${few(cutOff)}: I/O waits`);
   for (const pool of status.pools) {
@@ -78,7 +79,7 @@ function raiseNode(sds: ClusterStatus["sds"][number], raise: Raise): void {
 
 /** Work that waits for something, and balance that is to come. */
 function raiseWork(pool: Pool, sds: ClusterStatus["sds"], isCritical: boolean, raise: Raise): void {
-  const { name, degradedHealthyBytes, imbalance } = pool;
+  const { name, degradedHealthyBytes, imbalance, unbalancedDevice } = pool;
   // Of a node with a single device that has failed nothing is left.
   const within = sds.filter(({ state, devices }) => state === "up" || (state === "failed" && devices.length > 1));
   if (degradedHealthyBytes > 0 && new Set(within.map(({ faultSet }) => faultSet)).size < 2)
@@ -88,8 +89,8 @@ function raiseWork(pool: Pool, sds: ClusterStatus["sds"], isCritical: boolean, r
       name,
       `${bytes(degradedHealthyBytes)} of ${name} are on one copy, and no second fault unit is within reach: start or add an SDS`,
     );
-  if (imbalance <= IMBALANCE) return;
-  const off = `a device of ${name} is ${(100 * imbalance).toFixed(0)} % off its share`;
+  if (Math.abs(imbalance) <= IMBALANCE) return;
+  const off = `${unbalancedDevice} has ${(100 * Math.abs(imbalance)).toFixed(0)} % ${imbalance > 0 ? "more" : "less"} of ${name} than its share`;
   raise("STORAGE_POOL_UNBALANCED", "low", name, off);
   if (isCritical)
     raise("REBALANCE_STUCK", "medium", name, `${off}, and the pool is too full to move anything: remove data`);
@@ -100,9 +101,14 @@ function degradedText(pool: Pool, sds: ClusterStatus["sds"]): string {
   const down = sds
     .filter(({ state }) => state !== "up")
     .map(({ name, state, since: at }) => `${name} ${word(state)}${since(at)}`);
-  const left = pool.rebuildSecondsLeft === null ? "" : `, ${pool.rebuildSecondsLeft} s left`;
-  const work = pool.rebuildBytes > 0 ? [`rebuilding ${bytes(pool.rebuildBytes)}${left}`] : [];
+  const work = pool.rebuildBytes > 0 ? [`rebuilding ${workLeft(pool, "rebuild", "")}`] : [];
   return `${pool.name} degraded: ${[...down, `${bytes(onOneCopy(pool))} on one copy`, ...work].join(", ")}`;
+}
+
+/** For instance "2.0 GB to do, 40 s left". */
+export function workLeft(pool: Pool, kind: WorkKind, words = " to do"): string {
+  const seconds = pool[`${kind}SecondsLeft`];
+  return `${bytes(pool[`${kind}Bytes`])}${words}${seconds === null ? "" : `, ${duration(seconds)} left`}`;
 }
 
 /** Also what has its other copy on an SDS in maintenance, or on its way: that is counted twice (CapacityStates). */
@@ -145,6 +151,10 @@ function raiseSpare(pool: Pool, { sds }: Pick<ClusterStatus, "sds">, raise: Rais
   }
 }
 
+/** Volumes whose I/O waits for an SDS to be within reach. */
+export const cutOffIn = ({ volumes }: Pick<ClusterStatus, "volumes">): string[] =>
+  volumes.filter(({ disconnectedBy }) => disconnectedBy !== null).map(({ name }) => name);
+
 /** Nothing of it serves anything, whereas one that has failed lacks a device. */
 export const isDisconnected = ({ state }: ClusterStatus["sds"][number]): boolean =>
   state === "stopped" || state === "decoupled";
@@ -152,10 +162,10 @@ export const isDisconnected = ({ state }: ClusterStatus["sds"][number]): boolean
 const word = (state: ServiceState) => (state === "decoupled" ? "silent" : state);
 
 /** For instance "a, b, c and 97 more". */
-const few = (names: readonly string[]) =>
+export const few = (names: readonly string[]) =>
   names.slice(0, 3).join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "");
 
-const since = (at: string) => (at === "" ? "" : ` since ${at.slice(11, 19)}`);
+const since = (at: string) => (at === "" ? "" : ` since ${localClock(at)}`);
 
 function bytes(count: number): string {
   if (count >= 1024 ** 3) return `${(count / 1024 ** 3).toFixed(1)} GB`;

@@ -1,5 +1,5 @@
 import type { Alert, ClusterStatus, EventSeverity } from "../model.ts";
-import { isDisconnected } from "./alerts.ts";
+import { cutOffIn, few, isDisconnected, workLeft } from "./alerts.ts";
 
 /** What an event says. */
 export interface Happening {
@@ -16,23 +16,19 @@ const POOL_EVENTS = {
 
 type Add = (name: string, severity: EventSeverity, text: string) => void;
 
-/** Name, severity, and the words where the alert's own are not the ones. */
-type Told = readonly [name: string, severity: EventSeverity, text?: string];
+type Told = readonly [name: string, severity: EventSeverity];
 
-/** A change of state, or of the pool's health, is told instead. */
+/** What it is about is told on its own, with the name of what has changed: a state, the pool's health, a volume. */
 const ELSEWHERE = { raised: null, cleared: null };
 
 /** Alerts for whose coming and going ScaleIO has events under other names. The coming and going of all others bears theirs. */
-const OTHER_NAMES: Readonly<Record<string, { readonly raised: Told | null; readonly cleared?: Told | null }>> = {
+const OTHER_NAMES: Readonly<Record<string, { readonly raised: Told | null; readonly cleared?: null }>> = {
   SDS_DISCONNECTED: ELSEWHERE,
   DEVICE_FAILED: { raised: null },
   MDM_NOT_CLUSTERED: ELSEWHERE,
   STORAGE_POOL_HAS_DEGRADED_CAPACITY: ELSEWHERE,
   STORAGE_POOL_HAS_FAILED_CAPACITY: ELSEWHERE,
-  SDC_DISCONNECTED: {
-    raised: ["SDC_DISCONNECTED", "warning"],
-    cleared: ["SDC_CONNECTED", "info", "All SDCs reach their SDSs."],
-  },
+  SDC_DISCONNECTED: ELSEWHERE,
   CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD: { raised: ["DEV_CAPACITY_USAGE_HIGH", "warning"] },
   CAPACITY_UTILIZATION_ABOVE_CRITICAL_THRESHOLD: { raised: ["DEV_CAPACITY_USAGE_HIGH", "warning"] },
 };
@@ -64,22 +60,30 @@ export function changesBetween(before: ClusterStatus, after: ClusterStatus): Hap
   for (const { name } of before.sds)
     if (!after.sds.some((sds) => sds.name === name)) add("SDS_REMOVED", "info", `SDS: ${name} removed`);
   memberChanges(before, after, add);
+  sdcChanges(before, after, add);
   for (const pool of after.pools) {
     const old = before.pools.find(({ name }) => name === pool.name);
     if (old === undefined) continue;
     if (old.rebuildBytes === 0 && pool.rebuildBytes > 0)
-      add("REBUILD_STARTED", "info", `${pool.name}: rebuild started`);
+      add("REBUILD_STARTED", "info", `${pool.name}: rebuild started: ${workLeft(pool, "rebuild")}`);
     if (old.rebuildBytes > 0 && pool.rebuildBytes === 0)
       add("REBUILD_FINISHED", "info", `${pool.name}: rebuild finished`);
-    if (!isRebalanced(old) && isRebalanced(pool)) add("REBALANCE_STARTED", "info", `${pool.name}: rebalance started`);
+    if (!isRebalanced(old) && isRebalanced(pool))
+      add("REBALANCE_STARTED", "info", `${pool.name}: rebalance started: ${workLeft(pool, "rebalance")}`);
     if (isRebalanced(old) && !isRebalanced(pool)) {
       if (pool.rebalanceBytes === 0) add("REBALANCE_FINISHED", "info", `${pool.name}: rebalance finished`);
-      else add("REBALANCE_PAUSED", "info", `${pool.name}: rebalance waits for the rebuild`);
+      else
+        add(
+          "REBALANCE_PAUSED",
+          "info",
+          `${pool.name}: rebalance waits for the rebuild: ${workLeft(pool, "rebalance")}`,
+        );
     }
     if (old.health !== pool.health) {
       const [name, severity, text] = POOL_EVENTS[pool.health];
       const why = after.alerts.find(({ type }) => /DEGRADED_CAPACITY|FAILED_CAPACITY/.test(type));
-      add(name, severity, why === undefined ? text : `${text} ${why.text}`);
+      const reason = pool.health === "ok" ? "" : ` ${why?.text ?? after.reasons[0] ?? ""}`;
+      add(name, severity, `${text}${reason}`.trimEnd());
     }
   }
   alertChanges(before, after, add);
@@ -87,20 +91,16 @@ export function changesBetween(before: ClusterStatus, after: ClusterStatus): Hap
 }
 
 /** Rebuild comes first. */
-const isRebalanced = ({ rebalanceBytes, rebuildBytes }: ClusterStatus["pools"][number]) =>
+export const isRebalanced = ({ rebalanceBytes, rebuildBytes }: ClusterStatus["pools"][number]) =>
   rebalanceBytes > 0 && rebuildBytes === 0;
 
 function alertChanges(before: ClusterStatus, after: ClusterStatus, add: Add): void {
-  const tell = (alert: Alert, told: Told | null) => told && add(told[0], told[1], told[2] ?? alert.text);
-  for (const alert of missingIn(before, after)) {
-    const { type, severity } = alert;
-    tell(alert, OTHER_NAMES[type] === undefined ? [type, SEVERITIES[severity]] : OTHER_NAMES[type].raised);
+  for (const { type, severity, text } of missingIn(before, after)) {
+    const told = OTHER_NAMES[type] === undefined ? ([type, SEVERITIES[severity]] as const) : OTHER_NAMES[type].raised;
+    if (told !== null) add(...told, text);
   }
-  for (const alert of missingIn(after, before)) {
-    const { type, text } = alert;
-    const told = OTHER_NAMES[type]?.cleared;
-    tell(alert, told === undefined ? [type, "info", `cleared: ${text}`] : told);
-  }
+  for (const { type, text } of missingIn(after, before))
+    if (OTHER_NAMES[type]?.cleared !== null) add(type, "info", `cleared: ${text}`);
 }
 
 /** The second one's alerts that the first one has not. Their words change with every number in them. */
@@ -111,14 +111,26 @@ function missingIn({ alerts }: ClusterStatus, other: ClusterStatus): Alert[] {
 }
 
 function memberChanges(before: ClusterStatus, after: ClusterStatus, add: Add): void {
-  const normal = ({ mdm }: ClusterStatus) => mdm.filter(({ state }) => state === "normal").length;
-  if (normal(before) === normal(after)) return;
-  if (normal(after) === after.mdm.length) add("MDM_CLUSTER_NORMAL", "info", "The MDM cluster is whole.");
-  else if (normal(after) >= 2) add("MDM_CLUSTER_DEGRADED", "warning", "A member of the MDM cluster is down.");
+  const failed = ({ mdm }: ClusterStatus) => mdm.filter(({ state }) => state !== "normal");
+  const names = (status: ClusterStatus) => failed(status).map(({ name }) => name);
+  const [old, now] = [names(before), names(after)];
+  if (old.join() === now.join()) return;
+  const back = old.filter((name) => !now.includes(name)).map((name) => `${name} is back`);
+  const why = [...failed(after).map(({ name, reason }) => `${name} is down: ${reason}`), ...back].join("; ");
+  if (now.length === 0) add("MDM_CLUSTER_NORMAL", "info", `The MDM cluster is whole: ${why}`);
+  else if (after.mdm.length - now.length >= 2)
+    add("MDM_CLUSTER_DEGRADED", "warning", `The MDM cluster is degraded: ${why}`);
   else
     add(
       "MDM_CLUSTER_LOST_CONNECTION",
       "critical",
-      "The MDM cluster takes no changes: fewer than two members are left.",
+      `The MDM cluster takes no changes, fewer than two members are left: ${why}`,
     );
+}
+
+function sdcChanges(before: ClusterStatus, after: ClusterStatus, add: Add): void {
+  const [old, now] = [new Set(cutOffIn(before)), new Set(cutOffIn(after))];
+  const [cut, back] = [[...now].filter((name) => !old.has(name)), [...old].filter((name) => !now.has(name))];
+  if (cut.length > 0) add("SDC_DISCONNECTED", "warning", `no SDS is within reach of volume ${few(cut)}: I/O waits`);
+  if (back.length > 0) add("SDC_CONNECTED", "info", `I/O of volume ${few(back)} waits no more`);
 }

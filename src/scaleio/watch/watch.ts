@@ -2,6 +2,7 @@ import { type ClusterStatus, WORK_KINDS, type WorkKind } from "../model.ts";
 import { changesBetween } from "./changes.ts";
 import type { EventLog } from "./event-log.ts";
 import { Pace } from "./pace.ts";
+import { Progress } from "./progress.ts";
 
 /** How often it looks when nobody says that there is something to see; less often where a look takes long. */
 const LOOK_MS = 1000;
@@ -18,6 +19,7 @@ export class Watch {
   readonly #log: (message: string) => void;
   #last: ClusterStatus | undefined;
   readonly #paces = new Map(WORK_KINDS.map((kind) => [kind, new Pace()]));
+  readonly #progress = new Progress();
   #looking: Promise<void> | undefined;
   #again = false;
   /** By performance.now(). */
@@ -88,8 +90,10 @@ export class Watch {
           Date.now(),
           status.pools.reduce((sum, pool) => sum + pool[`${kind}Bytes`], 0),
         );
+      const progress = this.#progress.note(status);
       if (before === undefined) return;
-      for (const { name, severity, text } of changesBetween(before, status)) this.#events.emit(name, severity, text);
+      for (const { name, severity, text } of [...changesBetween(before, status), ...progress])
+        this.#events.emit(name, severity, text);
     } catch (error) {
       this.#log(`the watch: ${error instanceof Error ? error.message : String(error)}`);
     }

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import t from "tap";
 import { requiresFuse, requiresRoot } from "../../helpers/requires.ts";
+import { output } from "../../helpers/run.ts";
 import { startSim } from "../../helpers/sim.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { CONFIG, mountVolume } from "./load.ts";
@@ -20,7 +21,9 @@ interface Event {
 
 t.test("events are told live, with alerts under ScaleIO's names", { skip, timeout: 60_000 }, async (t) => {
   const sim = await startSim(t, { config: CONFIG });
-  await mountVolume(sim, "v", { size: "64MB" });
+  const directory = await mountVolume(sim, "v", { size: "64MB" });
+  fs.writeFileSync(path.join(directory, "file"), Buffer.alloc(40 << 20, 1));
+  await output("sync", ["-f", directory]);
   const follower = spawn(process.execPath, [CLI, "events", "-f", "--json"], {
     env: sim.env,
     stdio: ["ignore", "pipe", "ignore"],
@@ -55,6 +58,15 @@ t.test("events are told live, with alerts under ScaleIO's names", { skip, timeou
   await heard("SDS_RECONNECTED");
   await heard("MDM_DATA_NORMAL");
   t.match(await heard(unreachable, "cleared: "), { severity: "info" });
+
+  // A node that is lost, and a rebuild that takes long enough to have a time left.
+  for (const sds of ["sds-1", "sds-2"]) await sim.cli("fault", "add", "slow", sds, "ms=100");
+  await sim.cli("sds", "stop", "sds-4");
+  t.match(await heard("REBUILD_PROGRESS", "sds-4"), {
+    text: /^pool1 degraded: sds-4 stopped since \d\d:\d\d:\d\d, \d+ MB on one copy, rebuilding \d+ MB, \d+ s left, \d+ % done$/,
+  });
+  t.match(await heard("REBUILD_STARTED"), { text: /^pool1: rebuild started: \d+ MB to do$/ });
+  await sim.cli("fault", "reset");
   await sim.restart("SIGKILL");
   t.match((await sim.cli("events")).stdout, /SDS_DECOUPLED ERROR SDS: sds-3 decoupled/, "the log outlives the daemon");
 });

@@ -3,70 +3,12 @@ import type { ClusterStatus } from "../../../src/scaleio/model.ts";
 import { alertsOf } from "../../../src/scaleio/watch/alerts.ts";
 import { changesBetween } from "../../../src/scaleio/watch/changes.ts";
 import { Pace } from "../../../src/scaleio/watch/pace.ts";
+import { GIB, type Node, type Pool, status } from "./status.ts";
 
-const GIB = 1024 ** 3;
+// Where people live it is an hour later than by the log.
+process.env["TZ"] = "Europe/Berlin";
 
-type Node = ClusterStatus["sds"][number];
-type Pool = ClusterStatus["pools"][number];
 type Volume = ClusterStatus["volumes"][number];
-
-/** Four nodes of 100 GB, a third of it spare, nothing wrong. */
-function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[] = [{}, {}, {}, {}]): ClusterStatus {
-  const found = {
-    isCurrent: true,
-    health: "ok" as const,
-    reasons: [],
-    mdm: ["1", "2", "3"].map((name) => ({ name, state: "normal" as const, reason: "" })),
-    sds: nodes.map((node, index) => ({
-      name: `sds-${index + 1}`,
-      state: "up" as const,
-      reason: "",
-      since: "",
-      faultSet: `sds-${index + 1}`,
-      capacityBytes: 100 * GIB,
-      usedBytes: 0,
-      badBlocks: 0,
-      deviceNames: [],
-      devices: [],
-      ...node,
-    })),
-    pools: [
-      {
-        name: "pool1",
-        health: "ok" as const,
-        protectionDomain: "pd1",
-        capacityBytes: 400 * GIB,
-        usedBytes: 0,
-        provisionedBytes: 0,
-        availableBytes: 0,
-        thinAvailableBytes: 0,
-        rebuildBytes: 0,
-        rebuildSecondsLeft: null,
-        rebalanceBytes: 0,
-        rebalanceSecondsLeft: null,
-        absorbBytes: 0,
-        absorbSecondsLeft: null,
-        imbalance: 0,
-        spareBytes: 100 * GIB,
-        inUseBytes: 0,
-        thickBytes: 0,
-        thinBytes: 0,
-        protectedBytes: 0,
-        inMaintenanceBytes: 0,
-        semiProtectedBytes: 0,
-        degradedHealthyBytes: 0,
-        degradedFailedBytes: 0,
-        failedBytes: 0,
-        unreachableUnusedBytes: 0,
-        unusedBytes: 0,
-        ...pool,
-      },
-    ],
-    scans: [],
-    volumes: [],
-  };
-  return { ...found, alerts: alertsOf(found) };
-}
 
 const types = ({ alerts }: ClusterStatus) => alerts.map(({ type }) => type);
 
@@ -104,8 +46,10 @@ t.test("a degraded pool is explained", async (t) => {
   );
   t.equal(
     alerts.find(({ type }) => type === "STORAGE_POOL_HAS_DEGRADED_CAPACITY")?.text,
-    "pool1 degraded: sds-2 failed since 12:03:11, 3.1 GB on one copy, rebuilding 2.0 GB, 40 s left",
+    "pool1 degraded: sds-2 failed since 13:03:11, 3.1 GB on one copy, rebuilding 2.0 GB, 40 s left",
   );
+  const silent = status({}, [{ state: "decoupled", since: "2026-07-01T22:30:00.000Z" }, {}, {}, {}]).alerts;
+  t.match(silent, [{ type: "SDS_DISCONNECTED", text: "sds-1 is silent since 00:30:00" }], "by the clock on the wall");
   const text = (pool: Partial<Pool>) => status(pool).alerts[0]?.text;
   t.equal(
     text({ semiProtectedBytes: 2 * GIB }),
@@ -143,6 +87,12 @@ t.test("a failed pool: what has no good copy is told, beside what has one, and w
     },
   ]);
   t.match(events(failed(GIB), status()), [{ name: "MDM_DATA_NORMAL" }]);
+  const reasons = ["volume v: 64 of its MiB chunks have one good copy"];
+  t.match(
+    events(status(), { ...status({ health: "degraded" }), reasons }),
+    [{ text: "The system is now in DEGRADED state. volume v: 64 of its MiB chunks have one good copy" }],
+    "why is told where no byte is concerned, too",
+  );
 });
 
 t.test(
@@ -190,6 +140,7 @@ t.test("what has changed is told once, under ScaleIO's names", async (t) => {
   ]);
   const names = (before: ClusterStatus, after: ClusterStatus) => changesBetween(before, after).map(({ name }) => name);
   t.strictSame(names(well, ill), ["SDS_DECOUPLED", "REBUILD_STARTED", "MDM_DATA_DEGRADED"]);
+  t.ok(changesBetween(well, ill).some(({ text }) => text === "pool1: rebuild started: 1.0 GB to do"));
   t.strictSame(names(ill, ill), []);
   t.strictSame(names(ill, well), ["SDS_RECONNECTED", "REBUILD_FINISHED", "MDM_DATA_NORMAL"]);
   t.strictSame(names(well, status({}, [{}, {}, {}])), ["SDS_REMOVED"]);
@@ -227,9 +178,45 @@ t.test("alerts for which ScaleIO has events of its own bear those names", async 
     ["DEV_CAPACITY_USAGE_HIGH"],
     ["CAPACITY_UTILIZATION_ABOVE_HIGH_THRESHOLD"],
   ]);
-  const cut = { ...well, alerts: alertsOf({ ...well, volumes: [{ name: "v", disconnectedBy: "cable" } as Volume] }) };
-  t.strictSame(names(well, cut), [["SDC_DISCONNECTED"], ["SDC_CONNECTED"]]);
-  t.equal(changesBetween(well, cut)[0]?.severity, "warning");
+});
+
+t.test("who is cut off from its SDSs, and who no more", async (t) => {
+  const cut = (...names: string[]) => {
+    const volumes = ["v", "w"].map(
+      (name) => ({ name, disconnectedBy: names.includes(name) ? "cable" : null }) as Volume,
+    );
+    const found = { ...status(), volumes };
+    return { ...found, alerts: alertsOf(found) };
+  };
+  const [name, severity] = ["SDC_DISCONNECTED", "warning"];
+  t.strictSame(types(cut("v", "w")), [name]);
+  const text = (volume: string) => `no SDS is within reach of volume ${volume}: I/O waits`;
+  t.strictSame(changesBetween(cut(), cut("v")), [{ name, severity, text: text("v") }]);
+  t.strictSame(changesBetween(cut("v"), cut("v", "w")), [{ name, severity, text: text("w") }], "a second one");
+  const back = { name: "SDC_CONNECTED", severity: "info", text: "I/O of volume v waits no more" };
+  t.strictSame(changesBetween(cut("v", "w"), cut("w")), [back]);
+});
+
+t.test("which member of the MDM is down, and why", async (t) => {
+  const down = (...names: string[]) => {
+    const mdm = status().mdm.map(({ name }) =>
+      names.includes(name)
+        ? { name, state: "failed" as const, reason: "EIO" }
+        : { name, state: "normal" as const, reason: "" },
+    );
+    return { ...status(), mdm };
+  };
+  const told = (before: ClusterStatus, after: ClusterStatus) =>
+    changesBetween(before, after).map(({ name, text }) => `${name} ${text}`);
+  t.strictSame(told(down(), down("2")), ["MDM_CLUSTER_DEGRADED The MDM cluster is degraded: 2 is down: EIO"]);
+  t.strictSame(told(down("2"), down("3")), [
+    "MDM_CLUSTER_DEGRADED The MDM cluster is degraded: 3 is down: EIO; 2 is back",
+  ]);
+  t.strictSame(told(down("3"), down("1", "3")), [
+    "MDM_CLUSTER_LOST_CONNECTION The MDM cluster takes no changes, fewer than two members are left: 1 is down: EIO; 3 is down: EIO",
+  ]);
+  t.strictSame(told(down("1"), down()), ["MDM_CLUSTER_NORMAL The MDM cluster is whole: 1 is back"]);
+  t.strictSame(told(down("1"), down("1")), []);
 });
 
 t.test("balance: under way, after the rebuild, due", async (t) => {
@@ -242,12 +229,17 @@ t.test("balance: under way, after the rebuild, due", async (t) => {
   t.strictSame(told({ ...moving, rebuildBytes: GIB }, moving), ["REBUILD_FINISHED", "REBALANCE_STARTED"]);
   t.strictSame(told({ ...moving, rebuildBytes: GIB }, {}), ["REBUILD_FINISHED"]);
 
-  t.strictSame(types(status({ imbalance: 0.05 })), []);
-  t.match(status({ imbalance: 0.25 }).alerts, [
-    { type: "STORAGE_POOL_UNBALANCED", text: "a device of pool1 is 25 % off its share" },
+  t.match(changesBetween(status(), status({ ...moving, rebalanceSecondsLeft: 1000 })), [
+    { text: "pool1: rebalance started: 1.0 GB to do, 17 min left" },
   ]);
-  const full = status({ imbalance: 1, thinBytes: 280 * GIB }).alerts.find(({ type }) => type === "REBALANCE_STUCK");
-  t.match(full?.text, /100 % off its share, and the pool is too full/);
+
+  t.strictSame(types(status({ imbalance: -0.05 })), []);
+  const uneven = (imbalance: number) => status({ imbalance, unbalancedDevice: "sds-5/dev-1" }).alerts;
+  const type = "STORAGE_POOL_UNBALANCED";
+  t.match(uneven(0.25), [{ type, text: "sds-5/dev-1 has 25 % more of pool1 than its share" }]);
+  t.match(uneven(-1), [{ type, text: "sds-5/dev-1 has 100 % less of pool1 than its share" }]);
+  const full = status({ imbalance: -1, thinBytes: 280 * GIB }).alerts.find(({ type }) => type === "REBALANCE_STUCK");
+  t.match(full?.text, /100 % less of pool1 than its share, and the pool is too full/);
 });
 
 t.test("a rebuild that has nowhere to go", async (t) => {
