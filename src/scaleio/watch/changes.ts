@@ -115,8 +115,8 @@ function memberChanges(before: ClusterStatus, after: ClusterStatus, add: Add): v
   const names = (status: ClusterStatus) => failed(status).map(({ name }) => name);
   const [old, now] = [names(before), names(after)];
   if (old.join() === now.join()) return;
-  const back = old.filter((name) => !now.includes(name)).map((name) => `${name} is back`);
-  const why = [...failed(after).map(({ name, reason }) => `${name} is down: ${reason}`), ...back].join("; ");
+  const back = old.filter((name) => !now.includes(name)).map((name) => `member ${name} is back`);
+  const why = [...failed(after).map(({ name, reason }) => `member ${name}: ${reason}`), ...back].join("; ");
   if (now.length === 0) add("MDM_CLUSTER_NORMAL", "info", `The MDM cluster is whole: ${why}`);
   else if (after.mdm.length - now.length >= 2)
     add("MDM_CLUSTER_DEGRADED", "warning", `The MDM cluster is degraded: ${why}`);

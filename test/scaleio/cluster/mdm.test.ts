@@ -19,7 +19,7 @@ t.test("MDM members down: one costs nothing, two stop changes, I/O goes on", { s
   const { reasons, alerts } = await status(sim);
   t.match(reasons.join(), /MDM member 1 failed: it is down/);
   t.match(alerts, [{ type: "MDM_NOT_CLUSTERED", text: /^MDM member 1: it is down/ }]);
-  await told(/MDM_CLUSTER_DEGRADED WARNING A member of the MDM cluster is down/);
+  await told(/MDM_CLUSTER_DEGRADED WARNING The MDM cluster is degraded: member 1: it is down: an injected fault/);
   await call(sim.socket, "Create", { Name: "with-two", Opts: {} });
   await cli(sim, "fault", "add", "mdm-down", "mdm-3");
   await t.rejects(call(sim.socket, "Create", { Name: "with-one", Opts: {} }), /takes no changes/);
