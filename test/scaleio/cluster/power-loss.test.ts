@@ -18,7 +18,7 @@ const skip = requiresRoot() || requiresFuse() || requiresTools("e2fsck", "xfs_re
 const FILES = Number(process.env["POWER_LOSS_FILES"] ?? 12);
 /** How long PostgreSQL is recorded, and how many states of that are looked at, as each takes a server's start. `Infinity`: all. */
 const SECONDS = Number(process.env["KILL_SECONDS"] ?? 3);
-const MOST_STATES = Number(process.env["POWER_LOSS_STATES"] ?? 20);
+const MOST_STATES = Number(process.env["POWER_LOSS_STATES"] ?? 50);
 
 /** How many files or transactions there are between two looks for blocks to discard. */
 const TRIM_EVERY = 10;
