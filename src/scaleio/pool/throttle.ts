@@ -36,7 +36,7 @@ const IDLE_CHUNKS = 16;
 const STEP_CHUNKS = 8;
 const GENTLE_CHUNKS = 2;
 /** While it copies an engine serves nobody: so much longer (with one copy at a time) it then does nothing else. */
-const TURNS = 2;
+const TURNS = 3;
 
 /** How many engines may copy at a time. */
 export const lanesOf = ({ policy, concurrentIos }: ThrottlePolicy): number =>

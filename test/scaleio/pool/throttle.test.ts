@@ -18,11 +18,14 @@ t.test("unlimited: no rest, whatever applications do", async (t) => {
   t.equal(new Throttle().pace(policy("unlimited"), BUSY, 4, 0).rest(10, MIB), 0);
 });
 
-t.test("limitNumOfConcurrentIos: applications have two turns of three; more copies at a time, less rest", async (t) => {
-  t.equal(new Throttle().pace(policy("limitNumOfConcurrentIos"), BUSY, 4, 0).rest(10, MIB), 20);
-  t.equal(new Throttle().pace(policy("limitNumOfConcurrentIos", { concurrentIos: 5 }), BUSY, 4, 0).rest(10, MIB), 4);
-  t.equal(new Throttle().pace(policy("limitNumOfConcurrentIos"), IDLE, 4, 0).rest(10, MIB), 0, "none for nobody");
-});
+t.test(
+  "limitNumOfConcurrentIos: applications have three turns of four; more copies at a time, less rest",
+  async (t) => {
+    t.equal(new Throttle().pace(policy("limitNumOfConcurrentIos"), BUSY, 4, 0).rest(10, MIB), 30);
+    t.equal(new Throttle().pace(policy("limitNumOfConcurrentIos", { concurrentIos: 5 }), BUSY, 4, 0).rest(10, MIB), 6);
+    t.equal(new Throttle().pace(policy("limitNumOfConcurrentIos"), IDLE, 4, 0).rest(10, MIB), 0, "none for nobody");
+  },
+);
 
 t.test("favorAppIos: 10 MB a second for each device while applications are at work", async (t) => {
   const pace = new Throttle().pace(policy("favorAppIos"), BUSY, 4, 0);
