@@ -89,7 +89,7 @@ t.test(
       .filter((line) => /^\| (alerts|events) `/.test(line));
     t.equal(rows.length, 3);
     for (const row of rows)
-      for (const [, name] of row.matchAll(/`([A-Z_]+)`/g))
+      for (const [, name = ""] of row.matchAll(/`([A-Z_]+)`/g))
         t.equal(sources.includes(`"${name}"`), !row.includes("| never "), name);
   },
 );
