@@ -34,6 +34,8 @@ export class BlockStore {
   readonly #comparison: Comparison;
   readonly #chunks: WholeChunks;
   readonly #unsettled: UnsettledLayers;
+  /** Failures of the layers below that this one has taken note of. */
+  #heeded = 0;
   readonly #short = Buffer.alloc(PUNCH_FROM_BYTES);
   readonly #blocks: Buffer;
 
@@ -89,6 +91,7 @@ export class BlockStore {
 
   /** When it returns, everything acknowledged before survives power loss. Throws unavailable when something does not. */
   flush(): void {
+    this.#heedLower();
     if (!this.#unsettled.areSynced) this.#settleLower();
     if (!this.#durability.flush() || !this.#unsettled.areSynced)
       throw new SimError(
@@ -171,6 +174,7 @@ export class BlockStore {
    * it touched; 0 means that nothing is left to do, or that what is left needs a device that is down.
    */
   work(budget: number): number {
+    this.#heedLower();
     return this.#chunks.work(budget);
   }
 
@@ -263,12 +267,21 @@ export class BlockStore {
    * comes after this one must not find less than has been answered.
    */
   #settle(chunk: number): void {
+    this.#heedLower();
     if (this.#layer.isUnrecorded(chunk)) this.#layer.record();
     this.#compare(chunk);
   }
 
   #compare(chunk: number): void {
     if ((this.#layer.state(chunk) & UNSYNCED) !== 0 && !this.#comparison.settle(chunk)) throw noGoodCopy(chunk);
+  }
+
+  /** A device that has failed a layer below may take this one's writes and syncs still: no copy is given up for its. */
+  #heedLower(): void {
+    const { lower } = this.#layer;
+    if (lower.failures === this.#heeded) return;
+    this.#heeded = lower.failures;
+    this.#copies.takeOut(lower.failed());
   }
 
   /** What is written while a device rests has two copies all the same. */

@@ -187,6 +187,12 @@ export class Copies {
     return unsynced;
   }
 
+  /** Devices that have failed for other files of theirs. */
+  takeOut(failed: EngineStatus["failedDevices"]): void {
+    for (const { name, ...failure } of failed)
+      this.#devices[this.#session.devices.findIndex((device) => device.name === name)]?.takeOut(failure);
+  }
+
   /** See DeviceFile.refresh. */
   refresh(device: number): void {
     this.#devices[device]?.refresh();

@@ -314,8 +314,9 @@ export class DeviceFile {
     }
   }
 
-  /** Others say that the device has failed. */
-  takeOut(): void {
+  /** Others say that the device has failed, and perhaps why. */
+  takeOut(failure?: Failure): void {
+    if (this.isHealthy) this.#failure = failure;
     this.#mode = Math.min(this.#mode, FAILED);
   }
 

@@ -202,6 +202,27 @@ for (const checksum of [false, true]) {
     },
   );
 
+  t.test(
+    `a device has failed the layer below while the other one is away: nothing is given up for it, ${how}`,
+    async (t) => {
+      const volume = new Stack(checksum);
+      volume.fill(1, 0, CHUNKS * MIB);
+      volume.store.seal();
+      volume.addLayer("own");
+      volume.store = volume.opened();
+      volume.fill(2, 5 * MIB, 4096);
+      volume.store.flush();
+      volume.become("up", "stopped");
+      volume.disk.brokenReads.add("/sds/0/low.vol");
+      t.throws(() => volume.holds(1, 0, 4096), REFUSED);
+      t.throws(() => volume.fill(3, 5 * MIB, 4096), REFUSED);
+      t.match(volume.store.status().failedDevices, [{ name: "0", code: "EIO" }, { name: "0" }]);
+      volume.become("failed", "up");
+      t.ok(volume.holds(2, 5 * MIB, 4096));
+      t.ok(volume.holds(1, 0, 4096));
+    },
+  );
+
   t.test(`a damaged write-intent record: what it may have said is not taken for never written, ${how}`, async (t) => {
     const volume = new Stack(checksum);
     volume.fill(1, 0, 4096);
