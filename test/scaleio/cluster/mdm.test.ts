@@ -48,12 +48,13 @@ t.test(
     await waitFor(async () => (await status(sim)).health === "ok", { what: "the health to be ok", deadline: 30_000 });
     const { id } = (await status(sim)).volumes.find(({ name }) => name === "busy") as { id: string };
     const session = path.join(sim.runDir, "sdc", id, "session.json");
-    const before = fs.readFileSync(session, "utf8");
     const files = () =>
       fs.readdirSync(sim.stateDir, { recursive: true, encoding: "utf8" }).filter((file) => /\.vol$|ledger/.test(file));
-    const stored = files().sort();
 
     await sim.kill();
+    // The map may have changed until then: a place is freed after the health is ok.
+    const before = fs.readFileSync(session, "utf8");
+    const stored = files().sort();
     for (const member of [1, 2]) fs.renameSync(place(member), `${place(member)}.away`);
     fs.renameSync(place(3), `${place(3)}.away`);
     fs.renameSync(`${place(3)}.old`, place(3));
