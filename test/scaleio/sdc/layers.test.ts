@@ -76,9 +76,7 @@ for (const checksum of [false, true]) {
     async (t) => {
       const volume = new Stack(checksum, ["up", "stopped"]);
       volume.fill(1, 0, MIB);
-      volume.store.seal();
-      volume.addLayer("own");
-      volume.store = volume.opened();
+      volume.freeze("own");
       volume.become("up", "up");
       const repair = volume.opened("low");
       while (repair.work(CHUNKS) > 0);
@@ -91,9 +89,7 @@ for (const checksum of [false, true]) {
   t.test(`a loss is noted though the layer below cannot be opened at that moment, ${how}`, async (t) => {
     const volume = new Stack(checksum);
     volume.fill(1, 0, MIB);
-    volume.store.seal();
-    volume.addLayer("own");
-    volume.store = volume.opened();
+    volume.freeze("own");
     volume.become("up", "stopped");
     volume.fill(2, 0, 4096);
     volume.store.flush();
@@ -112,9 +108,7 @@ for (const checksum of [false, true]) {
   t.test(`what of a write could not be put on record is not answered before it is, ${how}`, async (t) => {
     const volume = new Stack(checksum);
     volume.fill(1, 0, MIB);
-    volume.store.seal();
-    volume.addLayer("own");
-    volume.store = volume.opened();
+    volume.freeze("own");
     volume.fill(2, MIB, 4096);
     volume.disk.refusedWrites.add("/rec/own/");
     t.throws(() => volume.fill(3, 0, 4096), "refused");
@@ -182,9 +176,7 @@ for (const checksum of [false, true]) {
     async (t) => {
       const volume = new Stack(checksum);
       volume.fill(1, 0, CHUNKS * MIB);
-      volume.store.seal();
-      volume.addLayer("own");
-      volume.store = volume.opened();
+      volume.freeze("own");
       volume.fill(2, 0, 4096);
       volume.store.flush();
       volume.fill(3, 0, 4096);
@@ -207,9 +199,7 @@ for (const checksum of [false, true]) {
     async (t) => {
       const volume = new Stack(checksum);
       volume.fill(1, 0, CHUNKS * MIB);
-      volume.store.seal();
-      volume.addLayer("own");
-      volume.store = volume.opened();
+      volume.freeze("own");
       volume.fill(2, 5 * MIB, 4096);
       volume.store.flush();
       volume.become("up", "stopped");
@@ -258,9 +248,7 @@ for (const lower of [false, true]) {
     volume.now += QUIET;
     volume.store.flush();
     if (lower) {
-      volume.store.seal();
-      volume.addLayer("own");
-      volume.store = volume.opened();
+      volume.freeze("own");
     }
     volume.disk.rot("/sds/0/low.vol", 100);
     volume.disk.rot("/sds/1/low.vol", 5000);

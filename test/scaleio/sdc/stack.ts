@@ -54,6 +54,13 @@ export class Stack {
     this.#layers = [id, ...this.#layers];
   }
 
+  /** In order: the layer is whole and clean, and the volume goes on in a new one. */
+  freeze(id: string): void {
+    this.store.seal();
+    this.addLayer(id);
+    this.store = this.opened();
+  }
+
   /** An engine for the volume, or for one of the layers beneath: the process that repairs those. */
   opened(layer = this.#layers[0] as string): BlockStore {
     return new BlockStore(this.disk, this.session(layer), () => this.now);
