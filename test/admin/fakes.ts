@@ -5,6 +5,7 @@ import { createLog } from "../../src/lib/log.ts";
 import type { ClusterApi } from "../../src/scaleio/cluster-api.ts";
 import type { ClusterStatus, ServiceState, SystemEvent, VolumeLayout } from "../../src/scaleio/model.ts";
 import type { VolumeService, VolumeView } from "../../src/volumes/service.ts";
+import { NOTHING } from "../helpers/pool-status.ts";
 
 const GIB = 1024 ** 3;
 
@@ -74,26 +75,12 @@ export class FakeCluster implements ClusterApi {
           provisionedBytes: 16 * GIB,
           availableBytes: 48 * GIB,
           thinAvailableBytes: 480 * GIB,
+          ...NOTHING,
           rebuildBytes: rebuilding ? (this.rebuilds + 1) * GIB : 0,
           rebuildSecondsLeft: rebuilding ? 20 : null,
           rebalanceBytes: moving ? GIB : 0,
           rebalanceSecondsLeft: moving ? 40 : null,
-          absorbBytes: 0,
-          absorbSecondsLeft: null,
-          imbalance: 0,
-          unbalancedDevice: "",
           spareBytes: 64 * GIB,
-          inUseBytes: 0,
-          thickBytes: 0,
-          thinBytes: 0,
-          protectedBytes: 0,
-          inMaintenanceBytes: 0,
-          semiProtectedBytes: 0,
-          degradedHealthyBytes: 0,
-          degradedFailedBytes: 0,
-          failedBytes: 0,
-          unreachableUnusedBytes: 0,
-          unusedBytes: 0,
         },
       ],
       scans: scanning ? [{ volume: "pg", chunks: 200, done: 75, secondsLeft: 150 }] : [],

@@ -1,5 +1,6 @@
 import type { ClusterStatus } from "../../../src/scaleio/model.ts";
 import { alertsOf } from "../../../src/scaleio/watch/alerts.ts";
+import { NOTHING } from "../../helpers/pool-status.ts";
 
 export const GIB = 1024 ** 3;
 
@@ -36,26 +37,8 @@ export function status(pool: Partial<Pool> = {}, nodes: readonly Partial<Node>[]
         provisionedBytes: 0,
         availableBytes: 0,
         thinAvailableBytes: 0,
-        rebuildBytes: 0,
-        rebuildSecondsLeft: null,
-        rebalanceBytes: 0,
-        rebalanceSecondsLeft: null,
-        absorbBytes: 0,
-        absorbSecondsLeft: null,
-        imbalance: 0,
-        unbalancedDevice: "",
         spareBytes: 100 * GIB,
-        inUseBytes: 0,
-        thickBytes: 0,
-        thinBytes: 0,
-        protectedBytes: 0,
-        inMaintenanceBytes: 0,
-        semiProtectedBytes: 0,
-        degradedHealthyBytes: 0,
-        degradedFailedBytes: 0,
-        failedBytes: 0,
-        unreachableUnusedBytes: 0,
-        unusedBytes: 0,
+        ...NOTHING,
         ...pool,
       },
     ],
